@@ -1,0 +1,323 @@
+"""Whole jobs beside a plain Celery task that does `subprocess.run` of the same bot, on the same broker, in one run.
+
+    python -m benchmarks.jobs [--json] [--jobs N] [--latency N] [--store sqlite|postgresql]
+
+- throughput: all jobs are queued, then counted until the last has ended
+- latency: one job at a time, from before it is queued to the bot's first line
+- CPU: of our processes outside the bot, the one that queues included; the bot's own is subtracted
+- assets: the latency with 100 values in the workspace less that with none
+- memory: the worker idle, and for each further concurrent job (proportional set size, proc_pid_smaps(5))
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from celery import Celery
+from sqlalchemy import Engine, func, select, text
+
+from benchmarks.plain import app as plain
+from runner import bots, jobs, lanes, requests, workspaces
+from runner.archive import canonical, pack
+from runner.models import Attempt, Job
+from runner.states import FINAL
+from runner.worker.environments import own_interpreter, provide
+from tests.services import Services, new_services
+from tests.support import Started, start_process, wait_until
+from vault import assets, db
+from vault.audit import Actor
+from vault.names import AssetName
+
+#: Bots at the same time, in both worlds.
+CONCURRENCY = 4
+
+#: The same in both worlds: it prints a line and writes down when, to the file that its parameters name.
+BOT = (
+    "import os, time\nnow = time.time()\nprint('first line')\n"
+    'stamp = open(os.environ["BOTKEEP_PARAMETERS_FILE"]).read().split(\'"\')[3]\n'
+    'open(stamp, "w").write(repr(now))\n'
+)
+SLEEPER = "import time\nprint('asleep')\ntime.sleep(600)\n"
+
+ACTOR = Actor("benchmark")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The stores, our runner, and the means to queue."""
+
+    engine: Engine
+    app: Celery
+    workspace: uuid.UUID
+    worker: Started
+    stamps: Path
+
+    def enqueue(self, bot: str, stamp: Path | None = None) -> uuid.UUID:
+        """Queue one job as the console does."""
+        parameters = {} if stamp is None else {"stamp": str(stamp)}
+        with db.writing(self.engine) as session:
+            request = requests.prepare(
+                session,
+                bot,
+                workspace_id=self.workspace,
+                cause=jobs.Cause("benchmark", "benchmark"),
+                parameters=parameters,
+            )
+            job_id = jobs.enqueue(session, request, now=datetime.now(UTC))
+        lanes.publish(self.app, job_id, environment=request.environment, group=request.group, bot_id=request.bot_id)
+        return job_id
+
+    def ended(self) -> int:
+        """How many jobs are final."""
+        with db.reading(self.engine) as session:
+            return session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(FINAL))) or 0
+
+    def bot_cpu(self) -> float:
+        """Seconds of processor that all bots used so far."""
+        with db.reading(self.engine) as session:
+            return session.scalar(select(func.sum(Attempt.cpu_seconds))) or 0.0
+
+
+def main(argv: list[str]) -> int:
+    """Print ours beside the baseline; non-zero when a target is missed."""
+    options = _options(argv)
+    services = new_services()
+    try:
+        with tempfile.TemporaryDirectory(prefix="bk") as folder:
+            figures = _measure(services, Path(folder), options)
+    finally:
+        services.stop()
+    return _report(figures, as_json=options.json)
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.jobs")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--jobs", type=int, default=300)
+    parser.add_argument("--latency", type=int, default=60)
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    return parser.parse_args(argv)
+
+
+def _measure(services: Services, folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    redis = services.redis("embedded" if options.store == "sqlite" else "server")
+    figures: dict[str, float] = {}
+    figures |= _plain(redis.url, folder, options)
+    with _ours(services, redis.url, folder, options.store) as bench:
+        figures |= _throughput(bench, options.jobs)
+        figures["ours_latency_ms"] = _latency(bench, options.latency)
+        _hundred_assets(bench)
+        _latency(bench, 5)
+        figures["ours_latency_100_assets_ms"] = _latency(bench, options.latency)
+        figures |= _memory(bench)
+    return figures
+
+
+def _plain(broker: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    bot = folder / "plain_bot.py"
+    bot.write_text(BOT)
+    python = provide(None, root=folder / "environments", interpreter=own_interpreter(), environ=os.environ).python
+    plain.conf.broker_url = broker
+    worker = start_process(
+        [
+            sys.executable, "-m", "celery", "-A", "benchmarks.plain", "worker", "--pool=threads",
+            f"--concurrency={CONCURRENCY}", "--without-gossip", "--without-mingle", "--without-heartbeat",
+            "--loglevel=WARNING",
+        ],
+        env={"PLAIN_BROKER": broker, "PLAIN_PYTHON": str(python), "PLAIN_BOT": str(bot)},
+        log_path=folder / "plain.log",
+    )  # fmt: skip
+    try:
+        _one_plain(folder, "warm")
+        started = time.perf_counter()
+        stamps = [folder / f"plain-{number}" for number in range(options.jobs)]
+        for stamp in stamps:
+            plain.send_task("plain.run", args=(str(stamp),), ignore_result=True)
+        wait_until(lambda: all(stamp.exists() for stamp in stamps), timeout=300, what="the plain tasks")
+        rate = options.jobs / (time.perf_counter() - started)
+        latencies = [_one_plain(folder, f"single-{number}") for number in range(options.latency)]
+    finally:
+        worker.stop()
+    return {"plain_jobs_per_second": rate, "plain_latency_ms": statistics.median(latencies)}
+
+
+def _one_plain(folder: Path, name: str) -> float:
+    stamp = folder / f"plain-{name}"
+    started = time.time()
+    plain.send_task("plain.run", args=(str(stamp),), ignore_result=True)
+    return (_stamped(stamp) - started) * 1000
+
+
+def _stamped(stamp: Path) -> float:
+    written = wait_until(lambda: stamp.exists() and stamp.read_text(), timeout=60, what="the bot's first line")
+    return float(written)
+
+
+@contextmanager
+def _ours(services: Services, broker: str, folder: Path, store: str) -> Iterator[Bench]:
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    url = f"sqlite:///{home / 'botkeep.db'}"
+    if store == "postgresql":
+        url = services.postgres().create_database("benchmark")
+    environment = {
+        "BOTKEEP_HOME": str(home),
+        "BOTKEEP_DATABASE_URL": url,
+        "BOTKEEP_REDIS_URL": broker,
+        "BOTKEEP_RUN_AS_ROOT": "true",
+    }
+    for words in (["runner.migrate"], ["vault", "keygen", "--env", "dev"]):
+        start_process([sys.executable, "-m", *words], env=environment, log_path=folder / "setup.log").wait()
+    words = [sys.executable, "-m", "runner.worker", "--environment", "dev", "--concurrency", str(CONCURRENCY)]
+    worker = start_process(words, env=environment, log_path=folder / "worker.log")
+    try:
+        worker.wait_for("runner.ready", timeout=60)
+        engine = db.engine(url)
+        with db.writing(engine) as session:
+            workspace = workspaces.default_workspace(session)
+            for name, source in (("tiny", BOT), ("sleeper", SLEEPER)):
+                path = folder / f"{name}.py"
+                path.write_text(source)
+                package, now = canonical(pack(path)), datetime.now(UTC)
+                bots.add(session, name, workspace_id=workspace, package=package, actor=ACTOR, now=now)
+        bench = Bench(engine, lanes.transport(broker), workspace, worker, folder)
+        bench.enqueue("tiny", folder / "warm")
+        wait_until(lambda: bench.ended() == 1, timeout=120, what="the first job")
+        yield bench
+    finally:
+        worker.stop()
+
+
+def _throughput(bench: Bench, count: int) -> dict[str, float]:
+    before = bench.ended()
+    cpu, bot_cpu = _our_cpu(bench), bench.bot_cpu()
+    started = time.perf_counter()
+    for number in range(count):
+        bench.enqueue("tiny", bench.stamps / f"ours-{number}")
+    last = bench.stamps / f"ours-{count - 1}"
+    wait_until(lambda: last.exists() and bench.ended() == before + count, timeout=300, what="our jobs")
+    elapsed = time.perf_counter() - started
+    spent = {name: (seconds - cpu[name]) / count * 1000 for name, seconds in _our_cpu(bench).items()}
+    spent["launching"] -= (bench.bot_cpu() - bot_cpu) / count * 1000
+    return {
+        "ours_jobs_per_second": count / elapsed,
+        **{f"ours_cpu_ms_{name}": milliseconds for name, milliseconds in spent.items()},
+        "ours_cpu_ms_per_job": sum(spent.values()),
+    }
+
+
+def _our_cpu(bench: Bench) -> dict[str, float]:
+    """Processor seconds of this process, of the worker, and of the spawner with what it waited for (bots included)."""
+    mine = resource.getrusage(resource.RUSAGE_SELF)
+    worker = _cpu(bench.worker.pid)
+    below = [pid for child in _children(bench.worker.pid) for pid in (child, *_children(child))]
+    launching = worker[1] + sum(sum(_cpu(pid)) for pid in below)
+    return {"queueing": mine.ru_utime + mine.ru_stime, "worker": worker[0], "launching": launching}
+
+
+def _cpu(pid: int) -> tuple[float, float]:
+    """Processor seconds of a process, and of its children that it waited for (proc_pid_stat(5))."""
+    fields = [int(field) for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]]
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (fields[0] + fields[1]) / ticks, (fields[2] + fields[3]) / ticks
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _latency(bench: Bench, count: int) -> float:
+    latencies = []
+    for _ in range(count):
+        stamp = bench.stamps / f"single-{uuid.uuid4().hex}"
+        before = bench.ended()
+        started = time.time()
+        bench.enqueue("tiny", stamp)
+        latencies.append((_stamped(stamp) - started) * 1000)
+        _wait_for_end(bench, before)
+    return statistics.median(latencies)
+
+
+def _wait_for_end(bench: Bench, before: int) -> None:
+    wait_until(lambda: bench.ended() > before, timeout=60, what="the job's end")
+
+
+def _hundred_assets(bench: Bench) -> None:
+    with db.writing(bench.engine) as session:
+        for number in range(100):
+            assets.set_value(
+                session,
+                AssetName("BENCH", f"VALUE_{number}"),
+                scope=assets.Scope(bench.workspace),
+                environment="dev",
+                plaintext=f"{uuid.uuid4()}".encode(),
+                actor=ACTOR,
+                now=datetime.now(UTC),
+            )
+
+
+def _memory(bench: Bench) -> dict[str, float]:
+    idle = _pss_mb(bench.worker.pid)
+    for _ in range(CONCURRENCY):
+        bench.enqueue("sleeper")
+    wait_until(lambda: _running(bench) == CONCURRENCY, timeout=60, what="the sleeping bots")
+    busy = _pss_mb(bench.worker.pid)
+    with db.writing(bench.engine) as session:
+        session.execute(text("UPDATE jobs SET cancel_requested_at = created_at WHERE state = 'running'"))
+    wait_until(lambda: _running(bench) == 0, timeout=60, what="their end")
+    return {"worker_idle_mb": idle, "worker_mb_per_job": max(0.0, busy - idle) / CONCURRENCY}
+
+
+def _running(bench: Bench) -> int:
+    with db.reading(bench.engine) as session:
+        return session.scalar(select(func.count()).select_from(Job).where(Job.state == "running")) or 0
+
+
+def _pss_mb(pid: int) -> float:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
+
+
+def _report(figures: dict[str, float], *, as_json: bool) -> int:
+    ratios = {
+        "jobs per second, ours ÷ plain (≥ 0.8)": figures["ours_jobs_per_second"] / figures["plain_jobs_per_second"],
+        "median latency, ours ÷ plain (≤ 1.3)": figures["ours_latency_ms"] / figures["plain_latency_ms"],
+        "CPU outside the bot, ms a job (≤ 3)": figures["ours_cpu_ms_per_job"],
+        "100 assets add, ms (≤ 2)": figures["ours_latency_100_assets_ms"] - figures["ours_latency_ms"],
+        "worker idle, MB (≤ 90)": figures["worker_idle_mb"],
+        "worker, MB for each further job (≤ 0.2)": figures["worker_mb_per_job"],
+    }
+    if as_json:
+        print(json.dumps(figures | ratios))
+    else:
+        for name, value in figures.items():
+            print(f"{name:44} {value:10.2f}")
+        for name, value in ratios.items():
+            print(f"{name:44} {value:10.2f}")
+    limits: tuple[Callable[[float], bool], ...] = (
+        lambda value: value >= 0.8,
+        lambda value: value <= 1.3,
+        lambda value: value <= 3,
+        lambda value: value <= 2,
+        lambda value: value <= 90,
+        lambda value: value <= 0.2,
+    )
+    return 0 if all(met(value) for met, value in zip(limits, ratios.values(), strict=True)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""How fast values disappear from a log: MB/s beside `cat` and the naive loop, and the time until it is ready.
+
+    python -m benchmarks.masker [--json] [--megabytes N]
+
+Realistic lines that hold no value (the usual case) and, as `with hits`, a value in every tenth line. Every
+figure is the best of its rounds, all in this process and one after another, so the ratios compare like with like.
+"""
+
+import argparse
+import base64
+import json
+import random
+import string
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+
+from runner.worker.masker import MASK, Masker, Stream
+
+CHUNK = 1 << 16
+ROUNDS = 3
+
+#: What issue and design ask for: least MB/s by number of values, and most milliseconds until 1,000 are ready.
+LEAST_SPEED = {100: 300, 1_000: 120}
+MOST_MILLISECONDS = {1_000: 30}
+
+
+def values(count: int, *, seed: int = 7) -> list[bytes]:
+    """Tokens, generated passwords, base64 keys and connection strings, as a vault holds them."""
+    dice = random.Random(seed)
+    letters = string.ascii_letters + string.digits
+
+    def value() -> str:
+        kind = dice.random()
+        if kind < 0.5:
+            return "".join(dice.choices(letters, k=dice.randint(16, 40)))
+        if kind < 0.8:
+            return "".join(dice.choices(letters + "!#$%&*+-/=?@", k=dice.randint(12, 24)))
+        if kind < 0.9:
+            return base64.b64encode(dice.randbytes(30)).decode()
+        scheme = dice.choice(("https", "postgresql"))  # the log has `https://` in every line
+        return f"{scheme}://bot:{dice.getrandbits(64):x}@db{dice.randint(1, 99)}.example.org/erp?sslmode=require"
+
+    return [value().encode() for _ in range(count)]
+
+
+def lines(size: int, *, seed: int = 11, hits: Iterable[bytes] = ()) -> bytes:
+    """About `size` bytes of a bot's log; each of `hits` in turn ends every tenth line."""
+    dice = random.Random(seed)
+    shown = list(hits)
+    written: list[bytes] = []
+    length = number = 0
+    while length < size:
+        line = (
+            f"2026-11-05T10:{number % 60:02d}:{number * 7 % 60:02d}.{number % 1000:03d}Z INFO  bot.sap.invoice"
+            f"[{number % 97}]: processed invoice {number * 7919 % 1000003} for "
+            f"https://api.example.com/v1/customers/{number * 31 % 9973} status=200 took {number % 331} ms "
+            f"request_id={dice.getrandbits(64):016x}"
+        ).encode()
+        if shown and number % 10 == 0:
+            line += b" token=" + shown[number // 10 % len(shown)]
+        written.append(line + b"\n")
+        length += len(line) + 1
+        number += 1
+    return b"".join(written)
+
+
+def best(action: Callable[[], object], *, rounds: int = ROUNDS) -> float:
+    """Seconds of the fastest of `rounds` runs."""
+    seconds = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def speed(data: bytes, action: Callable[[bytes], object], *, rounds: int = ROUNDS) -> float:
+    """MB/s of `action` over `data`."""
+    return len(data) / 1e6 / best(lambda: action(data), rounds=rounds)
+
+
+def through_cat(data: bytes) -> None:
+    """The same bytes from a file through `cat` and a pipe, in the same chunks."""
+    with tempfile.TemporaryFile() as source:
+        source.write(data)
+        source.seek(0)
+        with subprocess.Popen(["cat"], stdin=source, stdout=subprocess.PIPE, bufsize=0) as cat:
+            assert cat.stdout is not None
+            while cat.stdout.read(CHUNK):
+                pass
+
+
+def through_stream(masker: Masker) -> Callable[[bytes], None]:
+    """A fresh stream per run, fed chunk by chunk."""
+
+    def run(data: bytes) -> None:
+        stream = Stream(masker)
+        for start in range(0, len(data), CHUNK):
+            stream.feed(data[start : start + CHUNK])
+        stream.flush()
+
+    return run
+
+
+def naive(masker: Masker) -> Callable[[bytes], None]:
+    """What one writes first: replace each form in each chunk (and miss what a cut divides)."""
+
+    def run(data: bytes) -> None:
+        for start in range(0, len(data), CHUNK):
+            chunk = data[start : start + CHUNK]
+            for form in masker.forms:
+                chunk = chunk.replace(form, MASK)
+
+    return run
+
+
+def measure(count: int, *, megabytes: int, cat: float) -> dict[str, float]:
+    """One row of the table."""
+    plain = values(count)
+    pairs = [(f"GROUP.NAME_{number}", value) for number, value in enumerate(plain)]
+    ready = best(lambda: Masker(pairs), rounds=30)
+    masker = Masker(pairs)
+    text = lines(megabytes * 1_000_000)
+    assert masker.mask(text[:CHUNK]) == text[:CHUNK]
+    masked = speed(text, through_stream(masker))
+    naive_text = text[: max(CHUNK, 40_000_000 // len(masker.forms))]
+    slow = speed(naive_text, naive(masker), rounds=1)
+    return {
+        "values": count,
+        "forms": len(masker.forms),
+        "ready_ms": ready * 1e3,
+        "mb_per_s": masked,
+        "mb_per_s_with_hits": speed(lines(megabytes * 500_000, hits=plain), through_stream(masker)),
+        "mb_per_s_one_long_line": speed(text.replace(b"\n", b" "), through_stream(masker)),
+        "naive_mb_per_s": slow,
+        "of_cat": masked / cat,
+        "times_naive": masked / slow,
+    }
+
+
+def main() -> None:
+    """Measures and prints; the exit code says nothing about the figures."""
+    parser = argparse.ArgumentParser(description="Speed of the masker, beside cat and the naive loop.")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--megabytes", type=int, default=32, help="size of the log (default: 32)")
+    arguments = parser.parse_args()
+    cat = speed(lines(arguments.megabytes * 1_000_000), through_cat)
+    rows = [measure(count, megabytes=arguments.megabytes, cat=cat) for count in (10, 100, 1_000)]
+    if arguments.json:
+        print(json.dumps({"cat_mb_per_s": cat, "rows": rows}))
+        return
+    print(f"cat through a pipe: {cat:.0f} MB/s")
+    print("values  forms  ready ms   MB/s  with hits  one line  naive MB/s  of cat  times naive  asked for")
+    for row in rows:
+        print(
+            f"{row['values']:6.0f} {row['forms']:6.0f} {row['ready_ms']:9.1f} {row['mb_per_s']:6.0f}"
+            f" {row['mb_per_s_with_hits']:10.0f} {row['mb_per_s_one_long_line']:9.0f} {row['naive_mb_per_s']:11.2f}"
+            f" {row['of_cat']:7.2f} {row['times_naive']:12.0f}  {asked(int(row['values']))}"
+        )
+
+
+def asked(count: int) -> str:
+    """The targets of a row, as text."""
+    wanted = [f">= {LEAST_SPEED[count]} MB/s"] if count in LEAST_SPEED else []
+    wanted += [f"ready in <= {MOST_MILLISECONDS[count]} ms"] if count in MOST_MILLISECONDS else []
+    return ", ".join(wanted)
+
+
+if __name__ == "__main__":
+    main()

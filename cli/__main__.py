@@ -1,0 +1,134 @@
+"""The `botkeep` command.
+
+Exit status: 0 done · 1 what was asked for failed · 2 usage · 3 not found · 4 denied · 5 conflict or invalid ·
+6 the server cannot be reached · 130 interrupted. A reader that goes away ends it silently (141, as SIGPIPE
+would).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from cli.commands import asset, audit, bot, environment, job, key, roboto, runner, system, token
+from cli.errors import CliError, Misused
+from cli.screen import screen, show_error
+
+#: Exit statuses of a shell for a process that SIGINT or SIGPIPE ended.
+INTERRUPTED, PIPE_CLOSED = 130, 141
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its status."""
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _silenced()
+    raise SystemExit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; its exit status. Errors are shown, never raised."""
+    to = screen(as_json=_wants_json(arguments))
+    try:
+        status = get_command(application()).main(list(arguments), prog_name="botkeep", standalone_mode=False)
+    except CliError as error:
+        show_error(to, error)
+        return error.status
+    except typer.TyperException as error:
+        show_error(to, _misused(error))
+        return Misused.status
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _silenced()
+    except SystemExit:
+        # How the command line's library ends when a reader went away.
+        return _silenced()
+    return status if isinstance(status, int) else 0
+
+
+def application() -> typer.Typer:
+    """The command line with every command."""
+    app = typer.Typer(
+        help="Run bots in Dev, Staging or Prod with the right credentials, which only the runner can read.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for command in (system.up, system.down, system.status, system.doctor):
+        app.command()(command)
+    passing = {"allow_extra_args": True, "ignore_unknown_options": True}
+    for process in (system.console, system.scheduler, system.migrate):
+        app.command(context_settings=passing, add_help_option=False)(process)
+    app.command()(job.run)
+    app.command("history")(job.list_jobs)
+    for name, group in _groups():
+        app.add_typer(group, name=name)
+    return app
+
+
+def _groups() -> tuple[tuple[str, typer.Typer], ...]:
+    return (
+        ("runner", runner.app),
+        ("bot", bot.app),
+        ("asset", asset.app),
+        ("job", job.app),
+        ("secret", roboto.app),
+        ("key", key.app),
+        ("environment", environment.app),
+        ("token", token.app),
+        ("audit", audit.app),
+    )
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - the library calls it with the flag
+    if asked:
+        import importlib.metadata  # noqa: PLC0415 - a fifth of what `--help` takes, needed by this flag only
+
+        typer.echo(importlib.metadata.version("botkeep"))
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run bots in Dev, Staging or Prod with the right credentials, which only the runner can read."""
+    del version
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in before
+
+
+def _misused(error: typer.TyperException) -> CliError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "botkeep"
+    message = error.format_message().strip()
+    if message.startswith("Usage:"):
+        return Misused(message)
+    return Misused(message if message.endswith(".") else f"{message}.", hint=f"See: {command} --help")
+
+
+def _silenced() -> int:
+    # The interpreter flushes stdout at its end; into nowhere, so that it does not complain.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
+
+
+if __name__ == "__main__":
+    main()

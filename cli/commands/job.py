@@ -1,0 +1,228 @@
+"""`botkeep run`, `botkeep job` and `botkeep history`: start bots and see how they went."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from cli.client import Client, Item, connected, path_of
+from cli.errors import CliError, Misused
+from cli.follow import ending, follow, show_log, wait, why
+from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
+from cli.render import badge, fields, moment, plain, word
+from cli.screen import Column, Screen, screen, show_list
+
+app = typer.Typer(help="See, follow, cancel and retry jobs.", no_args_is_help=True)
+
+#: How much of history a list shows when nobody says.
+NEWEST = 50
+
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
+OfOneBot = Annotated[str | None, typer.Option("--bot", help="Only jobs of this bot.")]
+InState = Annotated[
+    str | None,
+    typer.Option("--state", help="Only jobs that are queued, running, succeeded, failed or cancelled."),
+]
+
+
+def run(
+    bot: Annotated[str, typer.Argument(metavar="BOT", help="The bot.")],
+    *,
+    environment: InEnvironment = Environment.DEV,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="K=V", help="A parameter; a reference to an asset stays one."),
+    ] = None,
+    group: Annotated[str | None, typer.Option("--group", help="The group of runners that is to run it.")] = None,
+    wait_: Annotated[bool, typer.Option("--wait", help="Return when it ended; exit 1 unless it succeeded.")] = False,
+    follow_: Annotated[bool, typer.Option("--follow", help="The same, and show the log live.")] = False,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", help="A second run with this key answers the first job."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a bot and print the job's id."""
+    to = screen(as_json=as_json)
+    body: Item = {"bot": bot, "environment": environment, "parameters": parameters(param or [])}
+    body |= {"idempotency_key": idempotency_key} if idempotency_key else {}
+    body |= {"group": group} if group else {}
+    with connected() as client:
+        job = client.ask("POST", path_of("jobs"), body=body)
+        if not as_json:
+            to.lines([str(job.get("id"))])
+        elif not (wait_ or follow_):
+            to.item(job)
+        _warn_unless_served(client, job, to)
+        if wait_ or follow_:
+            _see_to_its_end(client, str(job.get("id")), to, live=follow_)
+
+
+def _warn_unless_served(client: Client, job: Item, to: Screen) -> None:
+    if job.get("state") != "queued":
+        return
+    environment, group = job.get("environment"), job.get("group")
+    # The job is queued: whatever keeps us from asking is no reason to fail.
+    with contextlib.suppress(CliError):
+        runners = (runner for page in client.pages(path_of("runners")) for runner in page)
+        if not any(_serves(runner, environment, group) for runner in runners):
+            to.remark(plain(f"No runner serves {environment}.{group} now; the job waits."))
+
+
+def _serves(runner: Item, environment: object, group: object) -> bool:
+    served = environment in (runner.get("environments") or []) and group in (runner.get("groups") or [])
+    return served and runner.get("state") == "online"
+
+
+def parameters(pairs: list[str]) -> dict[str, str]:
+    """The parameters in `K=V` texts.
+
+    Raises:
+        Misused: for a text without a name, and for a name that comes twice.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise Misused(f"--param {name or '=…'} is not K=V.", hint="Write for example --param month=2026-08.")
+        if name in found:
+            raise Misused(f"--param {name} is given twice.", hint="Give each parameter once.")
+        found[name] = value
+    return found
+
+
+def _see_to_its_end(client: Client, job_id: str, to: Screen, *, live: bool) -> None:
+    try:
+        job = follow(client, job_id, to) if live else wait(client, job_id)
+    except KeyboardInterrupt:
+        to.remark(f"\nThe job goes on. To stop it: botkeep job cancel {job_id}")
+        raise
+    for warning in job.get("warnings") or []:
+        to.remark(f"Warning: {plain(str(warning))}")
+    if to.json:
+        to.item(job)
+    else:
+        to.lines([ending(job, colour=to.colour)])
+    if job.get("state") != "succeeded":
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_jobs(
+    *,
+    bot: OfOneBot = None,
+    environment: MaybeEnvironment = None,
+    state: InState = None,
+    limit: Limit = NEWEST,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    to = screen(as_json=as_json)
+    columns = (
+        Column("ID", lambda job: str(job.get("id"))),
+        Column("BOT", lambda job: plain(str(job.get("bot")))),
+        Column("ENV", lambda job: badge(str(job.get("environment")), colour=to.colour)),
+        Column("STATE", lambda job: word(str(job.get("state")), colour=to.colour)),
+        Column("REASON", lambda job: plain(str(job.get("reason") or ""))),
+        Column("CREATED", lambda job: moment(job.get("created_at"), now=to.now)),
+    )
+    query = {"bot": bot, "environment": environment, "state": state}
+    with connected() as client:
+        pages = client.pages(path_of("jobs"), query=query, limit=limit)
+        count = show_list(to, pages, columns, empty="No such jobs. Start one: botkeep run BOT --env dev")
+    if limit and count == limit == NEWEST:
+        to.remark(f"These are the newest {NEWEST}; --limit 0 shows all.")
+
+
+@app.command()
+def show(job_id: JobArgument, *, as_json: AsJson = False) -> None:
+    """Show a job: how it went, what started it, which values it used."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        job = client.ask("GET", path_of("jobs", job_id))
+    if as_json:
+        to.item(job)
+    else:
+        _show_job(to, job)
+
+
+def _show_job(to: Screen, job: Item) -> None:
+    cause = job.get("cause") or {}
+    attempts = job.get("attempts") or []
+    given = job.get("parameters") or {}
+    to.lines(
+        fields(
+            (
+                ("job", str(job.get("id"))),
+                ("bot", f"{plain(str(job.get('bot')))} version {job.get('version')}"),
+                ("environment", badge(str(job.get("environment")), colour=to.colour)),
+                ("state", word(str(job.get("state")), colour=to.colour)),
+                ("reason", why(job)),
+                ("created", moment(job.get("created_at"), now=to.now)),
+                ("started", _maybe(to, job.get("started_at"))),
+                ("finished", _maybe(to, job.get("finished_at"))),
+                ("runner", plain(str(job.get("runner") or ""))),
+                ("cause", plain(" ".join(str(cause[key]) for key in ("kind", "name") if cause.get(key)))),
+                ("attempt", f"{job.get('attempt')} of {len(attempts)}" if attempts else ""),
+                ("parameters", plain(", ".join(f"{name}={value}" for name, value in given.items()))),
+                ("values", plain(", ".join(_reading(reading) for reading in job.get("readings") or []))),
+                ("retry of", str(job.get("retry_of") or "")),
+            )
+        )
+    )
+    for warning in job.get("warnings") or []:
+        to.line(f"Warning: {plain(str(warning))}")
+
+
+def _maybe(to: Screen, at: object) -> str:
+    return moment(at, now=to.now) if at else ""
+
+
+def _reading(reading: Item) -> str:
+    return f"{reading.get('asset')} #{reading.get('number')} ({reading.get('scope')})"
+
+
+@app.command()
+def logs(
+    job_id: JobArgument,
+    *,
+    follow_: Annotated[
+        bool, typer.Option("--follow", help="Go on until the job ends; exit 1 unless it succeeded.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the masked log of a job."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        if follow_:
+            _see_to_its_end(client, job_id, to, live=True)
+        else:
+            show_log(client, job_id, to)
+
+
+@app.command()
+def cancel(job_id: JobArgument, *, as_json: AsJson = False) -> None:
+    """Cancel a job: a queued one at once, a running one as soon as its bot has ended."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        job = client.ask("POST", path_of("jobs", job_id, "cancellation"))
+    if as_json:
+        to.item(job)
+    elif job.get("state") == "cancelled":
+        to.line(f"Job {job_id} is cancelled.")
+    else:
+        to.line(f"Job {job_id} is {job.get('state') or 'running'} and is being stopped.")
+
+
+@app.command()
+def retry(job_id: JobArgument, *, as_json: AsJson = False) -> None:
+    """Run a finished job again as a new job, and print the new id."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        job = client.ask("POST", path_of("jobs", job_id, "retry"))
+    if as_json:
+        to.item(job)
+    else:
+        to.line(str(job.get("id")))

@@ -1,0 +1,79 @@
+"""`botkeep secret`: assets of the group GLOBAL, in the words of Roboto's command.
+
+`read` shows a plaintext, so it works only where private keys are: it becomes `python -m vault`, which audits
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.client import Item, connected, path_of
+from cli.commands.asset import asset_columns, read_value, save_value
+from cli.options import AsJson, Environment, InEnvironment, asset_parts
+from cli.processes import become
+from cli.screen import screen, show_list
+
+app = typer.Typer(help="GLOBAL assets, in Roboto's words.", no_args_is_help=True)
+
+#: The group that these commands mean.
+GROUP = "GLOBAL"
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The asset GLOBAL.NAME.")]
+
+
+@app.command()
+def write(
+    name: NameArgument,
+    *,
+    environment: InEnvironment = Environment.DEV,
+    file: Annotated[Path | None, typer.Option("--file", help="Take the bytes of this file, exactly.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set GLOBAL.NAME from stdin, from a prompt without echo, or from a file."""
+    to = screen(as_json=as_json)
+    asset = asset_parts(f"{GROUP}.{name}")
+    content = read_value(to, f"{GROUP}.{name}", file=file)
+    save_value(to, asset, environment, content=content, bot=None, description=None)
+
+
+@app.command("list")
+def list_global(*, as_json: AsJson = False) -> None:
+    """List the assets of the group GLOBAL; never their values."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        show_list(
+            to,
+            _of_group(client.pages(path_of("assets"))),
+            asset_columns(to),
+            empty="No GLOBAL assets yet. Write one: botkeep secret write NAME",
+        )
+
+
+def _of_group(pages: Iterable[list[Item]]) -> Iterator[list[Item]]:
+    for page in pages:
+        yield [asset for asset in page if str(asset.get("asset", "")).startswith(f"{GROUP}.")]
+
+
+@app.command()
+def read(name: NameArgument, *, environment: InEnvironment = Environment.DEV, as_json: AsJson = False) -> None:
+    """Show the value of GLOBAL.NAME; on a key host only, and audited."""
+    asset_parts(f"{GROUP}.{name}")
+    become("vault", ["read", f"{GROUP}.{name}", "--env", environment, *(["--json"] if as_json else [])])
+
+
+@app.command()
+def delete(name: NameArgument, *, as_json: AsJson = False) -> None:
+    """Remove GLOBAL.NAME with its values in every environment."""
+    to = screen(as_json=as_json)
+    group, asset = asset_parts(f"{GROUP}.{name}")
+    with connected() as client:
+        client.ask("DELETE", path_of("assets", group, asset))
+    if as_json:
+        to.item({"asset": f"{GROUP}.{name}", "removed": True})
+    else:
+        to.line(f"{GROUP}.{name} removed in every environment.")

@@ -1,0 +1,255 @@
+"""`botkeep doctor`: looks at what a new operator gets wrong and says the mend; changes nothing.
+
+Each check answers findings; a check that cannot look says so instead of passing. No finding ever quotes a
+key, a password or a token.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from cli import resp
+from cli.client import Client, Probe
+from cli.connection import connection
+from cli.errors import CliError
+from cli.home import OTHERS, Home
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+
+#: Seconds between our clock and the console's that are noticed, and that are a fault.
+CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
+
+#: The oldest that will do: `RETURNING` in SQLite, and a PostgreSQL that is still maintained.
+SQLITE_NEEDED, POSTGRESQL_NEEDED = (3, 35), 14
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found; `mend` is what to do about it, empty when all is well."""
+
+    name: str
+    level: Level
+    message: str
+    mend: str = ""
+
+
+def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
+    """Every finding, in the order in which a mend is best done."""
+    yield from check_user()
+    yield from check_home(home)
+    yield from check_keys(home, environ)
+    yield from check_database(home, environ)
+    yield from check_broker(home, environ)
+    yield from check_console(home, environ, now=now)
+
+
+def check_user() -> Iterator[Finding]:
+    """Whether bots would run with all power."""
+    if os.geteuid() == 0:
+        message = "You are root; bots run as root without capabilities and can read what root owns."
+        yield Finding("user", "warn", message, "Use a plain user.")
+    else:
+        yield Finding("user", "ok", "Not root.")
+
+
+def check_home(home: Home) -> Iterator[Finding]:
+    """Whether the home is its owner's alone."""
+    if not home.path.is_dir():
+        yield Finding("home", "warn", f"{home.path} does not exist.", "Run `botkeep up`, or set BOTKEEP_HOME.")
+        return
+    yield _private("home", home.path, 0o700)
+
+
+def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the private keys are their owner's alone; a host without keys is a fine host for a client."""
+    chosen = environ.get("BOTKEEP_KEY_DIR")
+    keys = Path(chosen) if chosen else home.keys
+    if not keys.is_dir():
+        if chosen:
+            mend = "Correct BOTKEEP_KEY_DIR, or bring the key files there."
+            yield Finding("keys", "fail", f"BOTKEEP_KEY_DIR names {keys}, which is no folder.", mend)
+        else:
+            yield Finding("keys", "warn", "This host has no keys.", "Expected on a client; else run `botkeep up`.")
+        return
+    yield _private("keys", keys, 0o700)
+    for environment in ENVIRONMENTS:
+        path = keys / f"{environment}.key"
+        if path.is_symlink():
+            yield Finding(f"key {environment}", "fail", f"{path} is a link.", "Put the file itself in its place.")
+        elif not path.exists():
+            mend = "Bring it from a key host if this one is to serve the environment."
+            yield Finding(f"key {environment}", "warn", f"{path} is not there.", mend)
+        else:
+            yield _private(f"key {environment}", path, 0o600)
+
+
+def _private(name: str, path: Path, mode: int) -> Finding:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return Finding(name, "fail", f"{path} cannot be looked at: {error.strerror}.", "Run this as its owner.")
+    if status.st_uid != os.geteuid():
+        return Finding(name, "fail", f"{path} belongs to another user.", "Run Botkeep as its owner.")
+    if status.st_mode & OTHERS:
+        now = stat.S_IMODE(status.st_mode)
+        return Finding(name, "fail", f"{path} is open to others ({now:04o}).", f"chmod {mode:o} {path}")
+    return Finding(name, "ok", f"{path} is for its owner only.")
+
+
+def check_database(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the database can be reached and is new enough."""
+    url = environ.get("BOTKEEP_DATABASE_URL", "")
+    if url.startswith("postgresql"):
+        yield _postgresql(url)
+    elif url.startswith("sqlite:///"):
+        yield _sqlite(Path(url.removeprefix("sqlite:///")))
+    elif url:
+        mend = "Use postgresql+psycopg://… or sqlite:///PATH."
+        yield Finding("database", "fail", "BOTKEEP_DATABASE_URL names a database that is not supported.", mend)
+    elif home.database.exists():
+        yield _sqlite(home.database)
+    else:
+        yield Finding("database", "warn", "There is no database yet.", "Run `botkeep up`, or set BOTKEEP_DATABASE_URL.")
+
+
+def _sqlite(path: Path) -> Finding:
+    if sqlite3.sqlite_version_info < SQLITE_NEEDED:
+        needed = ".".join(map(str, SQLITE_NEEDED))
+        message = f"This Python has SQLite {sqlite3.sqlite_version}."
+        return Finding("database", "fail", message, f"Use a Python with SQLite {needed} or newer.")
+    try:
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            (journal,) = database.execute("PRAGMA journal_mode").fetchone()
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        return Finding("database", "fail", f"{path} cannot be opened: {error}.", "Check its owner and the disk.")
+    if journal != "wal":
+        mend = "Run `botkeep up` once; keep the file on a local disk."
+        return Finding("database", "warn", f"{path} is not in WAL mode.", mend)
+    if path.stat().st_mode & OTHERS:
+        return Finding("database", "fail", f"{path} is open to others.", f"chmod 600 {path}")
+    return Finding("database", "ok", f"SQLite {sqlite3.sqlite_version}, {path}, WAL.")
+
+
+def _postgresql(url: str) -> Finding:
+    import psycopg  # noqa: PLC0415 - only installations with PostgreSQL need it, and it takes long to import
+
+    plain = "postgresql://" + url.partition("://")[2]
+    try:
+        with psycopg.connect(plain, connect_timeout=5) as database:
+            version = database.info.server_version // 10_000
+            encoding = database.info.parameter_status("server_encoding")
+    except psycopg.Error as error:
+        mend = "Check BOTKEEP_DATABASE_URL, the server and its pg_hba.conf."
+        return Finding("database", "fail", f"PostgreSQL cannot be reached ({type(error).__name__}).", mend)
+    if version < POSTGRESQL_NEEDED:
+        return Finding("database", "fail", f"PostgreSQL {version}.", f"Upgrade to {POSTGRESQL_NEEDED} or newer.")
+    if encoding != "UTF8":
+        return Finding("database", "fail", f"PostgreSQL with encoding {encoding}.", "Create the database with UTF8.")
+    return Finding("database", "ok", f"PostgreSQL {version}, UTF8.")
+
+
+def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the broker answers, keeps what it is told, and evicts nothing."""
+    url = environ.get("BOTKEEP_REDIS_URL", "")
+    if not url:
+        if not home.broker_url.exists():
+            yield Finding("broker", "warn", "There is no broker yet.", "Run `botkeep up`, or set BOTKEEP_REDIS_URL.")
+            return
+        yield _private("broker address", home.broker_url, 0o600)
+        url = home.broker_url.read_text().strip()
+    try:
+        (text,) = resp.ask(resp.parse_address(url), ("INFO",))
+    except (OSError, ValueError, resp.ReplyError) as error:
+        reason = type(error).__name__
+        yield Finding("broker", "fail", f"The broker cannot be asked ({reason}).", "Start it, or check its address.")
+        return
+    yield from judge_broker(dict(line.split(":", 1) for line in str(text).splitlines() if ":" in line))
+
+
+def judge_broker(info: Mapping[str, str]) -> Iterator[Finding]:
+    """The findings about a broker that told about itself."""
+    name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
+    version = info.get("valkey_version") or info.get("redis_version", "?")
+    yield Finding("broker", "ok", f"{name} {version} answers.")
+    if info.get("aof_enabled") == "1":
+        yield Finding("broker persistence", "ok", "Append-only file is on.")
+    else:
+        mend = "Set `appendonly yes`: without it queued jobs wait for the rescuer after a restart."
+        yield Finding("broker persistence", "warn", "Append-only file is off.", mend)
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy == "noeviction":
+        yield Finding("broker eviction", "ok", "Nothing is evicted.")
+    else:
+        mend = "Set `maxmemory-policy noeviction`: any other drops jobs' messages."
+        yield Finding("broker eviction", "fail", f"The eviction policy is {policy}.", mend)
+    if info.get("cluster_enabled") == "1":
+        yield Finding("broker cluster", "fail", "This is a Redis Cluster.", "Use a single server.")
+
+
+def check_console(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
+    """Whether the client knows the console, and what the console says of its stores."""
+    try:
+        target = connection(environ, home)
+    except CliError as error:
+        yield Finding("client", "fail", error.message, error.hint)
+        return
+    yield Finding("client", "ok", f"The console is at {target.url}.")
+    if target.url.startswith("http://") and not _is_local(target.url):
+        yield Finding("client", "warn", "The token travels unencrypted.", "Use an https:// address.")
+    client = Client(target)
+    try:
+        yield from judge_ready(client.probe("/readyz"), now=now())
+        client.ask("GET", "/api/v1/bots", query={"limit": 1})
+        yield Finding("token", "ok", "The console takes the token.")
+    except CliError as error:
+        yield Finding("console", "fail", error.message, error.hint)
+    finally:
+        client.close()
+
+
+def judge_ready(ready: Probe, *, now: datetime) -> Iterator[Finding]:
+    """The findings about a console that answered on its readiness."""
+    detail = ", ".join(f"{name} {ready.body[name]}" for name in ("database", "broker") if name in ready.body)
+    if ready.status == 200:
+        yield Finding("console", "ok", f"It is ready ({detail})." if detail else "It is ready.")
+    else:
+        error = ready.body.get("error")
+        said = error.get("message", "") if isinstance(error, dict) else detail
+        mend = "Look at the console's log; `botkeep status` shows what runs."
+        yield Finding("console", "fail", f"It is not ready (HTTP {ready.status}). {said}".strip(), mend)
+    import importlib.metadata  # noqa: PLC0415 - it takes longer to import than this whole module
+
+    ours = importlib.metadata.version("botkeep")
+    theirs = ready.body.get("version")
+    if theirs and theirs != ours:
+        yield Finding("version", "warn", f"Here is {ours}, the console is {theirs}.", "Install the same version.")
+    else:
+        yield Finding("version", "ok", f"Botkeep {ours}.")
+    if ready.at is not None:
+        yield _clock(abs((ready.at.astimezone(UTC) - now).total_seconds()))
+
+
+def _clock(difference: float) -> Finding:
+    message = f"The console's clock differs by {difference:.0f} s."
+    mend = "Let both hosts keep time with NTP."
+    if difference >= CLOCK_FAIL:
+        return Finding("clock", "fail", message, mend)
+    if difference >= CLOCK_WARN:
+        return Finding("clock", "warn", message, mend)
+    return Finding("clock", "ok", message)
+
+
+def _is_local(url: str) -> bool:
+    return url.partition("://")[2].split("/")[0].split(":")[0] in ("127.0.0.1", "localhost", "[")

@@ -1,0 +1,148 @@
+"""Waits for a job and shows its log: live or so far, masked before it ever reached the server's disk.
+
+A stream that breaks is taken up where it ended; the job itself never depends on who is watching.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+from cli.client import Client, Event, Item, Query, path_of
+from cli.errors import Unreachable
+from cli.render import badge, duration, parse_time, plain, word
+from cli.screen import Screen
+
+#: States that no transition leaves.
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+#: Seconds between two looks at a job: quick while it is young, then sparing.
+FIRST_LOOK, LAST_LOOK = 0.1, 2.0
+
+#: Seconds for which a server may be away before following gives up.
+PATIENCE = 60.0
+
+#: Lines of a log asked for at once.
+LINES = 1000
+
+
+def wait(client: Client, job_id: str) -> Item:
+    """The job, once it is in a final state.
+
+    Raises:
+        Unreachable: what has kept the server from answering for longer than `PATIENCE`.
+    """
+    pause, away_since = FIRST_LOOK, None
+    while True:
+        try:
+            job = client.ask("GET", path_of("jobs", job_id))
+            away_since = None
+        except Unreachable as error:
+            away_since = _still_away(error, since=away_since, now=time.monotonic())
+        else:
+            if job.get("state") in FINAL:
+                return job
+        time.sleep(pause)
+        pause = min(pause * 1.5, LAST_LOOK)
+
+
+def follow(client: Client, job_id: str, to: Screen) -> Item:
+    """Show the log live until the job is in a final state; answers the job.
+
+    Begins with the log of the latest attempt; a position counts within its attempt, so the next one begins anew.
+
+    Raises:
+        Unreachable: what has kept the server from answering for longer than `PATIENCE`.
+    """
+    attempt, after, pause, away_since = 0, "", FIRST_LOOK, None
+    while True:
+        try:
+            job = client.ask("GET", path_of("jobs", job_id))
+            attempt = attempt or int(job.get("attempt") or 0)
+            ended = False
+            for event in _events(client, job_id, attempt, after=after):
+                ended = event.name == "end"
+                if event.name == "line":
+                    _show(to, _parsed(event.data))
+                    after, pause = event.id or after, FIRST_LOOK
+            away_since = None
+            if ended:
+                job = client.ask("GET", path_of("jobs", job_id))
+                attempt = attempt or 1
+                if job.get("state") in FINAL and attempt >= int(job.get("attempt") or 0):
+                    return job
+                attempt, after, pause = attempt + 1, "", FIRST_LOOK
+                continue
+        except Unreachable as error:
+            away_since = _still_away(error, since=away_since, now=time.monotonic())
+        time.sleep(pause)
+        pause = min(pause * 1.5, LAST_LOOK)
+
+
+def show_log(client: Client, job_id: str, to: Screen) -> None:
+    """Show the log of the latest attempt so far."""
+    offset: str | int | None = None
+    while True:
+        page = client.ask("GET", path_of("jobs", job_id, "log"), query={"after": offset, "limit": LINES})
+        lines = page.get("items") or []
+        for line in lines:
+            _show(to, line)
+        offset = page.get("next")
+        if not lines or offset is None or page.get("complete"):
+            to.out.flush()
+            return
+
+
+def ending(job: Item, *, colour: bool) -> str:
+    """State and reason of a job that ended, in one line."""
+    state, environment = str(job.get("state")), str(job.get("environment"))
+    parts = [f"Job {job.get('id')} {word(state, colour=colour)} {badge(environment, colour=colour)}"]
+    begun, ended = parse_time(job.get("started_at")), parse_time(job.get("finished_at"))
+    if begun and ended:
+        parts.append(f" in {duration(max(0.0, (ended - begun).total_seconds()))}")
+    if reason := why(job):
+        parts.append(f", {reason}")
+    return "".join(parts)
+
+
+def why(job: Item) -> str:
+    """The reason of a job and its particulars, as far as there are any."""
+    reason, code, detail = job.get("reason"), job.get("exit_code"), job.get("detail")
+    particulars = str(detail) if detail else f"exit status {code}" if code else ""
+    return plain(": ".join(part for part in (str(reason or ""), particulars) if part))
+
+
+def _events(client: Client, job_id: str, attempt: int, *, after: str) -> Iterator[Event]:
+    query: Query = {"attempt": attempt or None, "after": after or None}
+    for event in client.events(path_of("jobs", job_id, "log", "stream"), query=query):
+        yield event
+        if event.name == "end":
+            return
+
+
+def _show(to: Screen, line: Item) -> None:
+    if to.json:
+        to.item(line)
+        return
+    text = str(line.get("text", "")).rstrip("\n")
+    if line.get("stream") == "system":
+        text = f"-- {text}"
+    # A file or a pipe gets what the bot wrote; a terminal gets nothing that could steer it.
+    to.line(plain(text) if to.out.isatty() else text)
+    to.out.flush()
+
+
+def _parsed(data: str) -> Item:
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return {"stream": "stdout", "text": data}
+    return content if isinstance(content, dict) else {"stream": "stdout", "text": data}
+
+
+def _still_away(error: Unreachable, *, since: float | None, now: float) -> float:
+    if since is not None and now - since > PATIENCE:
+        hint = f"{error.hint} The job goes on without you; look again with `botkeep job show`.".strip()
+        raise Unreachable(error.message, hint=hint, code=error.code)
+    return now if since is None else since

@@ -1,0 +1,32 @@
+"""Starts other parts of Botkeep as processes, never by import: no key or store ever enters this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+#: Variables for the client alone: no process of ours has a use for a person's token.
+CLIENT_ONLY = ("BOTKEEP_URL", "BOTKEEP_TOKEN")
+
+
+def module(name: str, *arguments: str) -> tuple[str, ...]:
+    """The command line that runs a package of this installation.
+
+    `-P` keeps the working directory off the import path: a folder called `console` there is not ours.
+    """
+    return (sys.executable, "-P", "-m", name, *arguments)
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process of ours: this one's, without what is the client's alone."""
+    return {key: value for key, value in environ.items() if key not in CLIENT_ONLY}
+
+
+def become(name: str, arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by a package of this installation."""
+    argv = module(name, *arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(argv[0], argv, environment(os.environ))  # noqa: S606 - no shell is wanted

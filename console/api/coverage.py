@@ -1,0 +1,52 @@
+"""The coverage grid: which asset is set, empty or missing in which environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from console.deps import After, Allowed, Limit
+from console.paging import Page, cut
+from runner import bots
+from vault import coverage
+from vault.coverage import Described
+
+router = APIRouter(prefix="/api/v1/coverage", tags=["assets"])
+
+Status = Literal["set", "empty", "missing"]
+ForBot = Annotated[str | None, Query(description="All that this bot can see, its own before the workspace's.")]
+
+
+class CoverageItem(BaseModel):
+    """One line of the grid."""
+
+    asset: str
+    scope: str
+    dev: Status
+    staging: Status
+    prod: Status
+
+
+@router.get("", summary="Show which assets have values")
+def grid(call: Allowed, bot: ForBot = None, limit: Limit = 50, after: After = None) -> Page[CoverageItem]:
+    """The workspace's assets, or what one bot can see."""
+    with call.reading() as session:
+        if bot is None:
+            rows = coverage.listing(session, workspace_id=call.workspace_id)
+        else:
+            bot_id = bots.require(session, bot, workspace_id=call.workspace_id).id
+            rows = coverage.visible(session, workspace_id=call.workspace_id, bot_id=bot_id)
+    page, following = cut(rows, key=lambda row: str(row.name), limit=limit, after=after)
+    return Page(items=[_item(row, bot) for row in page], next=following)
+
+
+def _item(row: Described, bot: str | None) -> CoverageItem:
+    return CoverageItem.model_validate(
+        {
+            "asset": str(row.name),
+            "scope": "workspace" if row.bot_id is None else bot,
+            **{name: row.status(name) for name in row.environments},
+        }
+    )

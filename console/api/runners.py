@@ -1,0 +1,92 @@
+"""Runners over HTTP: list, drain, remove."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from console.deps import After, Allowed, Call, Limit
+from console.paging import Page, cut
+from runner import runners
+from runner.runners import Seen
+from vault import audit
+
+router = APIRouter(prefix="/api/v1/runners", tags=["runners"])
+
+
+class RunnerItem(BaseModel):
+    """A runner; `state` is `online`, `draining`, `stopped` or `lost`, `running` the number of its bots."""
+
+    name: str
+    state: str
+    host: str
+    version: str
+    environments: list[str]
+    groups: list[str]
+    concurrency: int
+    running: int
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+    drain_requested_at: datetime | None
+
+
+@router.get("", summary="List runners")
+def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[RunnerItem]:
+    """Every known runner, by name."""
+    with call.reading() as session:
+        rows = runners.listing(session)
+    page, following = cut(rows, key=lambda seen: seen.row.name, limit=limit, after=after)
+    return Page(items=[_item(seen) for seen in page], next=following)
+
+
+@router.put("/{name}/drain", summary="Drain a runner")
+def drain(call: Allowed, name: str) -> RunnerItem:
+    """Let a runner finish what it has, take nothing new, and stop."""
+    with call.writing() as session:
+        runners.request_drain(session, name, now=call.now)
+        seen = next(seen for seen in runners.listing(session) if seen.row.name == name)
+        for environment in seen.row.environments:
+            call.require_environment(environment)
+        _record(session, call, name)
+    return _item(seen)
+
+
+@router.delete("/{name}", status_code=204, summary="Remove a runner")
+def remove(call: Allowed, name: str) -> None:
+    """Forget a runner that stopped or was lost; history keeps its name."""
+    with call.writing() as session:
+        runners.remove(session, name)
+        _record(session, call, name)
+
+
+def _record(session: Session, call: Call, name: str) -> None:
+    audit.record(
+        session,
+        call.actor,
+        workspace_id=call.workspace_id,
+        action=call.action,
+        target=f"runner {name}",
+        now=call.now,
+    )
+
+
+def _item(seen: Seen) -> RunnerItem:
+    row = seen.row
+    return RunnerItem(
+        name=row.name,
+        state=seen.status,
+        host=row.host,
+        version=row.version,
+        environments=row.environments,
+        groups=row.groups,
+        concurrency=row.concurrency,
+        running=seen.running,
+        started_at=row.started_at,
+        heartbeat_at=row.heartbeat_at,
+        stopped_at=row.stopped_at,
+        drain_requested_at=row.drain_requested_at,
+    )

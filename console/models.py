@@ -1,0 +1,43 @@
+"""The console's own table: the tokens that people and scripts authenticate with."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from vault.models import ACTOR_LENGTH, Model
+
+#: What a partial index calls a token that can be used.
+ACTIVE = text("revoked_at IS NULL")
+
+
+class ApiToken(Model):
+    """A bearer token, stored as the SHA-256 of its 256 random bits; `environments` empty means all."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    name: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    role: Mapped[str] = mapped_column(String(16))
+    environments: Mapped[list[Any]] = mapped_column(default=list)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "uq_api_tokens_active",
+            "workspace_id",
+            "name",
+            unique=True,
+            postgresql_where=ACTIVE,
+            sqlite_where=ACTIVE,
+        ),
+    )

@@ -1,0 +1,78 @@
+"""Who may do what, as data: one entry for every route, and nothing else decides about roles.
+
+`app.create` refuses a route without an entry, so a new route is closed until somebody thought about it. Roles
+are a ladder: each may do what those before it may. A token may besides be limited to some environments; that
+is checked where the environment is known (`deps.Call.require_environment`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a token may do, from reading to everything; in this order."""
+
+    VIEWER = "viewer"
+    """Sees bots, assets without values, jobs, logs and runners."""
+
+    OPERATOR = "operator"
+    """Also runs, cancels and retries jobs, and drains runners."""
+
+    DEV = "dev"
+    """Also changes bots and assets."""
+
+    ADMIN = "admin"
+    """Also changes tokens and policies, removes runners, and reads the audit."""
+
+    def covers(self, needed: Role) -> bool:
+        """Whether this role may do what `needed` may."""
+        ladder = list(Role)
+        return ladder.index(self) >= ladder.index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The least role for a route, and the action's name in the audit, the same for done and refused."""
+
+    role: Role
+    action: str
+
+
+#: Answers anyone: probes, numbers, and the description of the interface.
+PUBLIC = None
+
+PERMISSIONS: dict[tuple[str, str], Permission | None] = {
+    ("GET", "/healthz"): PUBLIC,
+    ("GET", "/readyz"): PUBLIC,
+    ("GET", "/metrics"): PUBLIC,
+    ("GET", "/api/v1/openapi.json"): PUBLIC,
+    ("GET", "/api/v1/bots"): Permission(Role.VIEWER, "bot.listed"),
+    ("POST", "/api/v1/bots"): Permission(Role.DEV, "bot.added"),
+    ("GET", "/api/v1/bots/{name}"): Permission(Role.VIEWER, "bot.shown"),
+    ("DELETE", "/api/v1/bots/{name}"): Permission(Role.DEV, "bot.removed"),
+    ("GET", "/api/v1/assets"): Permission(Role.VIEWER, "asset.listed"),
+    ("GET", "/api/v1/assets/{group}/{name}"): Permission(Role.VIEWER, "asset.shown"),
+    ("DELETE", "/api/v1/assets/{group}/{name}"): Permission(Role.DEV, "asset.removed"),
+    ("PUT", "/api/v1/assets/{group}/{name}/values/{environment}"): Permission(Role.DEV, "asset.set"),
+    ("DELETE", "/api/v1/assets/{group}/{name}/values/{environment}"): Permission(Role.DEV, "asset.unset"),
+    ("POST", "/api/v1/assets/{group}/{name}/values/{environment}/rollback"): Permission(Role.DEV, "asset.rollback"),
+    ("GET", "/api/v1/coverage"): Permission(Role.VIEWER, "asset.listed"),
+    ("GET", "/api/v1/jobs"): Permission(Role.VIEWER, "job.listed"),
+    ("POST", "/api/v1/jobs"): Permission(Role.OPERATOR, "job.enqueued"),
+    ("GET", "/api/v1/jobs/{job_id}"): Permission(Role.VIEWER, "job.shown"),
+    ("GET", "/api/v1/jobs/{job_id}/log"): Permission(Role.VIEWER, "job.log_shown"),
+    ("GET", "/api/v1/jobs/{job_id}/log/stream"): Permission(Role.VIEWER, "job.log_shown"),
+    ("POST", "/api/v1/jobs/{job_id}/cancellation"): Permission(Role.OPERATOR, "job.cancelled"),
+    ("POST", "/api/v1/jobs/{job_id}/retry"): Permission(Role.OPERATOR, "job.retried"),
+    ("GET", "/api/v1/runners"): Permission(Role.VIEWER, "runner.listed"),
+    ("PUT", "/api/v1/runners/{name}/drain"): Permission(Role.OPERATOR, "runner.drained"),
+    ("DELETE", "/api/v1/runners/{name}"): Permission(Role.ADMIN, "runner.removed"),
+    ("GET", "/api/v1/tokens"): Permission(Role.ADMIN, "token.listed"),
+    ("POST", "/api/v1/tokens"): Permission(Role.ADMIN, "token.created"),
+    ("DELETE", "/api/v1/tokens/{name}"): Permission(Role.ADMIN, "token.removed"),
+    ("GET", "/api/v1/environments"): Permission(Role.VIEWER, "environment.listed"),
+    ("PUT", "/api/v1/environments/{environment}"): Permission(Role.ADMIN, "environment.policy"),
+    ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),
+}

@@ -1,0 +1,138 @@
+-- One database role for each process of Botkeep, with the least that its statements need.
+--
+--     psql -X -d botkeep -f deploy/postgres/roles.sql
+--
+-- Run it after every `python -m runner.migrate`, as botkeep_owner or as a superuser. It may be run again at any
+-- time: it is one transaction, takes away every other right that these roles have on the tables, and leaves their
+-- passwords and their right to log in as they are. It creates roles that cannot log in; deploy/README.md says how
+-- they learn to. What these grants say is repeated, as a table, in tests/integration/test_roles.py.
+--
+--     botkeep_owner      owns the tables; migrations only, no process runs as it
+--     botkeep_console    stores ciphertexts and never reads one back
+--     botkeep_scheduler  moves jobs on; knows nothing of the vault
+--     botkeep_runner     reads ciphertexts, of every environment, and writes what it read; changes none
+--     botkeep_keyhost    makes keys and wraps data keys again; adds and removes no value
+--
+-- Nobody but the owner can change or remove an audit row, a reading, a package, or what a job was asked to do.
+-- A lock (SELECT ... FOR UPDATE) needs UPDATE on one column at least; every role that locks a table has that.
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+SET LOCAL search_path = public;
+
+-- The key of `runner.migrate`: a migration and this file never meet.
+SELECT pg_advisory_xact_lock(27707093526340976);
+
+DO $$
+DECLARE
+    roles CONSTANT text[] := ARRAY['botkeep_owner', 'botkeep_console', 'botkeep_scheduler', 'botkeep_runner', 'botkeep_keyhost'];
+    wanted text;
+    problem text;
+    owned record;
+BEGIN
+    IF to_regclass('public.alembic_version') IS NULL THEN
+        RAISE EXCEPTION 'The database % has no tables of Botkeep yet.', current_database()
+            USING HINT = 'Run python -m runner.migrate first, with BOTKEEP_DATABASE_URL naming this database.';
+    END IF;
+    FOREACH wanted IN ARRAY roles LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+        END IF;
+    END LOOP;
+
+    -- A grant means nothing to a role that has more from elsewhere.
+    SELECT string_agg(rolname, ', ') INTO problem FROM pg_roles
+        WHERE rolname = ANY (roles) AND (rolsuper OR rolbypassrls OR rolreplication
+            OR (rolname <> 'botkeep_owner' AND (rolcreaterole OR rolcreatedb)));
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'These roles may do more than this file allows: %.', problem
+            USING HINT = 'ALTER ROLE ... NOSUPERUSER NOBYPASSRLS NOREPLICATION NOCREATEROLE NOCREATEDB, then run it again.';
+    END IF;
+    SELECT string_agg(member.rolname || ' in ' || granted.rolname, ', ') INTO problem
+        FROM pg_auth_members
+        JOIN pg_roles member ON member.oid = pg_auth_members.member
+        JOIN pg_roles granted ON granted.oid = pg_auth_members.roleid
+        WHERE member.rolname = ANY (roles[2:]);
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'These roles are members of others and inherit their rights: %.', problem
+            USING HINT = 'REVOKE the memberships, then run it again.';
+    END IF;
+
+    FOR owned IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tableowner <> 'botkeep_owner' LOOP
+        EXECUTE format('ALTER TABLE public.%I OWNER TO botkeep_owner', owned.tablename);
+    END LOOP;
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %s', current_database(), array_to_string(roles, ', '));
+END
+$$;
+
+-- Start from nothing; revoking a table's privileges takes away those on its columns, too.
+REVOKE ALL ON ALL TABLES IN SCHEMA public
+    FROM PUBLIC, botkeep_console, botkeep_scheduler, botkeep_runner, botkeep_keyhost;
+REVOKE ALL ON SCHEMA public FROM PUBLIC, botkeep_console, botkeep_scheduler, botkeep_runner, botkeep_keyhost;
+GRANT USAGE ON SCHEMA public TO botkeep_console, botkeep_scheduler, botkeep_runner, botkeep_keyhost;
+GRANT USAGE, CREATE ON SCHEMA public TO botkeep_owner;
+
+-- botkeep_console -------------------------------------------------------------------------------------------------
+GRANT SELECT ON alembic_version, workspaces, environments, readings, attempts TO botkeep_console;
+GRANT UPDATE (unset) ON environments TO botkeep_console;
+GRANT SELECT, INSERT ON audit_events TO botkeep_console;
+GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_tokens TO botkeep_console;
+
+-- Everything of a value but its ciphertext, which goes in and never comes out.
+GRANT INSERT, DELETE ON asset_values TO botkeep_console;
+GRANT SELECT (asset_id, environment, number, recipient_id, empty, created_at, created_by) ON asset_values TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (number, set_at, set_by) ON current_values TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (description) ON assets TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON asset_variables TO botkeep_console;
+GRANT SELECT (id, environment, public_key, created_at, retired_at) ON recipients TO botkeep_console;
+
+-- A package goes in as well; only runners take it out.
+GRANT SELECT, INSERT, UPDATE (removed_at) ON bots TO botkeep_console;
+GRANT SELECT, INSERT ON package_versions TO botkeep_console;
+GRANT INSERT, SELECT (digest) ON package_blobs TO botkeep_console;
+
+-- People enqueue and cancel; a publication that failed is noted.
+GRANT SELECT, INSERT ON jobs TO botkeep_console;
+GRANT UPDATE (state, reason, detail, finished_at, cancel_requested_at, cancel_requested_by, published_at)
+    ON jobs TO botkeep_console;
+GRANT SELECT, DELETE, UPDATE (drain_requested_at) ON runners TO botkeep_console;
+
+-- botkeep_scheduler -----------------------------------------------------------------------------------------------
+GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners TO botkeep_scheduler;
+GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at) ON jobs TO botkeep_scheduler;
+GRANT UPDATE (state, reason, detail, finished_at) ON attempts TO botkeep_scheduler;
+
+-- botkeep_runner --------------------------------------------------------------------------------------------------
+GRANT SELECT ON alembic_version, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
+GRANT SELECT ON assets, current_values, asset_values TO botkeep_runner;
+GRANT INSERT ON readings, audit_events TO botkeep_runner;
+GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings)
+    ON jobs TO botkeep_runner;
+GRANT SELECT, INSERT ON attempts TO botkeep_runner;
+GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivors, max_rss_kb, cpu_seconds)
+    ON attempts TO botkeep_runner;
+GRANT SELECT, INSERT ON runners TO botkeep_runner;
+GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
+    drain_requested_at) ON runners TO botkeep_runner;
+
+-- botkeep_keyhost -------------------------------------------------------------------------------------------------
+GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;
+GRANT SELECT (id, name, removed_at) ON bots TO botkeep_keyhost;
+GRANT UPDATE (recipient_id, envelope) ON asset_values TO botkeep_keyhost;
+GRANT SELECT, INSERT, UPDATE (retired_at) ON recipients TO botkeep_keyhost;
+GRANT INSERT ON audit_events TO botkeep_keyhost;
+
+-- Until PostgreSQL 14 the schema is the superuser's, and what another role takes from PUBLIC there is only a warning.
+DO $$
+BEGIN
+    IF has_schema_privilege('botkeep_console', 'public', 'CREATE')
+        OR NOT has_schema_privilege('botkeep_console', 'public', 'USAGE') THEN
+        RAISE EXCEPTION 'The role % cannot decide who uses the schema public; nothing was changed.', current_user
+            USING HINT = 'ALTER SCHEMA public OWNER TO botkeep_owner as a superuser, then run it again.';
+    END IF;
+END
+$$;
+
+COMMIT;

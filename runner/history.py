@@ -1,0 +1,156 @@
+"""History: what ran, where, with which environment and which values. Reads only, never a value."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy.orm import Session
+
+from runner.errors import Invalid, NotFound
+from runner.models import Attempt, Bot, Job, PackageVersion
+from runner.states import State
+from vault.models import Reading
+from vault.names import ENVIRONMENTS
+
+#: The longest page of a list.
+MAX_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a list of jobs is narrowed to; `None` means everything."""
+
+    bot: str | None = None
+    environment: str | None = None
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job with the bot's name and the version's number."""
+
+    job: Job
+    bot: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """An entry with its attempts, oldest first, and the readings of all of them, by asset."""
+
+    entry: Entry
+    attempts: Sequence[Attempt]
+    readings: Sequence[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """State, reason, exit code and number of the latest attempt of a job."""
+
+    state: str
+    reason: str | None
+    exit_code: int | None
+    attempt: int
+
+
+def page(
+    session: Session,
+    narrow: Filter,
+    *,
+    workspace_id: uuid.UUID,
+    limit: int,
+    after: uuid.UUID | None = None,
+) -> list[Entry]:
+    """The newest jobs before `after`, newest first, at most `limit`; each page costs the same (keyset).
+
+    Raises:
+        Invalid: for an unknown state or environment.
+    """
+    _check(narrow)
+    query = _entries().where(Job.workspace_id == workspace_id)
+    if narrow.bot is not None:
+        # Removed bots of the same name count too: history names what ran.
+        bots = session.scalars(select(Bot.id).where(Bot.workspace_id == workspace_id, Bot.name == narrow.bot)).all()
+        query = query.where(Job.bot_id.in_(bots))
+    if narrow.environment is not None:
+        query = query.where(Job.environment == narrow.environment)
+    if narrow.state is not None:
+        query = query.where(Job.state == narrow.state)
+    if after is not None:
+        query = query.where(Job.id < after)
+    rows = session.execute(query.order_by(Job.id.desc()).limit(min(limit, MAX_LIMIT))).all()
+    return [_entry(row) for row in rows]
+
+
+def entry(session: Session, job_id: uuid.UUID, *, workspace_id: uuid.UUID) -> Entry:
+    """One job.
+
+    Raises:
+        NotFound: when this workspace has no such job.
+    """
+    row = session.execute(_ENTRY, {"job": job_id, "workspace": workspace_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}; see `botkeep job list`.")
+    return _entry(row)
+
+
+def detail(session: Session, job_id: uuid.UUID, *, workspace_id: uuid.UUID) -> Detail:
+    """One job with its attempts and readings.
+
+    Raises:
+        NotFound: when this workspace has no such job.
+    """
+    found = entry(session, job_id, workspace_id=workspace_id)
+    attempts = session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)).all()
+    readings = session.scalars(
+        select(Reading).where(Reading.job_id == job_id).order_by(Reading.attempt, Reading.asset)
+    ).all()
+    return Detail(found, attempts, readings)
+
+
+def progress(session: Session, job_id: uuid.UUID, *, workspace_id: uuid.UUID) -> Progress:
+    """How far a job is, without its parameters: for those who ask again and again.
+
+    Raises:
+        NotFound: when this workspace has no such job.
+    """
+    row = session.execute(
+        select(Job.state, Job.reason, Job.exit_code, Job.attempt).where(
+            Job.id == job_id, Job.workspace_id == workspace_id
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}; see `botkeep job list`.")
+    return Progress(row.state, row.reason, row.exit_code, row.attempt)
+
+
+def by_idempotency_key(session: Session, key: str, *, workspace_id: uuid.UUID) -> uuid.UUID | None:
+    """The job that this key made, if any."""
+    return session.scalar(select(Job.id).where(Job.workspace_id == workspace_id, Job.idempotency_key == key))
+
+
+def _entries() -> Select[Job, str, int]:
+    return (
+        select(Job, Bot.name, PackageVersion.number)
+        .join(Bot, Bot.id == Job.bot_id)
+        .join(PackageVersion, PackageVersion.id == Job.version_id)
+    )
+
+
+#: One job; built once, since each order is answered with it.
+_ENTRY = _entries().where(Job.id == bindparam("job"), Job.workspace_id == bindparam("workspace"))
+
+
+def _entry(row: Row[Job, str, int]) -> Entry:
+    job, bot, version = row
+    return Entry(job, bot, version)
+
+
+def _check(narrow: Filter) -> None:
+    if narrow.state is not None and narrow.state not in set(State):
+        raise Invalid(f"There is no state {narrow.state!r}; use one of {', '.join(State)}.")
+    if narrow.environment is not None and narrow.environment not in ENVIRONMENTS:
+        raise Invalid(f"There is no environment {narrow.environment!r}; use one of {', '.join(ENVIRONMENTS)}.")

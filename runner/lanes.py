@@ -1,0 +1,117 @@
+"""Lanes: Celery and Redis as transport, nothing more.
+
+A message is a hint that a job may be ready. It carries the job's id, with environment and bot id as headers, so
+losing or doubling one changes nothing: the claim in the database decides. Delivery is at most once on purpose
+(early acknowledgement), and the rescuer publishes again what nobody claimed.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+
+from celery import Celery
+from celery.exceptions import OperationalError as CeleryOperationalError
+from kombu.entity import Queue
+from kombu.exceptions import KombuError
+from redis import RedisError
+
+from runner.errors import Invalid
+
+#: The name of the one task; its one argument is a job id.
+TASK = "botkeep.look"
+
+#: The group of runners that serves a job unless it names another.
+DEFAULT_GROUP = "default"
+
+#: Redis' visibility timeout in seconds; irrelevant to correctness, long so that nothing is redelivered for nothing.
+VISIBILITY_TIMEOUT = 24 * 3600
+
+#: Seconds a broker may take to connect or to answer before a publication counts as failed.
+SOCKET_TIMEOUT = 5
+
+_GROUP = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
+
+
+def lane(environment: str, group: str = DEFAULT_GROUP) -> str:
+    """The Celery queue of an environment and a group of runners."""
+    return f"{environment}.{group}"
+
+
+def check_group(group: str) -> str:
+    """Give `group` back when it can name a group of runners.
+
+    Raises:
+        Invalid: otherwise.
+    """
+    if not _GROUP.fullmatch(group):
+        raise Invalid(f"A runner group is 1 to 48 ASCII letters, digits, hyphens or underscores; {group!r} is not.")
+    return group
+
+
+def transport(broker_url: str) -> Celery:
+    """A Celery application that knows the broker and no result store.
+
+    Why each setting stands as it does is in `docs/adr/0003-celery-as-transport.md`.
+    """
+    app = Celery("botkeep", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        result_backend=None,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=True,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_soft_shutdown_timeout=0,
+        broker_connection_max_retries=None,
+        broker_connection_retry_on_startup=True,
+        task_create_missing_queues=True,
+        task_default_queue=lane("dev"),
+        task_publish_retry=False,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "socket_timeout": SOCKET_TIMEOUT,
+            "socket_connect_timeout": SOCKET_TIMEOUT,
+            "retry_on_timeout": False,
+            "max_retries": 1,
+            "interval_start": 0,  # a publication that fails says so at once; the default waits 2 s
+            "global_keyprefix": "botkeep:",
+        },
+    )
+    return app
+
+
+def serve(app: Celery, *, environments: Sequence[str], groups: Sequence[str]) -> None:
+    """Make a worker of `app` pull from the lanes of these environments and groups only."""
+    names = [lane(environment, group) for environment in environments for group in groups]
+    app.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]  # not annotated
+
+
+def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot_id: uuid.UUID) -> bool:
+    """Say that a job may be ready; false when the broker cannot be reached.
+
+    The job is committed before, so a false is a delay: the rescuer publishes it when the broker is back.
+    """
+    try:
+        app.send_task(
+            TASK,
+            args=(str(job_id),),
+            queue=lane(environment, group),
+            headers={"environment": environment, "bot_id": str(bot_id)},
+            ignore_result=True,
+            retry=False,
+        )
+    except (CeleryOperationalError, KombuError, RedisError, OSError):
+        return False
+    return True
+
+
+def depth(app: Celery, *, environment: str, group: str = DEFAULT_GROUP) -> int:
+    """How many messages wait in a lane."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        return int(channel._size(lane(environment, group)))  # noqa: SLF001 - kombu has no public name for it

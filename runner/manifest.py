@@ -1,0 +1,320 @@
+"""What a package says about its bot: `bot.toml`, read into a `Manifest`.
+
+    name = "report"                    # optional: the name it is usually registered under
+    entry = "main.py"                  # a Python file of the package, or:
+    command = ["./report", "--fast"]   # for a bot that is not Python: argv, no shell
+    timeout = "1h"                     # default 1h; "30s", "5m", "1.5h", "2d" or a number of seconds
+    grace = "10s"                      # between the request to stop and the kill; default 10s
+    retries = { limit = 3, delay = "10s", factor = 2.0 }    # default: no retry
+    concurrency = 1                    # attempts of this bot at the same time; omitted: no limit
+    assets = ["SAP.*", "DB.PASSWORD"]  # omitted: every asset of the workspace
+    files = ["DB.CERTIFICATE"]         # of these, also delivered as files
+    requirements = ["requests>=2"]     # omitted: see `runner.dependencies`
+
+    [parameters.REGION]
+    default = "eu"                     # or: required = true
+
+Promises that a manifest is complete (exactly one of `entry` and `command`, and the entry is in the package),
+that it can be kept as JSON, and that every refusal names the key and, where it can be found, the line.
+Refuses unknown keys, and values of another type than the key's: nothing is guessed from a string.
+
+    RunnerError
+    └── Invalid
+        └── ManifestInvalid
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from runner.errors import Invalid
+from vault.errors import VaultError
+from vault.names import parse_pattern
+
+FILE = "bot.toml"
+
+#: Bytes of a bot.toml; a real one has a few hundred. Bounds what the TOML parser is given.
+MAX_SIZE = 65_536
+
+#: Files that are taken for the entry when nothing says which; where both are there, bot.toml has to say.
+ENTRY_NAMES = ("main.py", "bot.py")
+
+#: The longest duration a bot.toml may ask for.
+LONGEST = timedelta(days=30)
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h|d)", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+#: Sentences for pydantic's error types (https://docs.pydantic.dev/latest/errors/validation_errors/).
+_COMPLAINTS = {
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list in square brackets",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "invalid-json-value": "must be text, a number, true or false, a list or a table",
+    "string_pattern_mismatch": "is no name: write at most 128 ASCII letters, digits, - and _, a letter first",
+}
+
+
+class ManifestInvalid(Invalid):
+    """The bot.toml cannot be used, or nothing says what to start; each problem is one sentence."""
+
+
+def duration(value: object) -> timedelta:
+    """Reads `"30s"`, `"5m"`, `"1.5h"`, `"2d"` or a number of seconds; ValueError for anything else."""
+    seconds: float | None = None
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        seconds = float(match[1]) * _SECONDS[match[2]]
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value
+    if seconds is None:
+        raise ValueError('must be a duration such as "30s", "5m" or "1h", or a number of seconds')
+    if not 0 <= seconds <= LONGEST.total_seconds():
+        raise ValueError(f"must be between 0 seconds and {LONGEST.days} days")
+    return timedelta(seconds=seconds)
+
+
+def _asset_pattern(value: str) -> str:
+    try:
+        parse_pattern(value)
+    except VaultError as error:
+        raise ValueError(f"must hold asset names, or patterns such as SAP.*. {error}") from None
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(duration),
+    PlainSerializer(timedelta.total_seconds, return_type=float),
+]
+Patterns = tuple[Annotated[str, AfterValidator(_asset_pattern)], ...]
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}\z")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Retries(_Table):
+    """How often a failed attempt is followed by another: after `delay`, then `delay * factor`, and so on."""
+
+    limit: StrictInt = Field(default=0, ge=0, le=100)
+    delay: Duration = timedelta(seconds=10)
+    factor: float = Field(default=2.0, ge=1, le=10, strict=True)
+
+
+class Parameter(_Table):
+    """One parameter of the bot. TOML has no null, so a `default` of None means that there is none."""
+
+    default: JsonValue = None
+    required: StrictBool = False
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if self.required and self.default is not None:
+            raise ValueError("has a default and is required: remove one of the two")
+        return self
+
+
+class Manifest(_Table):
+    """A complete bot.toml; see the module's docstring for the keys. Durations are `timedelta`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\z")] | None = None
+    entry: str | None = None
+    command: tuple[str, ...] | None = None
+    timeout: Duration = timedelta(hours=1)
+    grace: Duration = timedelta(seconds=10)
+    retries: Retries = Retries()
+    concurrency: StrictInt | None = Field(default=None, ge=1, le=10_000)
+    assets: Patterns | None = None
+    files: Patterns = ()
+    requirements: tuple[str, ...] | None = None
+    parameters: dict[ParameterName, Parameter] = {}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JsonValue]) -> Self:
+        """Loads what `model_dump(mode="json")` gave.
+
+        Raises:
+            ManifestInvalid: it was written by hand, or by a newer Botkeep with a key this one does not know.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise ManifestInvalid(_sentences(error, "")) from None
+
+    @field_validator("timeout")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if not value:
+            raise ValueError("must be longer than 0 seconds")
+        return value
+
+    @field_validator("command")
+    @classmethod
+    def _a_program(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and not (value and value[0]):
+            raise ValueError('must begin with a program, such as ["./report", "--fast"]')
+        return value
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if (self.entry is None) == (self.command is None):
+            raise ValueError("Write either entry (a Python file) or command (a list of strings), not both.")
+        return self
+
+
+def read_manifest(files: Mapping[str, bytes]) -> Manifest:
+    """Reads the bot.toml of a package, or makes a manifest for a package without one.
+
+    `files` maps the names in the package to their contents; only bot.toml is looked into. Where neither
+    `entry` nor `command` is written, the entry is main.py, bot.py or the only .py file of the top folder.
+
+    Raises:
+        ManifestInvalid: the bot.toml is unusable, the entry is not there, none or several could be meant.
+    """
+    text = _text(files[FILE]) if FILE in files else ""
+    table = _parse(text)
+    if "entry" not in table and "command" not in table:
+        table["entry"] = _obvious_entry(files)
+    try:
+        manifest = Manifest.model_validate(table)
+    except ValidationError as error:
+        raise ManifestInvalid(_sentences(error, text)) from None
+    _check_entry(manifest.entry, files, text)
+    return manifest
+
+
+def _text(content: bytes) -> str:
+    if len(content) > MAX_SIZE:
+        raise ManifestInvalid(f"{FILE} has {len(content):,} bytes; it may have {MAX_SIZE:,}.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ManifestInvalid(f"{FILE}, line {line}: this is not UTF-8; save the file as UTF-8.") from None
+
+
+def _parse(text: str) -> dict[str, object]:
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
+        raise ManifestInvalid(f"{FILE} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise ManifestInvalid(f"{FILE} is nested too deeply.") from None
+    for path, value in _leaves(table):
+        if "\0" in value:
+            raise ManifestInvalid(f"{_place(path, text)} holds a NUL character; remove it.")
+    if "isolation" in table:
+        raise ManifestInvalid(f"{_place(('isolation',), text)} is reserved for a later version; remove it.")
+    return table
+
+
+def _leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], str]]:
+    """All texts below `value`, keys included, with their places."""
+    if isinstance(value, str):
+        return [(path, value)]
+    if isinstance(value, dict):
+        keys = [(path, key) for key in value]
+        return keys + [leaf for key, item in value.items() for leaf in _leaves(item, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for index, item in enumerate(value) for leaf in _leaves(item, (*path, index))]
+    return []
+
+
+def _obvious_entry(files: Collection[str]) -> str:
+    top = sorted(name for name in files if name.endswith(".py") and "/" not in name)
+    likely = [name for name in top if name in ENTRY_NAMES] or top
+    if len(likely) == 1:
+        return likely[0]
+    example = likely[0] if likely else "main.py"
+    seen = f"{', '.join(likely[:5])} could each be it" if likely else "there is no .py file in its top folder"
+    raise ManifestInvalid(
+        f"The package does not say what to start, and {seen}. Write a {FILE} with the line "
+        f'entry = "{example}", or command = ["./program"] for a bot that is not Python.'
+    )
+
+
+def _check_entry(entry: str | None, files: Collection[str], text: str) -> None:
+    if entry is None or (entry in files and entry.endswith(".py")):
+        return
+    place = _place(("entry",), text)
+    if entry in files:
+        raise ManifestInvalid(f"{place} must be a .py file; use command for a bot that is not Python.")
+    near = difflib.get_close_matches(entry, [name for name in files if name.endswith(".py")], 1)
+    hint = f"did you mean {near[0]!r}?" if near else "give its path from the folder of bot.toml, with /."
+    raise ManifestInvalid(f"{place}: {entry[:200]!r} is not a file of the package; {hint}")
+
+
+def _sentences(error: ValidationError, text: str) -> str:
+    problems = error.errors(include_input=False, include_url=False)
+    return " ".join(_sentence(one["type"], one["loc"], one["msg"], text=text) for one in problems)
+
+
+def _sentence(kind: str, path: tuple[str | int, ...], message: str, *, text: str) -> str:
+    if not path:
+        return f"{FILE}: {message.removeprefix('Value error, ')}"
+    if kind == "extra_forbidden":
+        tables: dict[object, type[BaseModel]] = {"retries": Retries, "parameters": Parameter}
+        model = tables.get(path[0], Manifest) if len(path) > 1 else Manifest
+        near = difflib.get_close_matches(str(path[-1]), model.model_fields, 1)
+        hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(model.model_fields)}."
+        return f"{_place(path, text)} is not a key of {FILE}; {hint}"
+    complaint = _COMPLAINTS.get(kind) or message.removeprefix("Value error, ")
+    if complaint.startswith(("Input should be", "String should", "Value should")):
+        complaint = "must " + complaint.split(" should ", 1)[1]
+    return f"{_place(path, text)} {complaint.rstrip('.')}."
+
+
+def _place(path: tuple[str | int, ...], text: str) -> str:
+    # At most parameters.NAME.default: what follows is within a value.
+    keys = [str(part) for part in path if not isinstance(part, int) and part != "[key]"][:3]
+    line = _line(keys, text)
+    return f"{FILE}{f', line {line}' if line else ''}: {'.'.join(keys)[:200]!r}" if keys else f"{FILE}:"
+
+
+def _line(keys: list[str], text: str) -> int | None:
+    """The line of the longest written beginning of `keys`; a guess by shape, wrong for quoted dots."""
+    table: list[str] = []
+    best, found = 0, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?([^\[\]]+)\]", line):
+            table = _split(header[1])
+            written = table
+        elif key := re.match(r"\s*([\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=", line):
+            written = table + _split(key[1])
+        else:
+            continue
+        if best < len(written) <= len(keys) and written == keys[: len(written)]:
+            best, found = len(written), number
+    return found
+
+
+def _split(dotted: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in dotted.split(".")]

@@ -1,0 +1,161 @@
+"""The tables of bots, their packages, jobs, attempts and runners."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from runner.states import State
+from vault.models import ACTOR_LENGTH, Model
+
+#: What a partial index calls a job that is not final.
+OPEN_JOBS = text("state IN ('queued', 'running')")
+
+#: What a partial index calls a bot that can be run.
+PRESENT_BOTS = text("removed_at IS NULL")
+
+
+class Bot(Model):
+    """A registered program. A removed bot keeps its row, so that history can name it."""
+
+    __tablename__ = "bots"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    name: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    removed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "uq_bots_present",
+            "workspace_id",
+            "name",
+            unique=True,
+            postgresql_where=PRESENT_BOTS,
+            sqlite_where=PRESENT_BOTS,
+        ),
+    )
+
+
+class PackageBlob(Model):
+    """The bytes of a canonical package archive, stored once under the SHA-256 of its content."""
+
+    __tablename__ = "package_blobs"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, deferred_raiseload=True)
+
+
+class PackageVersion(Model):
+    """One immutable version of a bot: which package, what it declares, what it needs."""
+
+    __tablename__ = "package_versions"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"))
+    number: Mapped[int]
+    digest: Mapped[str] = mapped_column(ForeignKey("package_blobs.digest"))
+    size: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    dependencies: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+    __table_args__ = (Index("uq_package_versions_number", "bot_id", "number", unique=True),)
+
+
+class Job(Model):
+    """One request to run a bot in an environment; the row in History. `runner.jobs` alone changes its state."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"))
+    version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("package_versions.id"))
+    environment: Mapped[str] = mapped_column(String(16))
+    group_name: Mapped[str] = mapped_column(String(64), default="default")
+    state: Mapped[str] = mapped_column(String(16), default=State.QUEUED)
+    reason: Mapped[str | None] = mapped_column(String(32))
+    detail: Mapped[str | None] = mapped_column(Text)
+    exit_code: Mapped[int | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    cause_kind: Mapped[str] = mapped_column(String(32))
+    cause_name: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    cause_id: Mapped[str | None] = mapped_column(String(64))
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    retry_of: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id"))
+    not_before: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    runner: Mapped[str | None] = mapped_column(String(128))
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    cancel_requested_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
+    warnings: Mapped[list[Any]] = mapped_column(default=list)
+
+    __table_args__ = (
+        # Ids are UUIDv7: their order is the order of creation, so each list is one range of one index.
+        Index("ix_jobs_workspace", "workspace_id", "id"),
+        Index("ix_jobs_bot", "bot_id", "id"),
+        Index("ix_jobs_bot_state", "bot_id", "state", "id"),
+        Index("ix_jobs_environment", "workspace_id", "environment", "id"),
+        Index("ix_jobs_state", "workspace_id", "state", "id"),
+        Index("ix_jobs_open", "state", "id", postgresql_where=OPEN_JOBS, sqlite_where=OPEN_JOBS),
+        Index(
+            "uq_jobs_idempotency",
+            "workspace_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+            sqlite_where=text("idempotency_key IS NOT NULL"),
+        ),
+    )
+
+
+class Attempt(Model):
+    """One process started for a job; `number` is the fence that refuses late reports."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    runner: Mapped[str] = mapped_column(String(128))
+    claimed_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(16), default=State.RUNNING)
+    reason: Mapped[str | None] = mapped_column(String(32))
+    detail: Mapped[str | None] = mapped_column(Text)
+    exit_code: Mapped[int | None]
+    survivors: Mapped[int | None]
+    max_rss_kb: Mapped[int | None]
+    cpu_seconds: Mapped[float | None]
+
+
+class Runner(Model):
+    """The daemon on a host: which environments and groups it serves, and when it was last heard of."""
+
+    __tablename__ = "runners"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    instance: Mapped[uuid.UUID]
+    host: Mapped[str] = mapped_column(String(255))
+    version: Mapped[str] = mapped_column(String(32))
+    environments: Mapped[list[Any]]
+    groups: Mapped[list[Any]]
+    concurrency: Mapped[int]
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+    drain_requested_at: Mapped[datetime | None]

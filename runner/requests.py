@@ -1,0 +1,141 @@
+"""From what a person or a trigger asks for to a `jobs.Request`, or to a sentence that says what is wrong.
+
+Everything that can be known before a job is queued is refused here: an unknown bot, environment or parameter, a
+group that is none, a missing required parameter, a reference to an asset that does not exist or that the bot does not
+declare. What changes between queueing and start is checked again by the runner.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from runner import bots, statements
+from runner.errors import Invalid
+from runner.jobs import Cause, Request
+from runner.lanes import DEFAULT_GROUP, check_group
+from runner.manifest import Manifest
+from vault import tokens
+from vault.coverage import known_names
+from vault.names import ENVIRONMENTS, AssetName, check_environment, matches
+
+#: The largest set of parameters, as JSON text in bytes; data belongs into files and data sources.
+MAX_PARAMETERS = 256 * 1024
+
+#: The longest idempotency key.
+MAX_KEY = 200
+
+
+def prepare(
+    session: Session,
+    bot: str,
+    *,
+    workspace_id: uuid.UUID,
+    cause: Cause,
+    environment: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    group: str | None = None,
+    idempotency_key: str | None = None,
+    retry_of: uuid.UUID | None = None,
+) -> Request:
+    """Check a request against the bot's newest version.
+
+    Raises:
+        NotFound: when there is no such bot.
+        Invalid, InvalidName, InvalidToken: naming the field or the token that is wrong.
+    """
+    newest = session.connection().execute(statements.NEWEST, {"workspace": workspace_id, "name": bot}).first()
+    if newest is None:
+        raise bots.unknown(bot)
+    manifest = Manifest.from_json(newest.manifest)
+    chosen = check_environment(environment or ENVIRONMENTS[0])
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
+        raise Invalid(f"An idempotency key has 1 to {MAX_KEY} characters.")
+    filled = fill(manifest, parameters or {})
+    check_references(session, manifest, filled, workspace_id=workspace_id, bot_id=newest.bot_id)
+    return Request(
+        workspace_id=workspace_id,
+        bot_id=newest.bot_id,
+        version_id=newest.id,
+        environment=chosen,
+        group=check_group(group or DEFAULT_GROUP),
+        parameters=filled,
+        cause=cause,
+        idempotency_key=idempotency_key,
+        retry_of=retry_of,
+    )
+
+
+def fill(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given parameters with the declared defaults.
+
+    A bot that declares no parameter takes any; one that declares some takes only those.
+
+    Raises:
+        Invalid: for an undeclared, a missing required, or too large a parameter.
+    """
+    declared = manifest.parameters
+    for name in given if declared else ():
+        if name not in declared:
+            near = difflib.get_close_matches(name, declared, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it declares {', '.join(sorted(declared))}."
+            raise Invalid(f"The bot has no parameter {name!r}; {hint}")
+    filled = {name: parameter.default for name, parameter in declared.items() if parameter.default is not None}
+    filled.update(given)
+    missing = [name for name, parameter in declared.items() if parameter.required and name not in filled]
+    if missing:
+        raise Invalid(f"The bot needs the parameter {missing[0]!r}; give it with --param {missing[0]}=VALUE")
+    try:
+        size = len(json.dumps(filled, allow_nan=False))
+    except (ValueError, RecursionError):
+        raise Invalid("The parameters are not JSON: NaN, infinity and endless nesting have no form there.") from None
+    if size > MAX_PARAMETERS:
+        raise Invalid(f"The parameters have {size:,} bytes as JSON; at most {MAX_PARAMETERS:,} are taken.")
+    if "\\u0000" in json.dumps(filled):  # JSONB refuses it: postgresql.org/docs/current/datatype-json.html
+        raise Invalid("A parameter holds a NUL character, which the database cannot store; remove it.")
+    return filled
+
+
+def check_references(
+    session: Session,
+    manifest: Manifest,
+    parameters: dict[str, Any],
+    *,
+    workspace_id: uuid.UUID,
+    bot_id: uuid.UUID,
+) -> None:
+    """Refuse references that could not be resolved for this bot.
+
+    Raises:
+        InvalidToken: for text that begins a reference and is none.
+        Invalid: for an unknown asset, one the bot does not declare, or another workspace.
+    """
+    references = tokens.find(parameters)
+    names = {reference.asset for reference in references}
+    known = known_names(session, names, workspace_id=workspace_id, bot_id=bot_id)
+    for reference in references:
+        if reference.workspace not in {None, "default"}:
+            raise Invalid(
+                f"The reference {reference.text} names the workspace {reference.workspace!r}; "
+                "a job can only use assets of its own workspace."
+            )
+        if reference.asset not in known:
+            raise Invalid(
+                f"The reference {reference.text} names the asset {reference.asset}, which does not exist; "
+                f"create it with: botkeep asset set {reference.asset} --env ENVIRONMENT"
+            )
+        if not declares(manifest, reference.asset):
+            raise Invalid(
+                f"The reference {reference.text} names {reference.asset}, which the bot does not declare; "
+                f'add "{reference.asset}" to `assets` in its bot.toml.'
+            )
+
+
+def declares(manifest: Manifest, name: AssetName) -> bool:
+    """Whether the bot may see the asset; one that declares nothing may see all of its workspace."""
+    return manifest.assets is None or any(matches(pattern, name) for pattern in manifest.assets)

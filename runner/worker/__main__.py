@@ -1,0 +1,193 @@
+"""`python -m runner.worker`: one runner. The only process that holds private keys and decrypts values."""
+
+from __future__ import annotations
+
+from vault.hardening import harden
+
+if __name__ == "__main__":
+    harden()  # before anything that will hold a key is loaded
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import uuid
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import SecurityWarning
+from celery.signals import worker_ready
+from sqlalchemy import Engine
+
+from runner import lanes, runners, schema
+from runner.errors import Invalid, RunnerError
+from runner.logging import configure, logger
+from runner.worker import executor, inbox, presence, tasks
+from runner.worker.censor import Censor
+from runner.worker.endpoint import Endpoint
+from runner.worker.environments import own_interpreter
+from runner.worker.executor import Station
+from runner.worker.held import Held
+from runner.worker.keyring import Keyring
+from runner.worker.packages import PackageStore
+from runner.worker.process import ProcessError, Spawner
+from runner.worker.scratch import Scratch
+from runner.worker.settings import RunnerSettings
+from runner.worker.stopping import Stopping
+from vault import db
+from vault.errors import Unavailable, VaultError
+from vault.identities import file_passphrase, prompt_passphrase
+from vault.settings import load
+
+#: Exit statuses, the same as the client's: conflict or invalid, and out of reach.
+INVALID, UNREACHABLE = 5, 6
+
+#: Exit status when another living runner has the name: worth a later try (EX_TEMPFAIL, sysexits.h(3head)).
+NAME_TAKEN = 75
+
+_log = logger("runner")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start a runner; every reason not to is one sentence on stderr."""
+    try:
+        settings = _settings(argv)
+        _refuse_root(settings)
+        return _serve(settings)
+    except runners.NameTaken as error:
+        print(error, file=sys.stderr)
+        return NAME_TAKEN
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return UNREACHABLE
+    except (RunnerError, VaultError, ProcessError, PermissionError) as error:
+        print(error, file=sys.stderr)
+        return INVALID
+
+
+def _settings(argv: Sequence[str] | None) -> RunnerSettings:
+    parser = argparse.ArgumentParser(prog="python -m runner.worker", description=__doc__)
+    parser.add_argument("--environment", action="append", dest="environments", metavar="ENV")
+    parser.add_argument("--group", action="append", dest="groups", metavar="NAME")
+    parser.add_argument("--concurrency", type=int, metavar="N")
+    parser.add_argument("--name", dest="runner_name", metavar="NAME")
+    given: dict[str, Any] = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    return load(RunnerSettings, given)
+
+
+def _refuse_root(settings: RunnerSettings) -> None:
+    if os.geteuid() == 0 and not settings.run_as_root:
+        raise Invalid(
+            "This runner would run bots as root. Start it as an ordinary user, or set BOTKEEP_RUN_AS_ROOT=true "
+            "if the host is nothing but a sandbox."
+        )
+
+
+def _serve(settings: RunnerSettings) -> int:
+    censor = Censor()
+    configure("runner", level=settings.log_level, censor=censor)
+    engine = db.engine(settings.database(), pool_size=settings.concurrency + 2)
+    _check_schema(engine)
+    keyring = Keyring(
+        settings.key_sources(),
+        passphrase=file_passphrase(settings.key_passphrase_file) if settings.key_passphrase_file else prompt_passphrase,
+    )
+    keyring.prove(engine)
+    instance = uuid.uuid4()
+    _register(engine, settings, instance)
+    app = lanes.transport(settings.broker())
+    app.conf.broker_transport = inbox.TRANSPORT
+    lanes.serve(app, environments=settings.environments, groups=settings.groups)
+    stop = threading.Event()
+    stopping = Stopping(stop, grace=settings.drain_grace)
+    station = Station(
+        settings=settings,
+        engine=engine,
+        keyring=keyring,
+        packages=PackageStore(engine, settings.home / "packages"),
+        spawner=Spawner(),
+        endpoint=Endpoint(),
+        scratch=Scratch(settings.home / "work", instance=instance),
+        held=Held(engine, settings.runner_name, instance=instance, drain=stopping.drain, each_beat=keyring.expire),
+        interpreter=own_interpreter(),
+        censor=censor,
+        log_group=settings.log_group_id(),
+        stopping=stop,
+    )
+    try:
+        return _work(app, station, stopping)
+    finally:
+        _deregister(engine, settings, instance)
+
+
+def _check_schema(engine: Engine) -> None:
+    with db.reading(engine) as session:
+        if not schema.is_current(session):
+            raise Invalid("The database has another schema than this version needs; run: botkeep migrate")
+
+
+def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> None:
+    presence.hold(instance)
+    announced = runners.Presence(
+        name=settings.runner_name,
+        instance=instance,
+        host=os.uname().nodename,
+        version=version("botkeep"),
+        environments=settings.environments,
+        groups=settings.groups,
+        concurrency=settings.concurrency,
+    )
+    with db.writing(engine) as session:
+        runners.register(session, announced, gone=presence.gone)
+
+
+def _deregister(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> None:
+    try:
+        with db.writing(engine) as session:
+            runners.deregister(session, settings.runner_name, instance=instance)
+    except VaultError as error:
+        _log.warning("runner.stopped", error=str(error))
+
+
+def _work(app: Celery, station: Station, stopping: Stopping) -> int:
+    station.spawner.start()
+    station.endpoint.start()
+    station.held.start()
+    stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
+    tasks.register(app, lambda job_id: executor.execute(station, job_id))
+
+    def ready(**_: object) -> None:
+        # Celery installs its own handlers while it starts; ours replace them once it is ready.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stopping.signalled)
+        _log.info("runner.ready", name=station.settings.runner_name, environments=station.settings.environments)
+
+    worker_ready.connect(ready, weak=False)
+    # Our own setting decides about root, with a sentence; Celery's warning would repeat it in other words.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    try:
+        worker = app.Worker(
+            hostname=f"{station.settings.runner_name}@{os.uname().nodename}",
+            pool="threads",
+            concurrency=station.settings.concurrency,
+            loglevel=station.settings.log_level.upper(),
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+    finally:
+        station.held.close()
+        station.endpoint.close()
+        station.spawner.close()
+        station.scratch.close()
+    return int(worker.exitcode or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

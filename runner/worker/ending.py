@@ -1,0 +1,67 @@
+"""From how a bot's process ended to what history says; pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from runner.jobs import Report
+from runner.states import Reason, State
+from runner.worker.process import Outcome
+
+#: The exit status of an uncaught `botkeep.BusinessError` (73; Python uses 1, 2 and 120 itself).
+BUSINESS_STATUS = 73
+
+
+def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]) -> Report:
+    """What to write for an outcome; `ended_by` is why this worker ended the bot, if it did."""
+    state, reason, detail = _judge(outcome, ended_by)
+    notes = list(warnings)
+    if outcome.survivors:
+        count = f"{outcome.survivors} processes" if outcome.survivors > 0 else "An unknown number of processes"
+        notes.append(f"{count} of the bot could not be ended; look for them on the runner's host.")
+    return Report(
+        state=state,
+        reason=reason,
+        detail=detail,
+        exit_code=outcome.exit_code,
+        started_at=datetime.fromtimestamp(outcome.started_at, UTC),
+        survivors=outcome.survivors,
+        max_rss_kb=outcome.max_rss_kb,
+        cpu_seconds=outcome.user_seconds + outcome.system_seconds,
+        warnings=tuple(notes),
+    )
+
+
+def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | None, str | None]:
+    if outcome.reason == "start_failed":
+        return State.FAILED, Reason.START_FAILED, outcome.detail
+    if outcome.reason == "timeout":
+        return State.FAILED, Reason.TIMEOUT, Reason.TIMEOUT.sentence
+    if outcome.exit_code == 0:
+        # A bot that finished its work while somebody wanted to end it has finished its work.
+        return State.SUCCEEDED, None, None
+    if ended_by is Reason.CANCELLED:
+        return State.CANCELLED, Reason.CANCELLED, Reason.CANCELLED.sentence
+    if ended_by is not None:
+        return State.FAILED, ended_by, ended_by.sentence
+    return State.FAILED, *_own_failure(outcome)
+
+
+def _own_failure(outcome: Outcome) -> tuple[Reason, str]:
+    """Why a bot failed that nobody ended."""
+    if outcome.exit_code is None and outcome.signal is None:
+        return Reason.INTERNAL, outcome.detail
+    if outcome.signal is not None:
+        return Reason.SIGNAL, f"The bot was ended by {_signal_name(outcome.signal)}."
+    if outcome.exit_code == BUSINESS_STATUS:
+        return Reason.BUSINESS, Reason.BUSINESS.sentence
+    return Reason.EXIT_CODE, f"The bot ended with exit status {outcome.exit_code}; its log says why."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,327 @@
+"""One attempt of one job, as named steps over one record.
+
+    claim → preflight → prepare → resolve → start → pump → report
+
+The package is verified and its virtual environment built *before* anything is decrypted, so that a tampered
+package or a broken dependency never costs a reading, and plaintexts live as short as they can.
+`docs/LIFE-OF-A-JOB.md` says at each step what happens if everything dies there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Engine
+
+from runner import jobs
+from runner.archive import PackageTampered, unpack
+from runner.errors import RunnerError
+from runner.jobs import Claim, Report
+from runner.logging import logger
+from runner.output import LogWriter
+from runner.states import Reason, State
+from runner.worker import ending, resolution
+from runner.worker.censor import Censor
+from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
+from runner.worker.environments import EnvironmentBuildFailed, Interpreter, provide
+from runner.worker.held import Held, Hold
+from runner.worker.keyring import Keyring
+from runner.worker.launching import launch_of
+from runner.worker.masker import Masker
+from runner.worker.packages import Declaration, PackageStore, Version
+from runner.worker.process import Outcome, Process, ProcessError, Spawner
+from runner.worker.pump import Pump, wall_clock
+from runner.worker.refusal import Refusal
+from runner.worker.resolution import Resolved
+from runner.worker.scratch import Scratch
+from runner.worker.settings import RunnerSettings
+from vault import db
+from vault.decrypt import Secret
+from vault.errors import Unavailable
+from vault.names import AssetName
+
+#: Longest wait between two tries to report an outcome to a database that is away, in seconds.
+_REPORT_BACKOFF = 5.0
+
+#: Seconds between two looks for a database that is away before the bot was started.
+_DATABASE_PAUSE = 0.5
+
+_log = logger("executor")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What all attempts of one worker share."""
+
+    settings: RunnerSettings
+    engine: Engine
+    keyring: Keyring
+    packages: PackageStore
+    spawner: Spawner
+    endpoint: Endpoint
+    scratch: Scratch
+    held: Held
+    interpreter: Interpreter
+    censor: Censor
+    log_group: int | None
+    stopping: threading.Event
+
+
+@dataclass(slots=True)
+class Run:
+    """One attempt on its way through the steps."""
+
+    station: Station
+    claim: Claim
+    hold: Hold
+    folders: Folders
+    writer: LogWriter
+    version: Version
+    warnings: list[str] = field(default_factory=list)
+    resolved: Resolved | None = None
+    masker: Masker | None = None
+
+
+def execute(station: Station, job_id: uuid.UUID) -> State | None:
+    """Run one job if this worker wins it; answers the state it ended in, `None` where it was not ours."""
+    since = time.monotonic()
+    claim = _claim(station, job_id)
+    if claim is None:
+        return None
+    with (
+        structlog.contextvars.bound_contextvars(job_id=str(job_id), attempt=claim.attempt),
+        station.held.holding(job_id, claim.attempt, since=since) as hold,
+    ):
+        _log.info("job.claimed", environment=claim.environment)
+        report = _attempt(station, claim, hold)
+        _report(station, claim, report)
+        return report.state
+
+
+def _claim(station: Station, job_id: uuid.UUID) -> Claim | None:
+    settings = station.settings
+    if station.stopping.is_set():
+        return None
+    with db.writing(station.engine) as session:
+        return jobs.claim(
+            session,
+            job_id,
+            runner=settings.runner_name,
+            environments=settings.environments,
+            groups=settings.groups,
+        )
+
+
+def _attempt(station: Station, claim: Claim, hold: Hold) -> Report:
+    """The end of an attempt, whatever happens in it."""
+    try:
+        folders = station.scratch.open(claim.job_id, claim.attempt)
+        try:
+            with _log_writer(station, claim) as writer:
+                version = _when_database_is_back(hold, lambda: station.packages.version(claim.version_id))
+                return _end_of(Run(station, claim, hold, folders, writer, version))
+        finally:
+            _discard(station, folders)
+    except Exception:
+        # Whatever it was (a full disk, say), the job must end; no value was opened here.
+        _log.exception("attempt.broken")
+        return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence)
+
+
+def _discard(station: Station, folders: Folders) -> None:
+    try:
+        station.scratch.discard(folders)
+    except Exception:
+        # The attempt has its outcome; what is left is swept at the next start.
+        _log.exception("scratch.left", folder=str(folders.root))
+
+
+def _log_writer(station: Station, claim: Claim) -> LogWriter:
+    return LogWriter(station.settings.job_logs(), claim.job_id, claim.attempt, group=station.log_group)
+
+
+def _end_of(run: Run) -> Report:
+    try:
+        return _steps(run)
+    except Refusal as refusal:
+        _say(run, refusal.detail)
+        return Report(
+            State.CANCELLED if refusal.reason is Reason.CANCELLED else State.FAILED,
+            refusal.reason,
+            detail=refusal.detail,
+            warnings=tuple(run.warnings),
+        )
+    except Exception:
+        with run.station.censor.using(run.masker or Masker(run.resolved.named_values() if run.resolved else [])):
+            _log.exception("attempt.broken")
+        return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence, warnings=tuple(run.warnings))
+
+
+def _steps(run: Run) -> Report:
+    package = _preflight(run)
+    python = _prepare(run, package)
+    resolved = _resolve(run, package)
+    token = run.station.endpoint.admit(_grant(run, resolved))
+    try:
+        process = _start(run, package, resolved, python=python, token=token)
+        with process:
+            run.hold.on_end(process.terminate, kill=process.kill)
+            # After the start, so that the bot's interpreter starts meanwhile.
+            run.masker = masker = Masker([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            resolved.forget()
+            run.warnings.extend(_weak_warning(name) for name in masker.weak)
+            with run.station.censor.using(masker):
+                outcome = _pump(run, process, masker)
+    finally:
+        run.station.endpoint.revoke(token)
+    return ending.report(outcome, ended_by=run.hold.reason, warnings=run.warnings)
+
+
+def _preflight(run: Run) -> Declaration:
+    """Verify the package before anything else and unpack what was verified; a mismatch decrypts nothing."""
+    try:
+        package = _when_database_is_back(run.hold, lambda: run.station.packages.load(run.version.digest))
+    except PackageTampered as error:
+        raise Refusal(Reason.PACKAGE_TAMPERED, str(error)) from None
+    except RunnerError as error:
+        raise Refusal(Reason.START_FAILED, str(error)) from None
+    unpack(package.content, run.folders.package)
+    return package.declaration
+
+
+def _prepare(run: Run, package: Declaration) -> Path | None:
+    """Make the virtual environment ready; no value is known yet."""
+    if package.manifest.entry is None and package.dependencies is None:
+        return None
+    stop = threading.Event()
+    run.hold.on_end(stop.set)
+    try:
+        made = provide(
+            package.dependencies,
+            root=run.station.settings.home / "environments",
+            interpreter=run.station.interpreter,
+            environ=os.environ,
+            stop=stop,
+        )
+    except EnvironmentBuildFailed as error:
+        _say(run, error.log)
+        _go_on_unless_ended(run.hold)
+        raise Refusal(Reason.DEPENDENCIES, str(error)) from None
+    if made.log:
+        _say(run, made.log)
+    _go_on_unless_ended(run.hold)
+    return made.python
+
+
+def _resolve(run: Run, package: Declaration) -> Resolved:
+    station = run.station
+    resolved = _when_database_is_back(
+        run.hold,
+        lambda: resolution.resolve(
+            station.engine,
+            station.keyring,
+            run.claim,
+            bot=run.version.bot,
+            manifest=package.manifest,
+            runner=station.settings.runner_name,
+        ),
+    )
+    run.resolved = resolved
+    run.warnings.extend(resolved.warnings)
+    write_files(run.folders, resolved.delivery, parameters=resolved.parameters)
+    return resolved
+
+
+def _grant(run: Run, resolved: Resolved) -> Grant:
+    sealed = {value.name: value for value in resolved.sealed.values}
+
+    def read(name: AssetName) -> Secret | None:
+        value = sealed[name]
+        return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
+
+    return Grant(names=tuple(sealed), read=read)
+
+
+def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:
+    facts = Facts(
+        job_id=str(run.claim.job_id),
+        attempt=run.claim.attempt,
+        environment=run.claim.environment,
+        bot=run.version.bot,
+        endpoint=run.station.endpoint.url,
+        token=token,
+    )
+    public = public_environment(facts, run.folders, python=python)
+    launch = launch_of(package.manifest, run.folders, public=public, python=python)
+    try:
+        return run.station.spawner.launch(launch, encode(public, resolved.delivery))
+    except ProcessError as error:
+        raise Refusal(Reason.START_FAILED, str(error)) from None
+
+
+def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
+    pump = Pump(run.writer, masker, limit=run.station.settings.output_limit)
+    try:
+        return process.drain(pump.feed)
+    finally:
+        pump.close()
+
+
+def _report(station: Station, claim: Claim, report: Report) -> None:
+    """Write the end of the attempt; a database that is away is waited for, since the bot must not run again."""
+    pause = 0.1
+    while True:
+        try:
+            with db.writing(station.engine) as session:
+                accepted = jobs.finish(session, claim.job_id, attempt=claim.attempt, report=report)
+        except Unavailable as error:
+            _log.warning("report.delayed", error=str(error))
+            time.sleep(pause)
+            pause = min(2 * pause, _REPORT_BACKOFF)
+        except Exception:
+            if report.reason is Reason.INTERNAL:
+                raise
+            _log.exception("report.broken")
+            report = Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence)
+        else:
+            break
+    _log.info(
+        "job.finished" if accepted else "report.refused",
+        state=str(report.state),
+        reason=str(report.reason) if report.reason else None,
+    )
+
+
+def _when_database_is_back(hold: Hold, step: Callable[[], T]) -> T:
+    """Run a step that nothing was started before, again and again while the database is away."""
+    while True:
+        try:
+            return step()
+        except Unavailable as error:
+            _log.warning("attempt.waiting", error=str(error))
+        time.sleep(_DATABASE_PAUSE)
+        _go_on_unless_ended(hold)
+
+
+def _go_on_unless_ended(hold: Hold) -> None:
+    if hold.reason is not None:
+        raise Refusal(hold.reason, hold.reason.sentence)
+
+
+def _say(run: Run, text: str) -> None:
+    run.writer.write("system", text.splitlines(), at=wall_clock())
+
+
+def _weak_warning(name: str) -> str:
+    return f"{name} is too short or too common to be masked in the log."

@@ -1,0 +1,325 @@
+"""Supervises attempts, one at a time: starts the bot, keeps its time, and lets nothing of it survive.
+
+Promises that an attempt ends, for whatever reason, only when no descendant of the bot is alive (the count of survivors
+is in the outcome), and that the outcome is durable (temporary name, fsync, rename) before anybody is told. Holds no
+value: the environment's pipe is read by the bot, or by the very process that becomes it. Refuses to outlive its
+worker: the end of the control socket kills the tree. A launcher that is itself killed is finished by the spawner.
+
+It is forked from `spawner.py`, never executed, and serves many attempts: the pages that a fork must copy cost 2 ms
+each time. It imports little beside the standard library for the same reason. On the control socket
+(SOCK_SEQPACKET) it takes the words terminate, kill, pause and resume, and sends the JSON events `started` and
+`outcome`.
+"""
+
+# pathlib would make the process larger that is copied for each attempt.
+# ruff: noqa: PTH104
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+
+from runner.worker.descendants import Usage, continue_all, send_group, stop_all, sweep
+from runner.worker.starting import (
+    ENVIRONMENT_FD,
+    Descriptors,
+    NotStarted,
+    Prctl,
+    Request,
+    become_bot,
+    spawn_bot,
+    why,
+)
+
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+#: After so many attempts a launcher makes room for a fresh one.
+ATTEMPTS = 1000
+#: Longest request in bytes; the worker refuses longer ones. It fits the kernel's default socket buffer (208 KiB).
+MAX_REQUEST = 128 * 1024
+
+
+def serve(link: socket.socket, *, prctl: Prctl) -> None:
+    """The life of a launcher, just forked: attempts, until the spawner is gone or it has done enough of them."""
+    os.setsid()
+    os.dup2(0, ENVIRONMENT_FD, inheritable=False)  # keeps the number free of anything else
+    os.umask(0o077)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    deaths = notice_deaths()
+    for left in reversed(range(ATTEMPTS)):
+        message, files = receive(link)
+        if not message:
+            return
+        run(message, Descriptors(*files), deaths, prctl=prctl)
+        if left:
+            link.send(b"idle")
+
+
+def notice_deaths() -> int:
+    """A descriptor that SIGCHLD makes readable: a signal between two instructions does not wake poll(2)."""
+    deaths, wake = os.pipe()
+    os.set_blocking(deaths, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    return deaths
+
+
+def receive(source: socket.socket) -> tuple[bytes, list[int]]:
+    """One request with its descriptors. `socket.recv_fds` drops the flag that keeps them from the bots (3.11)."""
+    room = socket.CMSG_SPACE(Descriptors.COUNT * struct.calcsize("i"))
+    message, extras, _, _ = source.recvmsg(MAX_REQUEST, room, socket.MSG_CMSG_CLOEXEC)
+    return message, [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
+
+
+def run(message: bytes, files: Descriptors, deaths: int, *, prctl: Prctl) -> None:
+    """One attempt, from request to outcome."""
+    request = Request(message)
+    attempt = Attempt(request, files.control)
+    attempt.supervise(attempt.start(files, prctl=prctl), deaths)
+    report(request.record, files.control, attempt.end())
+    os.close(files.control)
+
+
+class Attempt:
+    """The bot and everything below it, from its fork to its outcome."""
+
+    __slots__ = (
+        "bot",
+        "control",
+        "detail",
+        "ended_at",
+        "expires",
+        "kill_at",
+        "paused_at",
+        "reason",
+        "request",
+        "started",
+        "started_at",
+        "usage",
+    )
+
+    def __init__(self, request: Request, control: int) -> None:
+        self.request = request
+        self.control = control
+        self.bot = 0
+        self.reason = "exit"
+        self.detail = ""
+        self.started = False
+        self.started_at = self.ended_at = time.time()
+        # Instants of the monotonic clock: the deadline, the end of the grace, and the begin of a pause.
+        self.expires: float | None = None
+        self.kill_at: float | None = None
+        self.paused_at: float | None = None
+        self.usage = Usage()
+
+    def start(self, files: Descriptors, *, prctl: Prctl) -> int | None:
+        """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
+        failure = None
+        try:
+            if self.request.mode == "bootstrap":
+                self.bot = self.usage.bot = spawn_bot(self.request, files)
+                self.hear_of_start("")
+            else:
+                failure = self.fork(files, prctl)
+        except NotStarted as reason:
+            self.hear_of_start(str(reason))
+        finally:
+            files.close()
+        if self.request.deadline is not None:
+            self.expires = time.monotonic() + self.request.deadline
+        return failure
+
+    def fork(self, files: Descriptors, prctl: Prctl) -> int:
+        failure, failure_end = os.pipe()
+        launcher = os.getpid()
+        self.bot = self.usage.bot = os.fork()
+        if self.bot == 0:
+            become_bot(self.request, files, failure_end, launcher=launcher, prctl=prctl)
+        os.close(failure_end)
+        return failure
+
+    def supervise(self, failure: int | None, deaths: int) -> None:
+        """Returns when the bot has ended or must be killed."""
+        poll = select.poll()
+        for file in (self.control, deaths) if failure is None else (self.control, deaths, failure):
+            poll.register(file, select.POLLIN)
+        while self.bot:
+            ready = {file for file, _ in poll.poll(self.patience())}
+            if failure is not None and failure in ready:
+                poll.unregister(failure)
+                self.hear_of_start(os.read(failure, 4096).decode(errors="replace"))
+                os.close(failure)
+                failure = None
+            if deaths in ready and self.collect(deaths):
+                break
+            if (self.control in ready and not self.obey()) or not self.in_time():
+                break
+        self.ended_at = time.time()
+        if failure is not None:
+            os.close(failure)
+
+    def patience(self) -> float | None:
+        """Milliseconds until the clock wants something, rounded up so that it then really does."""
+        instants = [instant for instant in (self.expires, self.kill_at) if instant is not None]
+        if not instants or self.paused_at is not None:
+            return None
+        # poll(2) takes at most 2**31 ms; an hour is as good as for ever, since the clock is looked at again.
+        return min(max(0.0, min(instants) - time.monotonic()), 3600.0) * 1000 + 1
+
+    def hear_of_start(self, failure: str) -> None:
+        """Nothing means that the bot's program was executed."""
+        if failure:
+            self.reason, self.detail = "start_failed", failure
+            return
+        self.started = True
+        self.started_at = time.time()
+        tell(self.control, {"event": "started", "pid": self.bot, "launcher": os.getpid(), "at": self.started_at})
+
+    def obey(self) -> bool:
+        """Follows one command of the worker; False when the tree is to be killed now."""
+        try:
+            command = os.read(self.control, 64)
+        except ConnectionResetError:
+            command = b""
+        if command in {b"", b"kill"}:
+            if self.reason == "exit":
+                self.reason = "killed" if command else "worker_died"
+                self.detail = (
+                    "The bot was killed by order of its runner."
+                    if command
+                    else "The runner's process ended while the bot ran, so the bot was killed."
+                )
+            return False
+        if command == b"terminate" and self.kill_at is None:
+            self.reason, self.detail = "killed", "The bot was ended by order of its runner."
+            return self.terminate()
+        if command == b"pause":
+            self.pause()
+        elif command == b"resume":
+            self.resume()
+        return True
+
+    def in_time(self) -> bool:
+        """Ends a bot that is out of time; False when its grace is over as well."""
+        now = time.monotonic()
+        if self.paused_at is not None:
+            return True
+        if self.kill_at is not None:
+            return now < self.kill_at
+        if self.expires is not None and now >= self.expires:
+            self.reason = "timeout"
+            self.detail = f"The bot ran longer than its limit of {self.request.deadline:g} s."
+            return self.terminate()
+        return True
+
+    def terminate(self) -> bool:
+        """Asks the bot's process group to end; False when there is nobody yet who could understand."""
+        if not self.started:
+            return False
+        self.resume()
+        self.kill_at = time.monotonic() + self.request.grace
+        send_group(self.bot, signal.SIGTERM)
+        return True
+
+    def pause(self) -> None:
+        if self.paused_at is None and self.kill_at is None:
+            self.paused_at = time.monotonic()
+            stop_all(os.getpid())
+
+    def resume(self) -> None:
+        if self.paused_at is None:
+            return
+        if self.expires is not None:
+            self.expires += time.monotonic() - self.paused_at
+        self.paused_at = None
+        continue_all(os.getpid())
+
+    def collect(self, deaths: int) -> bool:
+        """Collects the dead that were re-parented to us; True when the bot is dead, which keeps its pid until `end`."""
+        os.read(deaths, 4096)
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if dead.si_pid == self.bot:
+                return True
+            self.usage.collect(dead.si_pid)
+        return False
+
+    def end(self) -> dict[str, object]:
+        """Kills and collects whatever is left and returns the outcome."""
+        if self.bot:
+            self.usage.collect(self.bot)
+        survivors = sweep(frozenset(), self.usage)
+        status = None if self.reason == "start_failed" else self.usage.status
+        return outcome(
+            self.reason,
+            self.detail,
+            survivors,
+            usage=self.usage,
+            code=None if status is None else os.waitstatus_to_exitcode(status),
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+
+def outcome(
+    reason: str,
+    detail: str,
+    survivors: int,
+    *,
+    usage: Usage,
+    code: int | None,
+    started_at: float,
+    ended_at: float,
+) -> dict[str, object]:
+    """The fields of `process.Outcome`. A negative `code` is the signal that ended the bot."""
+    return {
+        "exit_code": code if code is not None and code >= 0 else None,
+        "signal": -code if code is not None and code < 0 else None,
+        "reason": reason,
+        "detail": detail,
+        "survivors": survivors,
+        "max_rss_kb": usage.max_rss_kb,
+        "user_seconds": round(usage.user_seconds, 6),
+        "system_seconds": round(usage.system_seconds, 6),
+        "started_at": started_at,
+        "ended_at": ended_at,
+    }
+
+
+def report(record: str, control: int, found: dict[str, object]) -> None:
+    """Writes the exit record durably, then tells the worker, who may be gone."""
+    try:
+        write_record(record, json.dumps(found).encode())
+    except OSError as error:
+        note = f"The exit record could not be written ({why(error)})."
+        found["detail"] = f"{found['detail']} {note}".strip()
+    tell(control, {"event": "outcome", **found})
+
+
+def write_record(record: str, content: bytes) -> None:
+    """Leaves either no file of that name or the whole content, also after a power cut.
+
+    The folder is not synchronised: after a power cut the record may be missing, which is what a lost host means.
+    """
+    temporary = f"{record}.{os.getpid()}"
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(temporary, record)
+
+
+def tell(control: int, message: dict[str, object]) -> None:
+    """Sends one message to the worker, who may be gone."""
+    try:
+        os.write(control, json.dumps(message).encode())
+    except (BrokenPipeError, ConnectionResetError):
+        return

@@ -1,0 +1,49 @@
+"""How the process of a bot is started: its argv, its limits, and which way its environment takes."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from runner.manifest import Manifest
+from runner.worker.environment import Folders
+from runner.worker.process import Launch, Limits, python_argv
+
+#: Names that hold no value and that an interpreter needs from its first instruction.
+_AT_EXEC = ("PATH", "LANG", "TZ")
+
+
+def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str], python: Path | None) -> Launch:
+    """What the spawner is asked for.
+
+    A Python bot starts through `bootstrap.py`, which reads its environment from a pipe, so that
+    `/proc/PID/environ` holds no value; another command gets its environment at exec.
+    """
+    argv = manifest.command or ()
+    if manifest.entry is not None and python is not None:
+        argv = python_argv(python, folders.package, manifest.entry, sdk=sdk_folder())
+    return Launch(
+        argv=argv,
+        cwd=folders.package,
+        limits=Limits(),
+        deadline=manifest.timeout,
+        grace=manifest.grace,
+        record=folders.root / "outcome.json",
+        environment_fd_mode="exec" if manifest.entry is None else "bootstrap",
+        base_environment={name: public[name] for name in _AT_EXEC},
+    )
+
+
+@cache
+def sdk_folder() -> Path:
+    """The folder of the `botkeep` package that bots import.
+
+    Raises:
+        ModuleNotFoundError: when the installation is incomplete.
+    """
+    found = importlib.util.find_spec("botkeep")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("The SDK package `botkeep` is missing; install Botkeep again.")
+    return Path(found.submodule_search_locations[0])

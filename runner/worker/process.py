@@ -1,0 +1,397 @@
+"""Bots as the worker sees them: what to launch, a running process, and its outcome.
+
+    Spawner.launch(Launch, environment) -> Process; Process.drain(feed) or Process.wait() -> Outcome
+
+Promises that a launch never blocks on the bot, that every launched process comes to an `Outcome`, and that closing
+a `Process`, or the death of this worker by any signal, ends the bot with all its descendants. The environment
+reaches the bot through a pipe only; neither the spawner nor the launcher reads it. A spawner that died is replaced
+at the next launch; what runs goes on. Refuses to interpret what bots write and to start them by itself.
+
+    ProcessError
+    ├── LaunchRefused     the request can never be started; nothing was
+    └── SpawnerFailed     the spawner cannot be started or dies at once; nothing was started
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from runner.worker.launcher import MAX_REQUEST
+from runner.worker.pipes import CHUNK, give, pipes, readable, rest
+from runner.worker.starting import ENVIRONMENT_FD
+
+#: What sending to a spawner that ended raises; the last where another thread has just replaced it.
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+#: How long the spawner may leave requests unread, in seconds. It takes one in less than a millisecond.
+SPAWNER_PATIENCE = 10.0
+HERE = Path(__file__).resolve().parent
+
+EndReason = Literal["exit", "timeout", "killed", "worker_died", "start_failed"]
+
+
+class ProcessError(Exception):
+    """A bot was not launched."""
+
+
+class LaunchRefused(ProcessError):
+    """The request can never be started."""
+
+
+class SpawnerFailed(ProcessError):
+    """The spawner process does not start or does not stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits by setrlimit(2) on each process of the bot; `None` leaves the worker's own. Cores are always off.
+
+    `processes` counts all processes of the user and is not enforced for root (RLIMIT_NPROC).
+    """
+
+    open_files: int | None = None
+    memory_bytes: int | None = None
+    cpu_seconds: int | None = None
+    file_bytes: int | None = None
+    processes: int | None = None
+
+    def by_constant(self) -> dict[str, int]:
+        """The limits that are set, by the names of the constants of setrlimit(2)."""
+        named = {
+            "NOFILE": self.open_files,
+            "AS": self.memory_bytes,
+            "CPU": self.cpu_seconds,
+            "FSIZE": self.file_bytes,
+            "NPROC": self.processes,
+        }
+        return {name: limit for name, limit in named.items() if limit is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start and how long it may take. Nothing in it is confidential: it may appear in `ps`.
+
+    `record` is the file the exit record is written to, in a folder that exists. `environment_fd_mode` says who
+    reads the environment: `bootstrap` the program itself, from descriptor `ENVIRONMENT_FD`, so that its
+    `/proc/PID/environ` holds no value; `exec` the launcher's last child, just before the program is executed.
+    `base_environment` is what the program is executed with in both cases. A `deadline` of `None` is no limit.
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path
+    limits: Limits
+    deadline: timedelta | None
+    grace: timedelta
+    record: Path
+    environment_fd_mode: Literal["bootstrap", "exec"]
+    base_environment: dict[str, str]
+
+    def request(self) -> bytes:
+        """The message to the spawner."""
+        message = json.dumps(
+            {
+                "argv": self.argv,
+                "cwd": str(self.cwd),
+                "limits": self.limits.by_constant(),
+                "deadline": None if self.deadline is None else self.deadline.total_seconds(),
+                "grace": self.grace.total_seconds(),
+                "record": str(self.record),
+                "mode": self.environment_fd_mode,
+                "base_environment": self.base_environment,
+            }
+        ).encode()
+        if len(message) > MAX_REQUEST:
+            raise LaunchRefused(
+                f"The bot's command line takes {len(message):,} bytes of at most {MAX_REQUEST:,}; "
+                "pass long input through its parameters file."
+            )
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt's process ended. Times are seconds since the epoch, by this host's clock.
+
+    `signal` is the number of the signal that ended the bot; with it `exit_code` is `None`. Both are `None` where
+    nobody saw the bot's end. `survivors` counts descendants that could not be killed: 0, or -1 for unknown.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    reason: EndReason
+    detail: str
+    survivors: int
+    max_rss_kb: int
+    user_seconds: float
+    system_seconds: float
+    started_at: float
+    ended_at: float
+
+
+def python_argv(python: Path, package: Path, entry: str, *, sdk: Path) -> tuple[str, ...]:
+    """The command line of a Python bot in mode `bootstrap`; see `bootstrap.py`."""
+    bootstrap = str(HERE / "bootstrap.py")
+    return (str(python), "-I", "-X", "utf8", bootstrap, str(ENVIRONMENT_FD), str(package), entry, str(sdk))
+
+
+def read_record(record: Path) -> Outcome | None:
+    """The outcome that a launcher recorded; `None` where there is none (yet)."""
+    try:
+        return Outcome(**json.loads(record.read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+class Process:
+    """A bot from its launch to its outcome. Owns its descriptors until `close`.
+
+    `terminate`, `kill`, `pause` and `resume` may be called from any thread and at any time, also after the end;
+    `wait` and `drain` belong to one thread. As a context manager it closes itself.
+    """
+
+    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, record: Path) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        #: The bot's process id, once `started` or `wait` has heard of it.
+        self.pid: int | None = None
+        self.outcome: Outcome | None = None
+        self._control = control
+        self._record = record
+        self._launched_at = time.time()
+        self._closing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Readable when `wait(0)` may have news."""
+        return self._control.fileno()
+
+    def terminate(self) -> None:
+        """SIGTERM to the bot's process group; after the grace the whole tree is killed."""
+        self._command(b"terminate")
+
+    def kill(self) -> None:
+        """SIGKILL to the whole tree, now."""
+        self._command(b"kill")
+
+    def pause(self) -> None:
+        """Stops the whole tree. Its deadline does not run meanwhile; `terminate` continues it first."""
+        self._command(b"pause")
+
+    def resume(self) -> None:
+        """Continues a paused tree."""
+        self._command(b"resume")
+
+    def started(self, timeout: float | None = None) -> bool:
+        """Whether the bot's program is or was running, waiting for it at most `timeout` seconds."""
+        self._listen(timeout, lambda: self.pid is not None)
+        return self.pid is not None
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        """The outcome, or `None` when there is none after `timeout` seconds. Does not read the outputs."""
+        self._listen(timeout, lambda: False)
+        return self.outcome
+
+    def drain(self, feed: Callable[[str, bytes], None]) -> Outcome:
+        """Feeds whatever the bot writes as (`stdout` or `stderr`, bytes), until all is read and it has ended."""
+        poll = select.poll()
+        names = {self.stdout: "stdout", self.stderr: "stderr"}
+        for file in (*names, self.fileno()):
+            poll.register(file, select.POLLIN)
+        while self.outcome is None:
+            for file, _ in poll.poll():
+                if file == self.fileno():
+                    self.wait(0)
+                elif data := os.read(file, CHUNK):
+                    feed(names[file], data)
+                else:
+                    poll.unregister(file)
+        for file, name in names.items():
+            for data in rest(file):
+                feed(name, data)
+        return self.outcome
+
+    def close(self) -> None:
+        """Lets go. A bot that still runs is killed with its whole tree, by its launcher."""
+        with self._closing:
+            if self._control.fileno() < 0:
+                return
+            self._control.close()
+            os.close(self.stdout)
+            os.close(self.stderr)
+
+    def _command(self, word: bytes) -> None:
+        with self._closing, contextlib.suppress(OSError):
+            # OSError: it has ended, or was let go; a full buffer means that the same word is waiting there.
+            self._control.send(word, socket.MSG_DONTWAIT)
+
+    def _listen(self, timeout: float | None, enough: Callable[[], bool]) -> None:
+        expires = None if timeout is None else time.monotonic() + timeout
+        while self.outcome is None and not enough():
+            left = None if expires is None else max(0.0, expires - time.monotonic())
+            if not readable(self._control.fileno(), left):
+                return
+            self._hear(self._receive())
+
+    def _receive(self) -> bytes:
+        try:
+            return self._control.recv(MAX_REQUEST)
+        except ConnectionResetError:
+            return b""
+
+    def _hear(self, message: bytes) -> None:
+        if not message:
+            self.outcome = read_record(self._record) or self._unreported()
+            return
+        event: dict[str, Any] = json.loads(message)
+        if event.pop("event") == "started":
+            self.pid = event["pid"]
+        else:
+            self.outcome = Outcome(**event)
+
+    def _unreported(self) -> Outcome:
+        never = "The spawner was killed before it had started the bot."
+        lost = "The bot's supervisor and the spawner were killed; look for leftovers of the bot on this host."
+        return Outcome(
+            exit_code=None,
+            signal=None,
+            reason="start_failed" if self.pid is None else "killed",
+            detail=never if self.pid is None else lost,
+            survivors=0 if self.pid is None else -1,
+            max_rss_kb=0,
+            user_seconds=0.0,
+            system_seconds=0.0,
+            started_at=self._launched_at,
+            ended_at=time.time(),
+        )
+
+
+class Spawner:
+    """The spawner process of this worker; started before the worker has threads, replaced when it died.
+
+    `launch` may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+        self._replacing = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """The spawner's process id; `None` before `start` and after `close`."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Starts the spawner. Raises `SpawnerFailed`."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(SPAWNER_PATIENCE)
+        with theirs:
+            # The program moves its socket to the one number it knows, and closes everything else.
+            program = str(HERE / "spawner.py")
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", program, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    cwd="/",
+                    env={},
+                )
+            except OSError as error:
+                ours.close()
+                raise SpawnerFailed(f"The spawner cannot be started: {error.strerror}. Check {program}.") from None
+        self._requests = ours
+
+    def launch(self, launch: Launch, environment: bytes) -> Process:
+        """Starts a bot; `environment` is its environment as `NAME=value` items, each ended by NUL.
+
+        Raises `LaunchRefused` or `SpawnerFailed`. A bot that cannot be started is an outcome, not an exception.
+        """
+        request = launch.request()
+        try:
+            (stdout, stdout_end), (stderr, stderr_end), (environment_end, values) = pipes(3)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise SpawnerFailed(
+                f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
+                "its concurrency."
+            ) from None
+        process = Process(ours, stdout, stderr, record=launch.record)
+        try:
+            with theirs:
+                self._send(request, [theirs.fileno(), stdout_end, stderr_end, environment_end, values])
+        except BaseException:
+            process.close()
+            os.close(values)
+            raise
+        finally:
+            for file in (stdout_end, stderr_end, environment_end):
+                os.close(file)
+        give(values, environment)
+        return process
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Lets the spawner go; it ends with its last launcher. Raises `SpawnerFailed` if it does not in time."""
+        with self._replacing:
+            if self._process is None or self._requests is None:
+                return
+            self._requests.close()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise SpawnerFailed(
+                    f"The spawner (pid {self._process.pid}) still has bots to end after {timeout:g} s; "
+                    "close their processes first."
+                ) from None
+            self._process = self._requests = None
+
+    def _send(self, request: bytes, files: list[int]) -> None:
+        for _ in range(2):
+            requests = self._requests or self._replace(None)
+            try:
+                socket.send_fds(requests, [request], files)
+            except TimeoutError:
+                break
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise SpawnerFailed(f"The spawner cannot be reached: {error.strerror}.") from None
+                self._replace(requests)
+            else:
+                return
+        raise SpawnerFailed(f"The spawner (pid {self.pid}) does not take requests; restart the runner.")
+
+    def _replace(self, dead: socket.socket | None) -> socket.socket:
+        with self._replacing:
+            if self._process is None:
+                raise SpawnerFailed("The spawner is not running; call start() before launch().")
+            if self._requests is dead:
+                self._requests = None
+                if dead is not None:
+                    dead.close()
+                self._process.wait()
+                self.start()
+            assert self._requests is not None  # noqa: S101  (start() raises or sets it)
+            return self._requests

@@ -1,0 +1,145 @@
+"""The step between a verified package and a started bot: one snapshot, decrypted, put into its places.
+
+All values of an attempt come from one statement of one transaction, which also writes their readings and is
+committed before the first envelope is opened. References in parameters are replaced in one pass from the same
+snapshot, so an attempt never sees two generations of a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from runner import workspaces
+from runner.jobs import Claim
+from runner.manifest import Manifest
+from runner.requests import declares
+from runner.states import Reason
+from runner.worker.environment import Delivery, deliver
+from runner.worker.keyring import Keyring
+from runner.worker.refusal import Refusal
+from vault import db, tokens
+from vault.decrypt import Secret
+from vault.errors import DecryptError, InvalidToken, InvalidValue
+from vault.names import AssetName
+from vault.reader import SealedValue, Snapshot, snapshot
+from vault.tokens import JSON, Reference
+
+
+@dataclass(slots=True)
+class Resolved:
+    """The plaintexts of one attempt, for as short a time as it takes to hand them over."""
+
+    sealed: Snapshot
+    values: dict[AssetName, Secret | None] = field(repr=False)
+    parameters: JSON = field(repr=False)
+    delivery: Delivery = field(repr=False)
+    warnings: tuple[str, ...]
+
+    def named_values(self) -> list[tuple[str, bytes]]:
+        """Every value with its asset's name, for the masker."""
+        return [(str(name), secret.reveal()) for name, secret in self.values.items() if secret is not None]
+
+    def forget(self) -> None:
+        """Drop every plaintext; the snapshot's ciphertexts stay for the endpoint."""
+        self.values.clear()
+        self.delivery.variables.clear()
+        self.delivery.files.clear()
+        self.parameters = None
+
+
+def resolve(engine: Engine, keyring: Keyring, claim: Claim, *, bot: str, manifest: Manifest, runner: str) -> Resolved:
+    """Take the snapshot, open it, and resolve the references.
+
+    Raises:
+        Refusal: for an unset value where the workspace refuses them, an unknown or undeclared reference, or a value
+            that does not open. Where it is raised before the snapshot is committed, no reading is left behind.
+        Unavailable: when the database cannot be reached.
+    """
+    with db.writing(engine) as session:
+        sealed = snapshot(
+            session,
+            workspace_id=claim.workspace_id,
+            bot_id=claim.bot_id,
+            bot=bot,
+            environment=claim.environment,
+            patterns=manifest.assets,
+            job_id=claim.job_id,
+            attempt=claim.attempt,
+            runner=runner,
+        )
+        _check_references(claim, manifest, sealed)
+        if sealed.unset:
+            policy = workspaces.unset_policy(session, claim.environment, workspace_id=claim.workspace_id)
+            _check_unset(sealed, policy)
+    values = _open(sealed, keyring)
+    try:
+        delivery = deliver(values, files=manifest.files)
+        parameters = _render(claim, values)
+    except Refusal:
+        raise
+    except Exception as error:
+        # No masker knows the values yet, so nothing of this exception but its kind may be shown.
+        raise Refusal(Reason.INTERNAL, f"The values could not be prepared ({type(error).__name__}).") from None
+    return Resolved(
+        sealed=sealed,
+        values=values,
+        parameters=parameters,
+        delivery=delivery,
+        warnings=(*(_unset_warning(value, sealed) for value in sealed.unset), *delivery.warnings),
+    )
+
+
+def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> None:
+    try:
+        references = tokens.find(claim.parameters)
+    except InvalidToken as error:
+        raise Refusal(Reason.ASSET_MISSING, str(error)) from None
+    visible = {value.name for value in sealed.values}
+    for reference in references:
+        if not declares(manifest, reference.asset):
+            raise Refusal(
+                Reason.ASSET_DENIED,
+                f"The reference {reference.text} names {reference.asset}, which the bot does not declare.",
+            )
+        if reference.asset not in visible:
+            raise Refusal(
+                Reason.ASSET_MISSING,
+                f"The reference {reference.text} names the asset {reference.asset}, which does not exist any more.",
+            )
+
+
+def _check_unset(sealed: Snapshot, policy: workspaces.Unset) -> None:
+    if policy is workspaces.Unset.REFUSE:
+        names = ", ".join(str(value.name) for value in sealed.unset)
+        raise Refusal(
+            Reason.ASSET_MISSING,
+            f"No value is set in {sealed.environment} for {names}, and the workspace refuses unset values there. "
+            f"Set it with: botkeep asset set {sealed.unset[0].name} --env {sealed.environment}",
+        )
+
+
+def _open(sealed: Snapshot, keyring: Keyring) -> dict[AssetName, Secret | None]:
+    try:
+        return {value.name: None if value.envelope is None else keyring.open(sealed, value) for value in sealed.values}
+    except DecryptError as error:
+        raise Refusal(Reason.UNDECRYPTABLE, str(error)) from None
+
+
+def _render(claim: Claim, values: dict[AssetName, Secret | None]) -> JSON:
+    def lookup(reference: Reference) -> str:
+        secret = values[reference.asset]
+        return "" if secret is None else secret.text()
+
+    try:
+        return tokens.render(claim.parameters, lookup)
+    except InvalidValue as error:
+        raise Refusal(
+            Reason.ASSET_MISSING,
+            f"A parameter refers to a value that is no text ({error}); use the file or the SDK for it.",
+        ) from None
+
+
+def _unset_warning(value: SealedValue, sealed: Snapshot) -> str:
+    return f"{value.name} has no value in {sealed.environment}; the bot got an empty text."

@@ -1,0 +1,257 @@
+"""The spawner: one small process per worker that forks a launcher for each attempt.
+
+Run by `process.Spawner` as `python -I -S spawner.py FD`; FD is its socket to the worker (SOCK_SEQPACKET). Each
+message on it is one request (JSON) with descriptors (SCM_RIGHTS), those of `starting.Descriptors`.
+Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
+is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
+have. What a launcher that was killed leaves behind becomes the spawner's child: it kills that and reports in its
+stead. Single threaded; beside the standard library it loads `launcher`, `starting` and `descendants` only.
+"""
+
+# pathlib would make the process larger that is copied for each attempt.
+# ruff: noqa: PTH100, PTH118, PTH120, PTH123
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+if __name__ == "__main__":
+    # It is run by path and without site-packages: the folder of our packages comes last, for these imports.
+    sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
+
+from runner.worker import launcher
+from runner.worker.descendants import Usage, sweep
+from runner.worker.starting import Prctl, Request, why
+
+#: Where the spawner keeps its socket, so that it can close all other descriptors.
+REQUESTS_FD = 3
+#: Launchers kept for the next attempts; each has 2 MB of its own.
+IDLE = 4
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
+
+
+class Launcher:
+    """A launcher's process and, while it is at work, what it takes to report in its stead."""
+
+    __slots__ = ("control", "link", "message", "pid", "started_at")
+
+    def __init__(self, pid: int, link: socket.socket) -> None:
+        self.pid = pid
+        self.link = link
+        self.control = -1
+        self.message = b""
+        self.started_at = 0.0
+
+    @property
+    def idle(self) -> bool:
+        return self.control < 0
+
+    def give(self, message: bytes, files: list[int]) -> None:
+        """Hands a request on, descriptors and all. Raises OSError when the launcher is gone."""
+        self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("5i", *files))])
+        self.control, self.message, self.started_at = files[0], message, time.time()
+
+    def rest(self) -> None:
+        os.close(self.control)
+        self.control = -1
+
+
+def main() -> None:
+    os.dup2(int(sys.argv[1]), REQUESTS_FD, inheritable=False)
+    os.closerange(REQUESTS_FD + 1, 2**31 - 1)
+    prctl = load_prctl()
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(launcher.PR_SET_CHILD_SUBREAPER, 1)
+    if os.geteuid() == 0:
+        give_up_capabilities(prctl)
+    forget_signals()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the values
+    gc.disable()
+    gc.freeze()  # fewer pages are touched, hence copied, after each fork
+    serve(socket.socket(fileno=REQUESTS_FD), prctl)
+
+
+def load_prctl() -> Prctl:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prctl(operation: int, argument: int) -> None:
+        rest = [ctypes.c_ulong(0)] * 3
+        if libc.prctl(operation, ctypes.c_ulong(argument), *rest) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+
+    return prctl
+
+
+def give_up_capabilities(prctl: Prctl) -> None:
+    """Empties the bounding set: what root executes from here on has no capability (capabilities(7))."""
+    try:
+        for capability in range(64):
+            prctl(PR_CAPBSET_DROP, capability)
+    except OSError:
+        return  # EINVAL: that was the kernel's last one; EPERM: somebody has bounded this process already
+
+
+def forget_signals() -> None:
+    """Drops dispositions and mask of the thread that started us. What would end us, or a launcher, only wakes us.
+
+    Not ignored but caught, since execve(2) gives a caught signal its default back: bots start with all defaults.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    caught = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE}
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, shrug if number in caught else signal.SIG_DFL)
+
+
+def shrug(_number: int, _frame: object) -> None:
+    """A signal to a whole service must not end what ends the bots; our end is the end of the socket."""
+
+
+def serve(requests: socket.socket, prctl: Prctl) -> None:
+    """Returns when the worker has closed its end and the last attempt is over."""
+    launchers: dict[int, Launcher] = {}
+    poll = select.poll()
+    poll.register(requests, select.POLLIN)
+    working = True
+    while working or not all(one.idle for one in launchers.values()):
+        ready = [file for file, _ in poll.poll()]
+        for file in ready:
+            if file in launchers and not hear(launchers[file], launchers):
+                poll.unregister(file)
+                finish(launchers.pop(file), launchers)
+        if requests.fileno() in ready:
+            working = accept(requests, launchers, poll, prctl=prctl)
+        if not working and requests.fileno() in ready:
+            poll.unregister(requests)
+
+
+def hear(one: Launcher, launchers: dict[int, Launcher]) -> bool:
+    """A launcher has done its work, or is gone: False. One too many is let go by closing its link."""
+    try:
+        word = one.link.recv(16)
+    except ConnectionResetError:
+        return False
+    if not word:
+        return False
+    one.rest()
+    return sum(other.idle for other in launchers.values()) <= IDLE
+
+
+def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select.poll, *, prctl: Prctl) -> bool:
+    """Gives one request to an idle launcher or a new one; False when the worker is gone."""
+    try:
+        message, files = launcher.receive(requests)
+    except ConnectionResetError:
+        return False
+    if not message:
+        return False
+    try:
+        hand_on(message, files, launchers, poll, prctl=prctl)
+    except (OSError, struct.error) as error:
+        refuse(message, files, error)
+        return True
+    for file in files[1:]:
+        os.close(file)
+    return True
+
+
+def hand_on(
+    message: bytes,
+    files: list[int],
+    launchers: dict[int, Launcher],
+    poll: select.poll,
+    *,
+    prctl: Prctl,
+) -> None:
+    for one in launchers.values():
+        if one.idle:
+            try:
+                one.give(message, files)
+            except BrokenPipeError:
+                continue  # killed while idle; `hear` is about to learn of it
+            return
+    one = fork(requests_and(launchers), files, prctl=prctl)
+    launchers[one.link.fileno()] = one
+    poll.register(one.link, select.POLLIN)
+    one.give(message, files)
+
+
+def requests_and(launchers: dict[int, Launcher]) -> list[int]:
+    """What belongs to the spawner and to other attempts."""
+    theirs = [file for one in launchers.values() for file in (one.link.fileno(), one.control) if file >= 0]
+    return [REQUESTS_FD, *theirs]
+
+
+def fork(foreign: list[int], files: list[int], *, prctl: Prctl) -> Launcher:
+    """A new launcher, which has closed what is not its own."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            ours.close()
+            for file in (*foreign, *files):
+                os.close(file)
+            launcher.serve(theirs, prctl=prctl)
+            status = 0
+        finally:
+            os._exit(status)
+    theirs.close()
+    return Launcher(pid, ours)
+
+
+def refuse(message: bytes, files: list[int], error: Exception) -> None:
+    """No descriptor, no process: tells the worker, if at least its control socket arrived."""
+    if files:
+        detail = f"The bot was not started: this host gave no further process or descriptor ({why(error)})."
+        report(message, files[0], ("start_failed", detail), time.time(), survivors=0)
+    for file in files:
+        os.close(file)
+
+
+def finish(ended: Launcher, launchers: dict[int, Launcher]) -> None:
+    """Lets go of a launcher. One that did not end as it should is finished and reported for."""
+    ended.link.close()
+    _, status = os.waitpid(ended.pid, 0)
+    if status != 0:
+        survivors = sweep(frozenset(other.pid for other in launchers.values()), Usage())
+        if not ended.idle:
+            detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
+            report(ended.message, ended.control, ("killed", detail), ended.started_at, survivors=survivors)
+    if not ended.idle:
+        ended.rest()
+
+
+def describe(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def report(message: bytes, control: int, reason: tuple[str, str], started_at: float, *, survivors: int) -> None:
+    """Records and tells an outcome, unless the launcher lived to record its own, which then stands."""
+    record = Request(message).record
+    try:
+        with open(record, "rb") as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        found = launcher.outcome(
+            *reason, survivors, usage=Usage(), code=None, started_at=started_at, ended_at=time.time()
+        )
+        launcher.report(record, control, found)
+    else:
+        launcher.tell(control, {"event": "outcome", **found})
+
+
+if __name__ == "__main__":
+    main()

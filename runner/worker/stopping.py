@@ -1,0 +1,67 @@
+"""How a runner stops: claims nothing more, lets its bots end within the grace, then ends them.
+
+The first SIGTERM (or a drain) begins; a second one shortens the grace to nothing. SIGKILL is another matter: the
+launchers end the bots, and the rescuer ends the jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from celery.worker import state
+
+from runner.logging import logger
+from runner.states import Reason
+
+#: Seconds that bots get between the request to stop and their death once the runner's grace is over: their own
+#: grace may be days, and a service manager kills the runner long before.
+LAST_GRACE = 10.0
+
+_log = logger("runner")
+
+
+class Stopping:
+    """The one-way road from running to stopped."""
+
+    def __init__(self, stop: threading.Event, *, grace: float) -> None:
+        self._stop = stop
+        self._grace = grace
+        self._end_all: Callable[[Reason], None] = lambda _reason: None
+        self._kill_all: Callable[[], None] = lambda: None
+        self._timer: threading.Timer | None = None
+
+    def on_grace_over(self, end_all: Callable[[Reason], None], *, kill_all: Callable[[], None]) -> None:
+        """Say how to end the bots that are left when the grace is over, and how to kill those that do not end."""
+        self._end_all, self._kill_all = end_all, kill_all
+
+    def drain(self) -> None:
+        """Stop claiming and let the worker end when its bots have, without a limit in time."""
+        self._begin()
+
+    def signalled(self, _number: int, _frame: FrameType | None) -> None:
+        """Begin to stop; the second time, end the bots at once."""
+        first = self._timer is None
+        self._begin()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = _after(self._grace if first else 0.0, self._end)
+
+    def _end(self) -> None:
+        self._end_all(Reason.RUNNER_STOPPED)
+        _after(LAST_GRACE, self._kill_all)
+
+    def _begin(self) -> None:
+        if not self._stop.is_set():
+            _log.info("runner.draining")
+        self._stop.set()
+        # Celery's own flag for a warm shutdown: its main loop ends, its pool waits for what runs.
+        state.should_stop = 0
+
+
+def _after(seconds: float, act: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -1,0 +1,74 @@
+"""`python -m scheduler`: the duties that must happen although nobody asks. Holds no key, decrypts nothing."""
+
+from __future__ import annotations
+
+import sys
+
+for _module in (
+    "vault.decrypt",
+    "vault.reader",
+    "vault.identities",
+    "vault.keyhost",
+    "vault.rotation",
+    "vault.canary",
+    "runner.worker",
+):
+    sys.modules[_module] = None  # type: ignore[assignment]  # a later import fails: this process cannot decrypt
+
+import signal  # noqa: E402 - nothing of ours may be imported before the fence
+import threading  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from datetime import timedelta  # noqa: E402
+
+from sqlalchemy import Engine  # noqa: E402
+
+from runner import lanes, schema  # noqa: E402
+from runner.errors import Conflict, RunnerError  # noqa: E402
+from runner.logging import configure, logger  # noqa: E402
+from scheduler import rescuer  # noqa: E402
+from scheduler.service import Duty, serve  # noqa: E402
+from scheduler.settings import SchedulerSettings  # noqa: E402
+from vault import db  # noqa: E402
+from vault.errors import Unavailable, VaultError  # noqa: E402
+from vault.settings import load  # noqa: E402
+
+
+def main(_argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM; every reason not to start is one sentence on stderr."""
+    try:
+        settings = load(SchedulerSettings)
+        configure("scheduler", level=settings.log_level)
+        engine = db.engine(settings.database(), pool_size=2)
+        _check_schema(engine)
+        app = lanes.transport(settings.broker())
+    except (RunnerError, VaultError) as error:
+        print(error, file=sys.stderr)
+        return 5
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    after = timedelta(seconds=settings.republish_after)
+    logger("scheduler").info("scheduler.ready")
+    serve(
+        [
+            Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
+            Duty("end_lost", lambda: rescuer.end_lost(engine), settings.tick),
+        ],
+        stop,
+    )
+    return 0
+
+
+def _check_schema(engine: Engine) -> None:
+    """Refuse a database of another version; one that is away is waited for by the duties."""
+    try:
+        with db.reading(engine) as session:
+            current = schema.is_current(session)
+    except Unavailable:
+        return
+    if not current:
+        raise Conflict("The database has another schema than this version needs; run: botkeep migrate")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

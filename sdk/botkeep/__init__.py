@@ -1,0 +1,51 @@
+"""What a bot imports to ask for its values and to learn about its run; the standard library only.
+
+    import botkeep
+
+    botkeep.assets["SAP.PASSWORD"]        the value for the environment that this job runs in, as text
+    botkeep.asset_bytes("DB.CERTIFICATE") the same as bytes, for what is not text
+    botkeep.get_secret("SAP_USER")        GLOBAL.SAP_USER, or GROUP.NAME
+    botkeep.parameters()                  what the job was started with, references resolved
+    botkeep.output_dir()                  where results go
+
+Promises that a value is read when it is asked for and never kept here, that no error message holds one, and
+that an unknown name, a missing value and an absent runner are three different errors. Refuses to talk to
+anything but the runner on this machine. Importing it costs almost nothing: what is heavier is loaded when it
+is first needed.
+
+    BotkeepError
+    ├── UnknownAsset          this bot sees no such asset; the message names near ones (also a KeyError)
+    ├── NoValue               the asset has no value that can be read in this environment
+    ├── NotText               the value is not UTF-8; take its bytes
+    ├── EndpointUnreachable   the runner of this job does not answer
+    └── OutsideBotkeep        this program was not started by Botkeep
+    BusinessError             raised by a bot: the data is wrong, trying again would not help
+"""
+
+from botkeep.errors import (
+    BotkeepError,
+    BusinessError,
+    EndpointUnreachable,
+    NotText,
+    NoValue,
+    OutsideBotkeep,
+    UnknownAsset,
+)
+from botkeep.run import output_dir, parameters
+from botkeep.values import Assets, asset_bytes, assets, get_secret
+
+__all__ = [
+    "Assets",
+    "BotkeepError",
+    "BusinessError",
+    "EndpointUnreachable",
+    "NoValue",
+    "NotText",
+    "OutsideBotkeep",
+    "UnknownAsset",
+    "asset_bytes",
+    "assets",
+    "get_secret",
+    "output_dir",
+    "parameters",
+]

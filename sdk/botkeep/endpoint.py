@@ -1,0 +1,104 @@
+"""The job's endpoint on this machine, as the bot's side sees it.
+
+Promises that the token goes to a loopback address only, past every proxy and redirect, and that a broken
+answer never ends up in an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
+
+from botkeep.errors import EndpointUnreachable, NoValue, UnknownAsset
+
+#: Hosts that the token may be sent to.
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+#: Seconds to wait for an answer, which takes the runner milliseconds.
+_TIMEOUT = 30.0
+
+
+def value(asset: str) -> bytes:
+    """The value of `GROUP.NAME`.
+
+    Raises:
+        UnknownAsset, NoValue, EndpointUnreachable: as `botkeep.assets` says.
+    """
+    status, body = _ask(f"/v1/assets/{asset.replace('.', '/')}")
+    if status == 200:
+        return body
+    if status == 404:
+        raise UnknownAsset(_unknown(asset))
+    if status == 409:
+        raise NoValue(body.decode(errors="replace"))
+    raise EndpointUnreachable(_refused(status))
+
+
+def names() -> list[str]:
+    """The names of all assets that this bot sees, sorted.
+
+    Raises:
+        EndpointUnreachable: when the runner does not answer.
+    """
+    status, body = _ask("/v1/assets")
+    if status != 200:
+        raise EndpointUnreachable(_refused(status))
+    return sorted(body.decode().split())
+
+
+def _ask(path: str) -> tuple[int, bytes]:
+    host, port = _address()
+    headers = {"Authorization": f"Bearer {os.environ.get('BOTKEEP_TOKEN', '')}"}
+    connection = HTTPConnection(host, port, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except HTTPException as error:  # an answer that breaks off is kept in the error: it ends here
+        problem = type(error).__name__
+    finally:
+        connection.close()
+    raise EndpointUnreachable(
+        f"The runner of this job does not answer ({problem}); it was stopped, or the job has ended. Run the job again."
+    )
+
+
+def _address() -> tuple[str, int]:
+    url = os.environ.get("BOTKEEP_ENDPOINT")
+    if url is None:
+        raise EndpointUnreachable(
+            "The value was not delivered at the start, and there is no runner to ask: this program was not "
+            "started by Botkeep. Run it with `botkeep run`; to try it by hand, set KLANGO_ASSET_GROUP_NAME."
+        )
+    try:
+        parsed = urlsplit(url)
+        host, port = parsed.hostname, parsed.port
+    except ValueError:
+        host, port = None, None
+    if host not in _LOOPBACK or port is None:
+        raise EndpointUnreachable(
+            "BOTKEEP_ENDPOINT does not name a port of this machine, so nothing was sent there; leave the variable "
+            "as the runner set it."
+        )
+    return host, port
+
+
+def _unknown(asset: str) -> str:
+    try:
+        near = difflib.get_close_matches(asset, names(), 3)
+    except EndpointUnreachable:
+        near = []
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return (
+        f"This bot sees no asset {asset}.{hint} An asset must exist and, where bot.toml has a list `assets`, match it."
+    )
+
+
+def _refused(status: int) -> str:
+    if status == 401:
+        return "The runner does not answer this attempt any more: its token ended with it. Run the job again."
+    return f"The runner gave an unexpected answer (HTTP {status}); look at the runner's log."

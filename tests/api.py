@@ -1,0 +1,192 @@
+"""A console for tests: the real application behind a real socket, on the stores of the test.
+
+`serving` runs it in a thread of the test's process; how the process itself behaves is tested by starting
+`python -m console`.
+"""
+
+import contextlib
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from console import auth, server
+from console.deps import Console
+from console.settings import ConsoleSettings
+from runner import jobs, runners
+from runner.archive import pack
+from runner.states import State
+from runner.workspaces import default_workspace
+from tests.support import Stores, wait_until
+from vault import db, recipients
+from vault.audit import Actor
+from vault.decrypt import Identity
+from vault.names import ENVIRONMENTS
+
+TESTER = Actor("tester")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A running console. `client` has every right; `as_token` makes clients that have less."""
+
+    url: str
+    console: Console
+    client: httpx.Client
+    _clients: list[httpx.Client]
+
+    @property
+    def workspace_id(self) -> uuid.UUID:
+        with db.reading(self.console.engine) as session:
+            return default_workspace(session)
+
+    def as_token(self, token: str | None) -> httpx.Client:
+        """A client that shows this token."""
+        return _client(self.url, token, self._clients)
+
+    def token(self, role: str, *environments: str, name: str = "") -> str:
+        """A new token, limited to these environments where there are any."""
+        chosen = name or f"{role}-{uuid.uuid4().hex[:8]}"
+        answer = self.client.post("/api/v1/tokens", json={"name": chosen, "role": role, "environments": environments})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+    def role(self, role: str, *environments: str) -> httpx.Client:
+        """A client with a new token of this role."""
+        return self.as_token(self.token(role, *environments))
+
+    def add_bot(self, name: str = "hello", source: str = "print('hello')\n", **files: str) -> None:
+        """Register a bot of one file, or of a `main.py` beside others."""
+        answer = self.client.post("/api/v1/bots", params={"name": name}, content=zipped(source, files))
+        assert answer.status_code in {200, 201}, answer.text
+
+    def run(self, bot: str = "hello", **order: object) -> dict[str, Any]:
+        """A new job."""
+        answer = self.client.post("/api/v1/jobs", json={"bot": bot, **order})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def set_value(self, asset: str, value: bytes, environment: str = "dev", **query: str) -> dict[str, Any]:
+        """The answer to a new value."""
+        path = f"/api/v1/assets/{asset.replace('.', '/')}/values/{environment}"
+        answer = self.client.put(path, content=value, params=query)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def claim(self, job_id: str) -> jobs.Claim:
+        """Take a job as a runner does."""
+        with db.writing(self.console.engine) as session:
+            claim = jobs.claim(
+                session, uuid.UUID(job_id), runner="host", environments=ENVIRONMENTS, groups=("default",)
+            )
+        assert claim is not None
+        return claim
+
+    def finish(self, claim: jobs.Claim, state: State = State.SUCCEEDED) -> None:
+        """Report an attempt's end as a runner does."""
+        report = jobs.Report(state=state, reason=None, exit_code=0)
+        with db.writing(self.console.engine) as session:
+            assert jobs.finish(session, claim.job_id, attempt=claim.attempt, report=report)
+
+    def add_runner(self, name: str, *environments: str) -> None:
+        """Announce a runner that is alive."""
+        presence = runners.Presence(name, uuid.uuid4(), "host", "0", environments or ENVIRONMENTS, ("default",), 4)
+        with db.writing(self.console.engine) as session:
+            runners.register(session, presence)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The newest audit rows, newest first."""
+        return list(self.client.get("/api/v1/audit", params={"limit": 500}).json()["items"])
+
+
+@contextlib.contextmanager
+def serving(stores: Stores, folder: Path, *, set_up_as: str = "") -> Iterator[Api]:
+    """A console on `stores`, with keys for every environment, its logs below `folder`.
+
+    Where the console's own database role could not make the keys, `set_up_as` is the address of one that can.
+    """
+    token = prepare(set_up_as or stores.database_url)
+    console = server.build(settings(stores, folder))
+    clients: list[httpx.Client] = []
+    try:
+        with listening(console, settings(stores, folder)) as url:
+            yield Api(url, console, _client(url, token, clients), clients)
+    finally:
+        for client in clients:
+            client.close()
+        console.engine.dispose()
+
+
+def _client(url: str, token: str | None, clients: list[httpx.Client]) -> httpx.Client:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    # There is no TLS here, and to load the certificates takes longer than most tests.
+    clients.append(httpx.Client(base_url=url, headers=headers, timeout=30, verify=False))
+    return clients[-1]
+
+
+def prepare(database_url: str) -> str:
+    """Makes the environments' keys and a token that may do everything; answers the token."""
+    engine = db.engine(database_url)
+    now = datetime.now(UTC)
+    with db.writing(engine) as session:
+        for environment in ENVIRONMENTS:
+            recipients.register(session, Identity.generate(environment).recipient, now=now)
+        workspace_id = default_workspace(session)
+        _row, token = auth.create(
+            session, "root", role="admin", environments=(), workspace_id=workspace_id, actor=TESTER, now=now
+        )
+    engine.dispose()
+    return token
+
+
+def settings(stores: Stores, folder: Path) -> ConsoleSettings:
+    """The settings of a console on these stores."""
+    given: Mapping[str, Any] = {
+        "home": folder,
+        "database_url": stores.database_url,
+        "redis_url": stores.redis_url,
+    }
+    return ConsoleSettings(**given)
+
+
+@contextlib.contextmanager
+def listening(console: Console, given: ConsoleSettings) -> Iterator[str]:
+    """Serves the console's application on a free port, in a thread; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    running = uvicorn.Server(server.configured(console, given))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_until(lambda: running.started, 10, "the console to start")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        console.stopping.set()
+        running.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+def zipped(source: str, files: Mapping[str, str] | None = None) -> bytes:
+    """A package of a `main.py` and other files."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in {"main.py": source, **(files or {})}.items():
+            Path(folder, name).write_text(text)
+        return pack(Path(folder))
+
+
+def error_of(answer: httpx.Response) -> str:
+    """The message of an answer that is an error, in the one shape that errors have."""
+    found = answer.json()["error"]
+    assert set(found) == {"code", "message", "hint"}
+    assert found["message"].endswith((".", "?")) or "`" in found["message"] or ":" in found["message"], found
+    return str(found["message"])

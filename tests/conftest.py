@@ -1,0 +1,188 @@
+"""Fixtures: real stores, a private home, and processes that do not outlive their test.
+
+`stores` and `empty_stores` run a test once on each pair, `embedded` and `server`. Each test gets a database
+of its own, cloned from one that was migrated once, and an empty Redis. A test that leaves a process running
+fails.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.services import (
+    PostgresServer,
+    RedisServer,
+    ServiceMissing,
+    Services,
+    new_services,
+    services_required,
+)
+from tests.support import (
+    ROOT,
+    Started,
+    Stores,
+    adopt_orphans,
+    clean_environment,
+    descendants,
+    has_children,
+    kill_descendants,
+    start_process,
+)
+
+SERVICES = pytest.StashKey[Services]()
+numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in set(os.environ) - set(clean_environment()) - {"BOTKEEP_TEST_SERVICES"}:
+        del os.environ[name]
+    adopt_orphans()
+    worker_input: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker_input is None:
+        config.stash[SERVICES] = new_services()
+    else:
+        config.stash[SERVICES] = Services(Path(worker_input["services"]), worker_input["services_owner"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401  (xdist's class; xdist may be absent)
+    services = node.config.stash[SERVICES]
+    node.workerinput.update(services=str(services.root), services_owner=services.owner)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[SERVICES].stop()
+
+
+@pytest.fixture(scope="session")
+def services(pytestconfig: pytest.Config) -> Services:
+    """The servers of this run; prefer `stores`."""
+    return pytestconfig.stash[SERVICES]
+
+
+@pytest.fixture(scope="session")
+def postgres(services: Services) -> PostgresServer:
+    """The PostgreSQL cluster of this run. It is shared: a test that stops a server takes `own_postgres`."""
+    try:
+        return services.postgres()
+    except ServiceMissing as missing:
+        if services_required():
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def own_postgres(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A started, empty PostgreSQL cluster of this test only (1 s), which it may stop and start."""
+    server = PostgresServer(postgres.directory.with_name(f"own-{os.getpid()}-{next(numbers)}"), os.getpid())
+    server.create()
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.directory)
+
+
+@pytest.fixture
+def new_redis(services: Services) -> Iterator[Callable[[str], RedisServer]]:
+    """Makes a started Redis of this test only, which it may stop and start: `new_redis(stores.name)`."""
+    made: list[RedisServer] = []
+
+    def make(kind: str) -> RedisServer:
+        server = services.new_redis(kind, services.root / f"own-redis-{os.getpid()}-{next(numbers)}")
+        server.start()
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture(params=["embedded", "server"])
+def stores(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Stores]:
+    """One migrated, empty database and one empty Redis, on each pair in turn."""
+    yield from make_stores(request, services, tmp_path, migrated=True)
+
+
+@pytest.fixture(params=["embedded", "server"])
+def empty_stores(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Stores]:
+    """As `stores`, before the first migration."""
+    yield from make_stores(request, services, tmp_path, migrated=False)
+
+
+def make_stores(
+    request: pytest.FixtureRequest, services: Services, tmp_path: Path, *, migrated: bool
+) -> Iterator[Stores]:
+    kind: str = request.param
+    broker = services.redis(kind)
+    broker.empty()
+    if kind == "embedded":
+        path = tmp_path / "botkeep.db"
+        if migrated:
+            shutil.copyfile(services.migrated_sqlite(), path)
+            path.chmod(0o600)
+        yield Stores(kind, f"sqlite:///{path}", broker.url)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"test_{os.getpid()}_{next(numbers)}"
+    url = server.create_database(name, template=server.migrated_template() if migrated else "template0")
+    yield Stores(kind, url, broker.url)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty BOTKEEP_HOME, private (0700) and with a path short enough for Unix sockets."""
+    path = Path(tempfile.mkdtemp(prefix="bk-", dir="/tmp"))
+    monkeypatch.setenv("BOTKEEP_HOME", str(path))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+class Start(Protocol):
+    """What the fixture `start` gives: `support.start_process`, with the log path made from a name."""
+
+    def __call__(
+        self, *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+    ) -> Started: ...
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a process, `start(sys.executable, "-m", "console", env=stores.environment)`, and ends it.
+
+    `BOTKEEP_HOME` is the fixture `home`'s where the test has one. After the test everything is killed that
+    the process started, too.
+    """
+    started: list[Started] = []
+
+    def start_one(
+        *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+    ) -> Started:
+        inherited = {"BOTKEEP_HOME": os.environ["BOTKEEP_HOME"]} if "BOTKEEP_HOME" in os.environ else {}
+        log_path = tmp_path / f"{name}-{len(started)}.log"
+        started.append(start_process(argv, log_path=log_path, env={**inherited, **(env or {})}, cwd=cwd))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        process.identity.kill_tree()
+        process.popen.wait(10)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left(request: pytest.FixtureRequest, services: Services) -> Iterator[None]:
+    """Kills what a test left running; a failure, unless the test used `start`, which says it would."""
+    before = set(descendants(os.getpid())) if has_children() else set()
+    yield
+    if not has_children():
+        return
+    left = kill_descendants(without=before | services.kept)
+    if left and "start" not in request.fixturenames:
+        pytest.fail("The test left processes running (now killed): " + "; ".join(left))

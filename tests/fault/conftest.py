@@ -1,0 +1,19 @@
+"""The running system, for the tests that need one, and the gate of its bots."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system import System, shared_system, system
+
+__all__ = ["gate", "shared_system", "system"]
+
+
+@pytest.fixture
+def gate(system: System) -> Iterator[Path]:
+    """What the bot waits for; it is not there yet."""
+    path = system.home / f"gate-{uuid.uuid4().hex}"
+    yield path
+    path.touch()

@@ -1,0 +1,60 @@
+"""Gets PostgreSQL and Redis for the tests where the machine has none; `make services` runs it.
+
+Promises to install nothing that is there already, and to start no service: the tests start servers of their
+own. It uses apt-get, as root or by a sudo that asks for no password; elsewhere it says what to do and fails.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests.services import ServiceMissing, postgres_binary
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages of the servers that this machine lacks."""
+    packages = []
+    try:
+        postgres_binary("initdb")
+    except ServiceMissing:
+        packages.append("postgresql")
+    if not (shutil.which("redis-server") or shutil.which("valkey-server")):
+        packages.append("redis-server")
+    return packages
+
+
+def privilege() -> list[str] | None:
+    """What to put before a command that root must run; None where there is no way."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return [sudo, "-n"]
+    return None
+
+
+def main() -> int:
+    packages = missing_packages()
+    if not packages:
+        return 0
+    before = privilege()
+    if before is None or not shutil.which("apt-get"):
+        print(
+            f"The tests need {' and '.join(packages)}: install them as root (Debian: apt-get install "
+            f"{' '.join(packages)}), then run this again. .venv/bin/pytest runs the tests that need none.",
+            file=sys.stderr,
+        )
+        return 1
+    # RUNLEVEL=1 keeps Debian's packages from starting their services (invoke-rc.d(8)).
+    apt = [*before, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-q"]
+    apt += ["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
+    print(f"Installing {' and '.join(packages)} for the tests.", flush=True)
+    subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
+    install = [*apt, "install", "-y", "--no-install-recommends", *packages]
+    subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+"""Each process's own functions run under its database role: `deploy/postgres/roles.sql` takes nothing they need."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from console import auth
+from runner import bots, history, jobs, requests, runners, schema, workspaces
+from runner.archive import canonical, pack
+from runner.jobs import Cause, Claim, Report
+from runner.models import Bot
+from runner.states import State
+from runner.worker.keyring import Keyring
+from runner.worker.packages import PackageStore
+from tests.conftest import Start
+from tests.integration.ruled import ROLES, copy_of_ruled, ruled_cluster
+from tests.services import PostgresServer, RedisServer
+from tests.support import free_port, wait_until
+from vault import assets, audit, coverage, db, keyhost, rotation
+from vault.assets import Scope
+from vault.audit import Actor
+from vault.errors import NameCollision
+from vault.identities import key_path
+from vault.names import AssetName
+from vault.reader import Snapshot, snapshot
+from vault.settings import VaultSettings
+
+NOW = datetime(2026, 8, 1, tzinfo=UTC)
+ANN = Actor("ann")
+PASSWORD = AssetName("SAP", "PASSWORD")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One database, an engine for each role, and a key host that made the key of dev."""
+
+    engines: dict[str, Engine]
+    settings: VaultSettings
+    workspace_id: UUID
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.workspace_id)
+
+    def set_value(self, plaintext: bytes, *, name: AssetName = PASSWORD, scope: Scope | None = None) -> int:
+        with db.writing(self.engines["console"]) as session:
+            written = assets.set_value(
+                session, name, scope=scope or self.scope, environment="dev", plaintext=plaintext, actor=ANN, now=NOW
+            )
+            return written.number
+
+    def add_bot(self, folder: Path, *, name: str = "report") -> Bot:
+        (folder / "main.py").write_text(f"print('{name}')\n")
+        package = canonical(pack(folder / "main.py"))
+        with db.writing(self.engines["console"]) as session:
+            bots.add(session, name, workspace_id=self.workspace_id, package=package, actor=ANN, now=NOW)
+            return bots.require(session, name, workspace_id=self.workspace_id)
+
+    def enqueue(self) -> UUID:
+        with db.writing(self.engines["console"]) as session:
+            request = requests.prepare(session, "report", workspace_id=self.workspace_id, cause=Cause("api", "ann"))
+            return jobs.enqueue(session, request, now=NOW)
+
+    def claim(self, job_id: UUID, *, lease: timedelta = jobs.LEASE) -> Claim:
+        with db.writing(self.engines["runner"]) as session:
+            claim = jobs.claim(session, job_id, runner="r1", environments=["dev"], groups=["default"], lease=lease)
+        assert claim is not None
+        return claim
+
+    def read(self, claim: Claim) -> Snapshot:
+        with db.writing(self.engines["runner"]) as session:
+            return snapshot(
+                session,
+                workspace_id=claim.workspace_id,
+                bot_id=claim.bot_id,
+                bot="report",
+                environment="dev",
+                patterns=["SAP.*"],
+                job_id=claim.job_id,
+                attempt=claim.attempt,
+                runner="r1",
+            )
+
+
+@pytest.fixture(scope="module")
+def cluster(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    with ruled_cluster(postgres) as server:
+        yield server
+
+
+@pytest.fixture
+def world(cluster: PostgresServer, tmp_path: Path) -> Iterator[World]:
+    with copy_of_ruled(cluster) as name:
+        engines = {role: db.engine(cluster.url(name, user=f"botkeep_{role}"), pool_size=2) for role in ROLES}
+        settings = VaultSettings(home=tmp_path, key_dir=tmp_path / "keys")
+        keyhost.make_key(engines["keyhost"], "dev", settings=settings, protect=False, if_missing=False, now=NOW)
+        with db.reading(engines["console"]) as session:
+            workspace_id = workspaces.default_workspace(session)
+        yield World(engines, settings, workspace_id)
+        for engine in engines.values():
+            engine.dispose()
+
+
+def test_the_console_sets_rolls_back_unsets_and_removes_values(world: World, tmp_path: Path) -> None:
+    own = Scope(world.workspace_id, world.add_bot(tmp_path).id, "report")
+    assert [world.set_value(b"one"), world.set_value(b"two"), world.set_value(b"", scope=own)] == [1, 2, 1]
+    with db.writing(world.engines["console"]) as session:
+        where = {"scope": world.scope, "actor": ANN, "now": NOW}
+        assets.rollback(session, PASSWORD, environment="dev", number=1, **where)  # type: ignore[arg-type]
+        assets.unset(session, PASSWORD, environment="dev", **where)  # type: ignore[arg-type]
+        assets.remove(session, PASSWORD, **where)  # type: ignore[arg-type]
+        assert assets.remove_of_bot(session, scope=own, actor=ANN, now=NOW) == 1
+        assert coverage.listing(session, workspace_id=world.workspace_id) == []
+
+
+def test_the_console_describes_an_asset_twice_under_lock(world: World) -> None:
+    for description in ("first", "second"):
+        with db.writing(world.engines["console"]) as session:
+            assets.set_value(
+                session,
+                PASSWORD,
+                scope=world.scope,
+                environment="dev",
+                plaintext=b"x",
+                actor=ANN,
+                now=NOW,
+                description=description,
+            )
+    with db.reading(world.engines["console"]) as session:
+        assert [asset.description for asset in coverage.listing(session, workspace_id=world.workspace_id)] == ["second"]
+
+
+def test_the_console_refuses_names_that_meet_naming_their_owner(world: World) -> None:
+    world.set_value(b"x", name=AssetName("A_B", "C"))
+    with pytest.raises(NameCollision, match=r"A_B\.C"):
+        world.set_value(b"x", name=AssetName("A", "B_C"))
+
+
+def test_the_console_lists_what_is_set_without_any_ciphertext(world: World, tmp_path: Path) -> None:
+    bot = world.add_bot(tmp_path)
+    world.set_value(b"x")
+    with db.reading(world.engines["console"]) as session:
+        (shown,) = coverage.visible(session, workspace_id=world.workspace_id, bot_id=bot.id)
+        assert shown.status("dev") == "set"
+        assert len(coverage.history(session, shown.id)["dev"]) == 1
+        assert coverage.known_names(session, [PASSWORD], workspace_id=world.workspace_id, bot_id=bot.id) == {PASSWORD}
+
+
+def test_the_console_registers_lists_and_removes_bots(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    world.add_bot(tmp_path)
+    world.add_bot(tmp_path, name="other")
+    with db.writing(world.engines["console"]) as session:
+        assert len(bots.listing(session, workspace_id=world.workspace_id)) == 2
+        bots.remove(session, "report", workspace_id=world.workspace_id, actor=ANN, now=NOW)
+
+
+def test_the_console_enqueues_shows_and_cancels_jobs(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    queued, running = world.enqueue(), world.enqueue()
+    world.claim(running)
+    with db.writing(world.engines["console"]) as session:
+        jobs.not_published(session, queued)
+        for job_id, state in ((queued, State.CANCELLED), (running, State.RUNNING)):
+            found = history.detail(session, job_id, workspace_id=world.workspace_id)
+            assert jobs.cancel(session, found.entry.job, actor=ANN, now=NOW) is state
+        assert len(history.page(session, history.Filter(), workspace_id=world.workspace_id, limit=10)) == 2
+
+
+def test_the_console_keeps_tokens_policies_runners_and_the_audit(world: World) -> None:
+    register(world)
+    with db.writing(world.engines["console"]) as session:
+        here = world.workspace_id
+        _, token = auth.create(session, "ci", role="dev", environments=[], workspace_id=here, actor=ANN, now=NOW)
+        assert auth.find(session, token, address="") is not None
+        auth.remove(session, "ci", workspace_id=here, actor=ANN, now=NOW)
+        assert auth.listing(session, workspace_id=here) == []
+        workspaces.set_unset_policy(session, "prod", workspace_id=here, unset="refuse", actor=ANN, now=NOW)
+        runners.request_drain(session, "r1", now=NOW)
+        assert [seen.status for seen in runners.listing(session)] == ["draining"]
+        actions = [row.action for row in audit.page(session, workspace_id=here, limit=10, after=None)]
+        assert actions == ["environment.policy", "token.removed", "token.created", "key.created"]
+    with db.writing(world.engines["runner"]) as session:
+        runners.deregister(session, "r1", instance=runners.listing(session)[0].row.instance)
+    with db.writing(world.engines["console"]) as session:
+        runners.remove(session, "r1")
+
+
+@pytest.mark.parametrize("role", ["console", "scheduler", "runner"])
+def test_every_daemon_can_tell_whether_the_schema_is_its_own(world: World, role: str) -> None:
+    with db.reading(world.engines[role]) as session:
+        assert schema.is_current(session)
+
+
+def register(world: World) -> UUID:
+    presence = runners.Presence("r1", uuid4(), "host", "0", ("dev",), ("default",), 4)
+    with db.writing(world.engines["runner"]) as session:
+        runners.register(session, presence)
+        assert runners.beat(session, "r1", instance=presence.instance) is False
+    return presence.instance
+
+
+def test_a_runner_registers_beats_and_comes_back(world: World) -> None:
+    with db.writing(world.engines["runner"]) as session:
+        runners.deregister(session, "r1", instance=register(world))
+    register(world)
+
+
+def test_a_runner_proves_its_key_reads_values_and_reports(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    world.set_value(b"found")
+    job_id = world.enqueue()
+    keyring = Keyring({"dev": key_path(world.settings.keys(), "dev")})
+    keyring.prove(world.engines["runner"])
+    claim = world.claim(job_id)
+    sealed = world.read(claim)
+    assert [keyring.open(sealed, value).reveal() for value in sealed.values] == [b"found"]
+    world.read(claim)  # once more, as after a lost answer: the readings are there already
+    with db.writing(world.engines["runner"]) as session:
+        assert workspaces.unset_policy(session, "dev", workspace_id=claim.workspace_id) == "warn"
+        assert jobs.extend_leases(session, [(job_id, claim.attempt)]) == [(job_id, False)]
+        assert jobs.finish(session, job_id, attempt=claim.attempt, report=Report(State.SUCCEEDED, None))
+    with db.reading(world.engines["console"]) as session:
+        assert len(history.detail(session, job_id, workspace_id=world.workspace_id).readings) == 1
+
+
+def test_a_runner_fetches_packages(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    claim = world.claim(world.enqueue())
+    store = PackageStore(world.engines["runner"], tmp_path / "packages")
+    version = store.version(claim.version_id)
+    assert (version.bot, store.load(version.digest).declaration.manifest.entry) == ("report", "main.py")
+
+
+def test_the_scheduler_publishes_again_and_ends_what_was_lost(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    waiting, lost = world.enqueue(), world.enqueue()
+    claim = world.claim(lost, lease=timedelta(seconds=-1))
+    with db.writing(world.engines["scheduler"]) as session:
+        (lane,) = jobs.waiting_lanes(session, older_than=timedelta(seconds=-1))
+        assert [row.id for row in jobs.due_in_lane(session, lane, older_than=timedelta(seconds=-1))] == [waiting]
+        jobs.mark_published(session, [waiting])
+        assert jobs.lose_expired(session) == [(lost, claim.attempt, "r1")]
+
+
+def test_a_key_host_rotates_verifies_and_reads(world: World) -> None:
+    world.set_value(b"kept")
+    engine, settings = world.engines["keyhost"], world.settings
+    (*_, last) = rotation.rotate(engine, "dev", settings=settings, now=NOW)
+    assert (last.done, last.total) == (1, 1)
+    failures: list[keyhost.Failure] = []
+    assert len(list(keyhost.verify(engine, "dev", settings=settings, failures=failures, now=NOW))) == 1
+    assert failures == []
+    assert [key.values for key in keyhost.describe_keys(engine)] == [0, 1]
+    value = keyhost.read(engine, PASSWORD, environment="dev", bot=None, settings=settings, now=NOW)
+    assert value.reveal() == b"kept"
+
+
+def test_a_key_host_reads_a_value_of_one_bot(world: World, tmp_path: Path) -> None:
+    bot = world.add_bot(tmp_path)
+    world.set_value(b"own", scope=Scope(world.workspace_id, bot.id, "report"))
+    engine, settings = world.engines["keyhost"], world.settings
+    value = keyhost.read(engine, PASSWORD, environment="dev", bot="report", settings=settings, now=NOW)
+    assert value.reveal() == b"own"
+
+
+def test_the_processes_run_a_job_each_under_its_own_role(
+    cluster: PostgresServer,
+    new_redis: Callable[[str], RedisServer],
+    home: Path,
+    tmp_path: Path,
+    start: Start,
+) -> None:
+    port, broker = free_port(), new_redis("server").url
+    with copy_of_ruled(cluster) as name:
+
+        def environment(role: str) -> dict[str, str]:
+            url = cluster.url(name, user=f"botkeep_{role}")
+            return {"BOTKEEP_DATABASE_URL": url, "BOTKEEP_REDIS_URL": broker, "BOTKEEP_RUN_AS_ROOT": "true"}
+
+        python = (sys.executable, "-m")
+        assert start(*python, "vault", "keygen", "--all", env=environment("keyhost"), name="keygen").wait() == 0
+        minted = start(*python, "console", "token", "--name", "ci", "--role", "admin", env=environment("console"))
+        assert minted.wait() == 0
+        start(*python, "console", "--port", str(port), env=environment("console"), name="console")
+        start(*python, "scheduler", env=environment("scheduler"), name="scheduler")
+        runner = start(*python, "runner.worker", "--environment", "prod", env=environment("runner"), name="runner")
+        runner.wait_for("runner.ready", 60)
+        (tmp_path / "main.py").write_text("import os\nprint('got', os.environ['KLANGO_ASSET_SAP_PASSWORD'])\n")
+        headers = {"Authorization": f"Bearer {minted.log.split()[-1]}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers=headers, timeout=20) as client:
+            wait_until(lambda: answers(client), 60, "the console")
+            zipped = pack(tmp_path / "main.py")
+            kind = {"Content-Type": "application/zip"}
+            done = client.post("/bots", params={"name": "report"}, content=zipped, headers=kind)
+            assert done.status_code == 201, done.text
+            value = {"Content-Type": "application/octet-stream"}
+            done = client.put("/assets/SAP/PASSWORD/values/prod", content=b"n0t-to-be-shown", headers=value)
+            assert done.status_code == 200, done.text
+            job = client.post("/jobs", json={"bot": "report", "environment": "prod"}).json()["id"]
+            ended = wait_until(lambda: end_of(client, job), 60, f"job {job}; the runner said {runner.log}")
+            lines = [line["text"].strip() for line in client.get(f"/jobs/{job}/log").json()["items"]]
+        assert (ended["state"], ended["readings"][0]["asset"]) == ("succeeded", "SAP.PASSWORD")
+        assert "got ***" in lines
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/bots").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def end_of(client: httpx.Client, job: str) -> dict[str, Any]:
+    """The job once it has ended, and nothing before."""
+    found: dict[str, Any] = client.get(f"/jobs/{job}").json()
+    return found if found["state"] in {"succeeded", "failed", "cancelled"} else {}

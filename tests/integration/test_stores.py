@@ -1,0 +1,53 @@
+"""The stores that every integration test runs on."""
+
+import contextlib
+from collections.abc import Callable
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import create_engine, inspect, text
+
+from tests.services import PostgresServer, RedisServer
+from tests.support import Stores
+
+
+def test_a_test_gets_a_migrated_database_and_an_empty_broker(stores: Stores) -> None:
+    engine = create_engine(stores.database_url)
+    with contextlib.closing(engine.connect()) as connection:
+        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one() == 1
+    engine.dispose()
+    with contextlib.closing(redis.Redis.from_url(stores.redis_url)) as client:
+        assert client.dbsize() == 0
+        client.set("left", "by this test")
+
+
+def test_an_empty_database_has_no_tables(empty_stores: Stores) -> None:
+    engine = create_engine(empty_stores.database_url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "server"])
+def test_a_redis_of_its_own_keeps_its_keys_over_a_stop(new_redis: Callable[[str], RedisServer], kind: str) -> None:
+    server = new_redis(kind)
+    with contextlib.closing(redis.Redis.from_url(server.url)) as client:
+        client.set("key", "value")
+        server.stop()
+        with pytest.raises(redis.ConnectionError):
+            client.get("key")
+        server.start()
+        assert client.get("key") == b"value"
+
+
+def test_a_postgresql_of_its_own_comes_back_on_the_same_address(own_postgres: PostgresServer) -> None:
+    own_postgres.create_database("kept")
+    own_postgres.stop()
+    with pytest.raises(psycopg.OperationalError):
+        own_postgres.connect("kept")
+    own_postgres.start()
+    own_postgres.connect("kept").close()
+
+
+def test_postgresql_does_not_run_as_root(postgres: PostgresServer) -> None:
+    assert postgres.directory.joinpath(".s.PGSQL.5432").stat().st_uid != 0

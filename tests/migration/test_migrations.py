@@ -1,0 +1,112 @@
+"""The migrations make exactly what the models say, on both databases, and can be taken back."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy.orm import Session
+
+import console.models
+import runner.models
+from runner import migrate, schema
+from tests.support import Stores
+from vault import db
+from vault.models import Environment, Model, Workspace
+from vault.names import ENVIRONMENTS
+
+#: Importing them is what fills the metadata.
+PACKAGES = (console.models, runner.models)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(empty_stores: Stores) -> Iterator[Engine]:
+    engine = db.engine(empty_stores.database_url)
+    yield engine
+    engine.dispose()
+
+
+def downgrade(session: Session) -> None:
+    config = migrate._config()
+    config.attributes["connection"] = session.connection()
+    command.downgrade(config, "base")
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return list(compare_metadata(context, Model.metadata))
+
+
+def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+    migrate.migrate(engine, now=NOW)
+    with db.reading(engine) as session:
+        assert differences(session.connection()) == []
+        tables = set(inspect(session.connection()).get_table_names())
+    assert tables == {*Model.metadata.tables, "alembic_version"}
+
+
+def test_partial_indexes_keep_their_condition(engine: Engine) -> None:
+    migrate.migrate(engine, now=NOW)
+    wanted = {
+        index.name
+        for table in Model.metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options[engine.dialect.name].get("where") is not None
+    }
+    with db.reading(engine) as session:
+        inspector = inspect(session.connection())
+        found = {
+            index["name"]
+            for table in inspector.get_table_names()
+            for index in inspector.get_indexes(table)
+            if index.get("dialect_options", {}).get(f"{engine.dialect.name}_where") is not None
+        }
+    assert found == wanted
+    assert len(wanted) >= 5
+
+
+def test_the_schema_that_processes_ask_for_is_the_newest_migration(engine: Engine) -> None:
+    assert ScriptDirectory.from_config(migrate._config()).get_heads() == [schema.REVISION]
+    with db.reading(engine) as session:
+        assert not schema.is_current(session), "an empty database"
+    assert migrate.migrate(engine, now=NOW) == schema.REVISION
+    with db.reading(engine) as session:
+        assert schema.is_current(session)
+
+
+def test_migrating_again_changes_nothing(engine: Engine) -> None:
+    migrate.migrate(engine, now=NOW)
+    with db.reading(engine) as session:
+        before = session.scalars(select(Workspace.id)).all()
+    migrate.migrate(engine, now=datetime(2027, 1, 1, tzinfo=UTC))
+    with db.reading(engine) as session:
+        assert session.scalars(select(Workspace.id)).all() == before
+        assert sorted(session.scalars(select(Environment.name))) == sorted(ENVIRONMENTS)
+
+
+def test_everything_can_be_taken_back_and_made_again(engine: Engine) -> None:
+    migrate.migrate(engine, now=NOW)
+    with db.writing(engine) as session:
+        downgrade(session)
+    with db.reading(engine) as session:
+        assert set(inspect(session.connection()).get_table_names()) <= {"alembic_version"}
+        assert not schema.is_current(session)
+    migrate.migrate(engine, now=NOW)
+    with db.reading(engine) as session:
+        assert differences(session.connection()) == []
+        assert schema.is_current(session)
+
+
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(engine: Engine) -> None:
+    with db.writing(engine) as session:
+        session.connection().exec_driver_sql("CREATE TABLE attempts (blocked INTEGER)")
+    with pytest.raises(Exception, match="attempts"):
+        migrate.migrate(engine, now=NOW)
+    with db.reading(engine) as session:
+        assert inspect(session.connection()).get_table_names() == ["attempts"]

@@ -1,0 +1,196 @@
+"""Whatever the values, their encoding and the cuts: nothing of a value passes, and everything else does."""
+
+import base64
+import html
+import json
+import shlex
+import urllib.parse
+from collections.abc import Callable
+from itertools import pairwise
+
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from runner.worker.encodings import forms
+from runner.worker.masker import MASK, Masker, Stream
+from vault.grading import too_weak
+
+#: Written here once more and not taken from `runner.worker.encodings`: what a bot would call.
+WRITERS: dict[str, Callable[[str], bytes]] = {
+    "raw": str.encode,
+    "json": lambda text: json.dumps(text).encode(),
+    "json in json": lambda text: json.dumps(json.dumps(text)).encode(),
+    "json, not ASCII": lambda text: json.dumps(text, ensure_ascii=False).encode(),
+    "json in a list": lambda text: json.dumps({"k": [text, 1]}, indent=2).encode(),
+    "url": lambda text: urllib.parse.quote(text).encode(),
+    "url, all": lambda text: urllib.parse.quote(text, safe="").encode(),
+    "url, plus": lambda text: urllib.parse.quote_plus(text).encode(),
+    "url, twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe="").encode(),
+    "form": lambda text: urllib.parse.urlencode({"k": text}).encode(),
+    "html": lambda text: html.escape(text).encode(),
+    "xml text": lambda text: html.escape(text, quote=False).encode(),
+    "xml, ASCII": lambda text: html.escape(text, quote=False).encode("ascii", "xmlcharrefreplace"),
+    "shell": lambda text: shlex.quote(text).encode(),
+    "repr": lambda text: repr(text).encode(),
+    "ascii": lambda text: ascii(text).encode(),
+    "repr of bytes": lambda text: repr(text.encode()).encode(),
+    "repr in a container": lambda text: repr({"k": (text,)}).encode(),
+    "exception": lambda text: repr(ValueError(text)).encode(),
+    "sql": lambda text: text.replace("'", "''").encode(),
+    "csv": lambda text: text.replace('"', '""').encode(),
+    "hex": lambda text: text.encode().hex().encode(),
+    "hex, upper": lambda text: text.encode().hex().upper().encode(),
+    "base64": lambda text: base64.b64encode(text.encode()),
+    "base64, 1 on": lambda text: base64.b64encode(b"\xa5" + text.encode() + b"\xa5"),
+    "base64, 2 on": lambda text: base64.b64encode(b"\xa5\x5a" + text.encode()),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()),
+    "base64url": lambda text: base64.urlsafe_b64encode(text.encode()),
+    "base64url, 1 on": lambda text: base64.urlsafe_b64encode(b"\xff" + text.encode()),
+    "utf-16, little": lambda text: text.encode("utf-16-le"),
+    "utf-16, big": lambda text: text.encode("utf-16-be"),
+}  # fmt: skip
+
+#: What is written around a value: shares no run of characters with what writers make of one.
+FRAME = "¦log line¦\n"
+
+texts = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]),
+        st.sampled_from("abAB09 \n\t'\"\\%&<>/+=*$`{}[]~é€😀"),
+    ),
+    min_size=4,
+    max_size=80,
+)
+values = texts.map(str.strip).filter(lambda text: not too_weak(text.encode()))
+#: Two letters make values that overlap, repeat and begin alike; no form but the raw one fits the alphabet.
+tangled = st.lists(st.text("xy", min_size=4, max_size=30).map(str.encode), min_size=1, max_size=6)
+tangles = st.text("xyz", max_size=120).map(str.encode)
+cuts = st.lists(st.integers(0, 2_000), max_size=8)
+
+
+def masker(*plain: bytes) -> Masker:
+    return Masker((str(number), value) for number, value in enumerate(plain))
+
+
+def in_writes(mask: Masker, data: bytes, cut_at: list[int]) -> bytes:
+    stream = Stream(mask)
+    edges = [0, *sorted(min(cut, len(data)) for cut in cut_at), len(data)]
+    writes = [data[start:end] for start, end in pairwise(edges)]
+    return b"".join(map(stream.feed, writes)) + stream.flush()
+
+
+def byte_by_byte(mask: Masker, data: bytes) -> bytes:
+    return in_writes(mask, data, list(range(len(data))))
+
+
+def by_definition(shapes: list[bytes], data: bytes) -> bytes:
+    """The slow masker that needs no proof: hide every byte of every occurrence, write each run as one mask."""
+    hidden = bytearray(len(data))
+    for shape in shapes:
+        at = data.find(shape)
+        while at >= 0:
+            hidden[at : at + len(shape)] = b"\1" * len(shape)
+            at = data.find(shape, at + 1)
+    written = bytearray()
+    for at, byte in enumerate(data):
+        if not hidden[at]:
+            written.append(byte)
+        elif at == 0 or not hidden[at - 1]:
+            written += MASK
+    return bytes(written)
+
+
+@given(value=values, writer=st.sampled_from(sorted(WRITERS)), cut_at=cuts)
+@example(value="p'a\"s\\s%w&rd", writer="repr in a container", cut_at=[])
+@example(value="line one 1\nline two 2", writer="json in json", cut_at=[20])
+def test_no_run_of_six_bytes_of_a_written_value_survives(value: str, writer: str, cut_at: list[int]) -> None:
+    left, right = _frame(writer)
+    written = WRITERS[writer](value)
+    around = FRAME.encode() + left + right
+
+    masked = in_writes(masker(value.encode()), FRAME.encode() + written + FRAME.encode(), cut_at)
+
+    body = written[len(left) : len(written) - len(right)]
+    runs = {body[at : at + 6] for at in range(len(body) - 5)}
+    assert {run for run in runs if run in masked and run not in around and b"*" not in run} == set()
+
+
+def _frame(writer: str) -> tuple[bytes, bytes]:
+    """What the writer itself puts around a value: quotes, brackets, a name."""
+    left, found, right = WRITERS[writer]("Q7").partition(b"Q7")
+    return (left, right) if found else (b"", b"")
+
+
+@given(value=values, text=st.binary(max_size=300), cut_at=cuts)
+def test_text_without_values_passes_byte_for_byte(value: str, text: bytes, cut_at: list[int]) -> None:
+    mask = masker(value.encode())
+    assume(not any(form in text for form in mask.forms))
+
+    assert in_writes(mask, text, cut_at) == text
+    assert byte_by_byte(mask, text) == text
+
+
+@given(plain=tangled, data=tangles, cut_at=cuts)
+@example(plain=[b"xyxyx", b"yxyy"], data=b"xyxyxyy", cut_at=[3])
+def test_overlapping_values_are_hidden_as_by_definition(plain: list[bytes], data: bytes, cut_at: list[int]) -> None:
+    mask = masker(*plain)
+    expected = by_definition(mask.forms, data)
+
+    assert mask.mask(data) == expected
+    assert in_writes(mask, data, cut_at) == expected
+    assert byte_by_byte(mask, data) == expected
+
+
+@given(plain=st.lists(values.map(str.encode), min_size=1, max_size=5), data=st.data(), cut_at=cuts)
+def test_any_mixture_of_forms_and_text_is_hidden_as_by_definition(
+    plain: list[bytes], data: st.DataObject, cut_at: list[int]
+) -> None:
+    mask = masker(*plain)
+    form = st.sampled_from(mask.forms)
+    piece = st.one_of(form, st.binary(max_size=8), form.map(lambda whole: whole[:-1]))
+    text = b"".join(data.draw(st.lists(piece, max_size=10)))
+    expected = by_definition(mask.forms, text)
+
+    assert mask.mask(text) == expected
+    assert in_writes(mask, text, cut_at) == expected
+    assert byte_by_byte(mask, text) == expected
+
+
+@given(plain=st.lists(st.text("ab*", min_size=4, max_size=9).map(str.encode), min_size=1, max_size=4), data=st.data())
+def test_what_is_written_holds_no_form_not_even_by_a_mask(plain: list[bytes], data: st.DataObject) -> None:
+    mask = masker(*plain)
+    text = b"".join(data.draw(st.lists(st.sampled_from([b"a", b"b", b"*", *plain]), max_size=12)))
+
+    masked = mask.mask(text)
+
+    assert [value for value in plain if not too_weak(value) and value in masked] == []
+
+
+@given(plain=st.lists(values.map(str.encode), max_size=4), later=values.map(str.encode), text=st.binary(max_size=60))
+def test_a_masker_extended_equals_one_made_at_once(plain: list[bytes], later: bytes, text: bytes) -> None:
+    extended = Masker([("later", later)], beside=masker(*plain))
+
+    assert extended.forms == masker(*plain, later).forms
+    assert extended.mask(text + later) == masker(*plain, later).mask(text + later)
+
+
+@given(value=st.binary(max_size=60))
+def test_any_bytes_are_weak_or_hidden(value: bytes) -> None:
+    mask = masker(value)
+
+    assert bool(mask.weak) == too_weak(value)
+    if not mask.weak:
+        assert mask.mask(b"\n" + value + b"\n").strip() == MASK
+        assert all(form and len(form) >= 3 for form in forms(value))
+
+
+documents = st.recursive(texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+
+
+@given(document=documents)
+def test_a_json_value_is_hidden_as_it_is_written(document: object) -> None:
+    value = json.dumps(document).encode()
+    mask = masker(value)
+
+    assert mask.weak == () or too_weak(value)
+    assert mask.weak or mask.mask(b"\n" + value + b"\n") == b"\n" + MASK + b"\n"

@@ -1,0 +1,364 @@
+"""The whole system for tests: console, scheduler and runner as real processes, driven through the HTTP API.
+
+`system` is what most tests take: one system for each pair of stores, emptied after each test, so that a test may use
+any name. A test that ends processes starts a runner of its own with `start_runner`, or a system with `running`.
+
+Promises that everything is ended by identity, and that nothing is downloaded: the packages that bots need are looked
+for in the folder `index` of the home. Runs bots as whoever runs the tests, root included.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
+
+from console import auth
+from runner.models import Job
+from runner.states import FINAL
+from runner.workspaces import default_workspace
+from tests.api import zipped
+from tests.services import PostgresServer, RedisServer, Services
+from tests.support import ROOT, ProcessId, Started, Stores, start_process, wait_until
+from vault import db, keyhost
+from vault.audit import Actor
+from vault.names import ENVIRONMENTS
+from vault.settings import VaultSettings
+
+KINDS = ("embedded", "server")
+PARTS = ("console", "scheduler", "runner")
+
+#: A bot that prints the digests of what it was given; see there.
+TELLS = (ROOT / "tests/bots/tells.py").read_text()
+
+#: Seconds that a process of ours may take to start, on a machine with other work to do.
+START_WITHIN = 100.0
+
+#: A group that no runner of a system serves: a job in it waits until `System.release`.
+PARKED = "parked"
+
+_numbers = itertools.count(1)
+
+
+class Start(Protocol):
+    """The fixture `start`."""
+
+    def __call__(
+        self, *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+    ) -> Started: ...
+
+
+@dataclass(slots=True)
+class System:
+    """A running system; `client` is an admin's. `env` configures a further process of it."""
+
+    stores: Stores
+    home: Path
+    env: dict[str, str]
+    engine: Engine
+    client: httpx.Client
+    token: str = field(repr=False)
+    processes: dict[str, Started] = field(default_factory=dict)
+    broker: RedisServer | None = None
+    services: Services | None = None
+
+    @property
+    def runner(self) -> Started:
+        return self.processes["runner"]
+
+    def add_bot(self, name: str = "tells", source: str = TELLS, *, toml: str = "", **files: str) -> dict[str, Any]:
+        """Register a bot of a `main.py`, a bot.toml where one is given, and other files."""
+        extra = {**files, **({"bot.toml": toml} if toml else {})}
+        answer = self.client.post("/api/v1/bots", params={"name": name}, content=zipped(source, extra))
+        assert answer.status_code in {200, 201}, answer.text
+        return dict(answer.json())
+
+    def put_value(
+        self, asset: str, value: bytes | str, environment: str = "dev", *, bot: str | None = None
+    ) -> httpx.Response:
+        """The answer to a new value, refusals too."""
+        path = f"/api/v1/assets/{asset.replace('.', '/')}/values/{environment}"
+        content = value.encode() if isinstance(value, str) else value
+        return self.client.put(path, content=content, params={"bot": bot} if bot else {})
+
+    def set_value(
+        self, asset: str, value: bytes | str, environment: str = "dev", *, bot: str | None = None
+    ) -> dict[str, Any]:
+        """What saving a value answered."""
+        answer = self.put_value(asset, value, environment, bot=bot)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def enqueue(self, bot: str = "tells", environment: str | None = None, **order: object) -> str:
+        """The id of a new job; without an environment the request names none."""
+        chosen = {} if environment is None else {"environment": environment}
+        answer = self.client.post("/api/v1/jobs", json={"bot": bot, **chosen, **order})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def refused(self, bot: str = "tells", **order: object) -> tuple[int, str]:
+        """Status and message of a job that is not accepted."""
+        answer = self.client.post("/api/v1/jobs", json={"bot": bot, **order})
+        assert answer.status_code >= 400, answer.text
+        return answer.status_code, str(answer.json()["error"]["message"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job with its attempts and readings."""
+        answer = self.client.get(f"/api/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def wait_for(self, job_id: str, *states: str, timeout: float = 30) -> dict[str, Any]:
+        """The job once it is in one of these states, or in a final one where none is named."""
+        wanted = states or tuple(FINAL)
+
+        def reached() -> bool:
+            return self.job(job_id)["state"] in wanted
+
+        try:
+            wait_until(reached, timeout, f"job {job_id} to be {' or '.join(wanted)}")
+        except AssertionError as error:
+            logs = "".join(f"\n--- {each.name}\n{each.log[-3000:]}" for each in self.processes.values())
+            raise AssertionError(f"{error}\n{self.job(job_id)}{logs}") from None
+        return self.job(job_id)
+
+    def run(self, bot: str = "tells", environment: str | None = None, **order: object) -> dict[str, Any]:
+        """A new job at its end."""
+        return self.wait_for(self.enqueue(bot, environment, **order))
+
+    def release(self, job_id: str, environment: str | None = None) -> None:
+        """Move a parked job into the lanes of the system's runner; the rescuer announces it."""
+        moved: dict[str, Any] = {"group_name": "default", "published_at": None}
+        if environment is not None:
+            moved["environment"] = environment
+        with db.writing(self.engine) as session:
+            session.execute(update(Job).where(Job.id == uuid.UUID(job_id)).values(**moved))
+
+    def log(self, job_id: str, stream: str | None = None) -> list[str]:
+        """The texts of a job's log, of one stream or of all."""
+        answer = self.client.get(f"/api/v1/jobs/{job_id}/log", params={"limit": 5000})
+        assert answer.status_code == 200, answer.text
+        return [line["text"] for line in answer.json()["items"] if stream in {None, line["stream"]}]
+
+    def told(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """What the bot `tells` said in a job that succeeded."""
+        lines = self.log(job["id"])
+        assert job["state"] == "succeeded", (job, lines)
+        return dict(json.loads(lines[-1]))
+
+    @contextlib.contextmanager
+    def edit(self) -> Iterator[Session]:
+        """A transaction of somebody who changes the database by hand."""
+        with db.writing(self.engine) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def without_redis(self) -> Iterator[None]:
+        """Redis is away for the time of the block."""
+        assert self.broker is not None
+        assert self.services is not None
+        self.broker.stop()
+        try:
+            yield
+        finally:
+            self.broker.start()
+            self.services.keep(self.broker.guard)
+
+    def flush_redis(self) -> None:
+        """Redis forgets everything."""
+        assert self.broker is not None
+        self.broker.empty()
+
+    def policy(self, environment: str, unset: str) -> None:
+        """What happens with values that are unset there."""
+        answer = self.client.put(f"/api/v1/environments/{environment}", json={"unset": unset})
+        assert answer.status_code == 200, answer.text
+
+    def check(self) -> None:
+        """Fail when a process has ended."""
+        for process in self.processes.values():
+            assert process.popen.poll() is None, f"{process.name} ended with {process.popen.returncode}:\n{process.log}"
+
+    def clear(self) -> None:
+        """End what runs, and remove every bot, every asset and every policy."""
+        for state in ("queued", "running"):
+            for job in self._items("/api/v1/jobs", state=state):
+                self.client.post(f"/api/v1/jobs/{job['id']}/cancellation")
+                self.wait_for(job["id"])
+        for bot in self._items("/api/v1/bots"):
+            assert self.client.delete(f"/api/v1/bots/{bot['name']}").status_code == 204
+        for asset in self._items("/api/v1/assets"):
+            path = f"/api/v1/assets/{asset['group']}/{asset['name']}"
+            assert self.client.delete(path).status_code == 204
+        for environment in self._items("/api/v1/environments"):
+            if environment["unset"] != "warn":
+                self.policy(environment["environment"], "warn")
+
+    def _items(self, path: str, **query: str) -> list[dict[str, Any]]:
+        answer = self.client.get(path, params={"limit": 500, **query})
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["items"])
+
+
+def digest(value: bytes | str) -> str:
+    """What the bot `tells` says of a value."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).hexdigest()
+
+
+def start_runner(
+    system: System,
+    start: Start,
+    *,
+    name: str,
+    group: str,
+    environments: tuple[str, ...] = ("dev",),
+    env: Mapping[str, str] | None = None,
+    code: str = "",
+) -> Started:
+    """A further runner of the system's host, ready; `code` runs in its process before the real worker."""
+    served = [part for environment in environments for part in ("--environment", environment)]
+    begin = ["-c", f"{code}\nimport sys\nfrom runner.worker.__main__ import main\nsys.exit(main())"]
+    argv = [*(begin if code else ["-m", "runner.worker"]), *served, "--group", group, "--name", name]
+    started = start(sys.executable, *argv, env={**system.env, **(env or {})}, name=name)
+    started.wait_for("runner.ready", START_WITHIN)
+    return started
+
+
+@contextlib.contextmanager
+def running(
+    stores: Stores, *, parts: tuple[str, ...] = PARTS, env: Mapping[str, str] | None = None
+) -> Iterator[System]:
+    """A system on migrated stores, with new keys for every environment and a home of its own."""
+    home = Path(tempfile.mkdtemp(prefix="bk-", dir="/tmp"))
+    own = {
+        **stores.environment,
+        "BOTKEEP_HOME": str(home),
+        "BOTKEEP_RUN_AS_ROOT": "true",
+        "BOTKEEP_TICK": "0.2",
+        "BOTKEEP_REPUBLISH_AFTER": "2",
+        "BOTKEEP_CONCURRENCY": "4",
+        "UV_OFFLINE": "1",
+        "UV_FIND_LINKS": str(home / "index"),
+        **(env or {}),
+    }
+    started: dict[str, Started] = {}
+    try:
+        yield from _started(stores, home, own, parts=parts, started=started)
+    finally:
+        for process in started.values():
+            process.identity.kill_tree()
+            process.popen.wait(10)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _started(
+    stores: Stores, home: Path, env: dict[str, str], *, parts: tuple[str, ...], started: dict[str, Started]
+) -> Iterator[System]:
+    logs = home / "process-logs"
+    logs.mkdir()
+    (home / "index").mkdir()
+    engine = db.engine(stores.database_url)
+    token = _prepare(engine, home)
+
+    def begin(name: str, *argv: str, pass_fds: tuple[int, ...] = ()) -> None:
+        command = [sys.executable, "-m", *argv]
+        started[name] = start_process(command, log_path=logs / f"{name}.log", env=env, pass_fds=pass_fds)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        served = [part for environment in ENVIRONMENTS for part in ("--environment", environment)]
+        if "runner" in parts:
+            begin("runner", "runner.worker", *served)
+        if "console" in parts:
+            begin("console", "console", "--fd", str(listener.fileno()), pass_fds=(listener.fileno(),))
+        if "scheduler" in parts:
+            begin("scheduler", "scheduler")
+        for name, word in zip(PARTS, ("console.started", "scheduler.ready", "runner.ready"), strict=True):
+            if name in parts:
+                started[name].wait_for(word, START_WITHIN)
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
+        yield System(stores, home, env, engine, client, token, started)
+    engine.dispose()
+
+
+def _prepare(engine: Engine, home: Path) -> str:
+    """Key pairs for every environment, and an admin's token, without the second that a process takes for each."""
+    settings = VaultSettings(home=home)
+    now = datetime.now(UTC)
+    for environment in ENVIRONMENTS:
+        keyhost.make_key(engine, environment, settings=settings, protect=False, if_missing=False, now=now)
+    with db.writing(engine) as session:
+        workspace_id = default_workspace(session)
+        tester = Actor("tester")
+        _row, token = auth.create(
+            session, "tests", role="admin", environments=(), workspace_id=workspace_id, actor=tester, now=now
+        )
+    return token
+
+
+@contextlib.contextmanager
+def new_stores(
+    services: Services, postgres: Callable[[], PostgresServer], kind: str
+) -> Iterator[tuple[Stores, RedisServer]]:
+    """A migrated database and a Redis that no other test uses."""
+    name = f"system_{os.getpid()}_{next(_numbers)}"
+    broker = services.new_redis(kind, services.root / f"redis-{name}")
+    broker.start()
+    try:
+        if kind == "embedded":
+            path = services.root / f"{name}.db"
+            shutil.copyfile(services.migrated_sqlite(), path)
+            path.chmod(0o600)
+            yield Stores(kind, f"sqlite:///{path}", broker.url), broker
+        else:
+            server = postgres()
+            url = server.create_database(name, template=server.migrated_template())
+            yield Stores(kind, url, broker.url), broker
+            server.drop_database(name)
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def shared_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
+    """The system of this process's tests on one pair of stores; take `system` instead."""
+    with (
+        new_stores(services, lambda: request.getfixturevalue("postgres"), request.param) as (stores, broker),
+        running(stores) as system,
+    ):
+        kept = {process.identity for process in system.processes.values()}
+        services.kept.update(kept)
+        system.broker, system.services = broker, services
+        yield system
+        services.kept.difference_update(kept)
+
+
+@pytest.fixture
+def system(shared_system: System) -> Iterator[System]:
+    """A running system without bots and assets, on each pair of stores."""
+    shared_system.check()
+    yield shared_system
+    shared_system.check()
+    shared_system.clear()
+
+
+def identity_of(pid: int) -> ProcessId:
+    """A living process."""
+    found = ProcessId.of(pid)
+    assert found is not None, f"process {pid} is gone"
+    return found

@@ -1,0 +1,214 @@
+"""Each command asks what contracts say, shows it to a person, and gives the same to a program as JSON."""
+
+import io
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.conftest import Answer, Botkeep, Console, items
+
+HOUR_AGO = (datetime.now(UTC) - timedelta(hours=1, minutes=5)).isoformat()
+DONE = Answer(None, 204)
+
+
+def asset(name: str, **values: dict[str, Any]) -> dict[str, Any]:
+    environments = {"dev": None, "staging": None, "prod": None} | values
+    return {"asset": name, "scope": "workspace", "description": "", "environments": environments}
+
+
+def value(number: int, *, empty: bool = False) -> dict[str, Any]:
+    return {"number": number, "set_at": HOUR_AGO, "set_by": "ann", "size": 3, "empty": empty}
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "next_step"),
+    [
+        ("bot list", "/api/v1/bots", "botkeep bot add"),
+        ("asset list", "/api/v1/assets", "botkeep asset set"),
+        ("asset coverage", "/api/v1/coverage", "botkeep asset set"),
+        ("job list", "/api/v1/jobs", "botkeep run"),
+        ("history", "/api/v1/jobs", "botkeep run"),
+        ("runner list", "/api/v1/runners", "botkeep runner --environment"),
+        ("token list", "/api/v1/tokens", "botkeep token create"),
+        ("secret list", "/api/v1/assets", "botkeep secret write"),
+        ("environment list", "/api/v1/environments", "keygen"),
+        ("audit list", "/api/v1/audit", "Nothing has happened"),
+    ],
+)
+def test_an_empty_list_says_what_to_do_next_and_is_no_error(
+    console: Console, botkeep: Botkeep, line: str, path: str, next_step: str
+) -> None:
+    console.on("GET", path, items())
+    result = botkeep(*line.split())
+    assert (result.status, result.out) == (0, "")
+    assert next_step in result.err
+    assert botkeep(*line.split(), "--json").out == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "path", "answer", "body"),
+    [
+        ("bot remove b", "DELETE", "/api/v1/bots/b", DONE, None),
+        ("asset remove G.N --bot b", "DELETE", "/api/v1/assets/G/N", DONE, None),
+        ("asset unset G.N --env prod", "DELETE", "/api/v1/assets/G/N/values/prod", DONE, None),
+        (
+            "asset rollback G.N --env dev --to 3",
+            "POST",
+            "/api/v1/assets/G/N/values/dev/rollback",
+            Answer({"number": 5}),
+            {"number": 3},
+        ),
+        ("job cancel 7", "POST", "/api/v1/jobs/7/cancellation", Answer({"state": "cancelled"}), None),
+        ("job retry 7", "POST", "/api/v1/jobs/7/retry", Answer({"id": "8"}, 201), None),
+        ("runner drain r", "PUT", "/api/v1/runners/r/drain", Answer({"name": "r"}), None),
+        ("runner remove r", "DELETE", "/api/v1/runners/r", DONE, None),
+        ("token remove t", "DELETE", "/api/v1/tokens/t", DONE, None),
+        ("secret delete N", "DELETE", "/api/v1/assets/GLOBAL/N", DONE, None),
+        (
+            "environment set prod --unset refuse",
+            "PUT",
+            "/api/v1/environments/prod",
+            Answer({"environment": "prod", "unset": "refuse"}),
+            {"unset": "refuse"},
+        ),
+        (
+            "token create t --role dev --env dev --env prod",
+            "POST",
+            "/api/v1/tokens",
+            Answer({"token": "bk_new"}, 201),
+            {"name": "t", "role": "dev", "environments": ["dev", "prod"]},
+        ),
+    ],
+)
+def test_a_change_is_one_request_and_answers_json_when_asked(
+    console: Console, botkeep: Botkeep, line: str, method: str, path: str, answer: Answer, body: object
+) -> None:
+    console.on(method, path, answer)
+    assert botkeep(*line.split()).status == 0
+    result = botkeep(*line.split(), "--json")
+    assert result.status == 0
+    assert isinstance(result.lines[0], dict)
+    assert [f"{request.method} {request.path}" for request in console.requests] == [f"{method} {path}"] * 2
+    assert (console.requests[0].json if console.requests[0].body else None) == body
+
+
+def test_the_bot_of_an_asset_is_in_the_query(console: Console, botkeep: Botkeep) -> None:
+    console.on("GET", "/api/v1/assets", items())
+    botkeep("asset", "list", "--bot", "report")
+    assert console.requests[0].query["bot"] == "report"
+
+
+def test_assets_are_listed_with_the_number_and_the_time_of_each_environment(console: Console, botkeep: Botkeep) -> None:
+    console.on("GET", "/api/v1/assets", items(asset("SAP.PASSWORD", dev=value(3), prod=value(1, empty=True))))
+    out = botkeep("asset", "list").out
+    assert "#3 " in out
+    assert "(1 h ago)" in out
+    assert "#1 empty" in out
+
+
+def test_an_asset_shows_its_history_by_number(console: Console, botkeep: Botkeep) -> None:
+    history = {"dev": [{"number": n, "created_at": HOUR_AGO, "created_by": "ann", "current": n == 2} for n in (1, 2)]}
+    console.on("GET", "/api/v1/assets/SAP/PASSWORD", Answer(asset("SAP.PASSWORD") | {"history": history}))
+    lines = botkeep("asset", "show", "SAP.PASSWORD").out.splitlines()
+    assert "[dev]" in lines
+    assert "[prod] no value" in lines
+    assert any(line.startswith("  * #2") for line in lines)
+    assert any(line.startswith("    #1") for line in lines)
+
+
+def test_global_assets_are_those_of_that_group_only(console: Console, botkeep: Botkeep) -> None:
+    console.on(
+        "GET",
+        "/api/v1/assets",
+        items(asset("GLOBAL.A"), asset("GLOBALS.B"), following="2"),
+        items(asset("GLOBAL.C")),
+    )
+    found = botkeep("secret", "list", "--json").lines
+    assert [item["asset"] for item in found] == ["GLOBAL.A", "GLOBAL.C"]
+
+
+@pytest.mark.parametrize("name", ["A-B.C", "A B.C", "A", "A.B.C", "Ä.B", ".B", "A.", "A" * 129 + ".B", "A\n.B"])
+def test_a_malformed_asset_is_refused_before_anything_is_asked(console: Console, botkeep: Botkeep, name: str) -> None:
+    result = botkeep("asset", "show", name)
+    assert result.status == 5
+    assert "GROUP.NAME" in result.err
+    assert console.requests == []
+
+
+def test_a_new_token_is_alone_on_stdout(console: Console, botkeep: Botkeep) -> None:
+    console.on("POST", "/api/v1/tokens", Answer({"token": "bk_new"}, 201))
+    result = botkeep("token", "create", "ci", "--role", "operator")
+    assert result.out == "bk_new\n"
+    assert "only time" in result.err
+
+
+def test_an_unknown_environment_names_itself(console: Console, botkeep: Botkeep) -> None:
+    result = botkeep("run", "b", "--env", "production", "--json")
+    assert result.status == 2
+    assert "'production'" in result.err
+    assert result.lines[0]["error"]["code"] == "usage"
+
+
+def test_bot_add_sends_the_files_as_an_archive(console: Console, botkeep: Botkeep, tmp_path: Path) -> None:
+    bot = tmp_path / "hello.py"
+    bot.write_text("print('hello')")
+    console.on("POST", "/api/v1/bots", Answer({"name": "hello", "version": 2, "digest": "ab" * 32}, 201))
+    result = botkeep("bot", "add", "hello", bot)
+    assert (result.status, result.out) == (0, "hello version 2 (abababababab)\n")
+    request = console.requests[0]
+    assert request.query == {"name": "hello"}
+    assert request.headers["Content-Type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(request.body)) as archive:
+        assert archive.read("hello.py") == b"print('hello')"
+
+
+def test_a_full_first_page_of_history_says_that_there_is_more(console: Console, botkeep: Botkeep) -> None:
+    jobs = [{"id": str(n), "bot": "b", "environment": "dev", "state": "queued"} for n in range(50)]
+    console.on("GET", "/api/v1/jobs", items(*jobs, following="x"))
+    result = botkeep("history", "--env", "dev", "--bot", "b", "--state", "queued")
+    assert console.requests[0].query == {"environment": "dev", "bot": "b", "state": "queued", "limit": "50"}
+    assert "--limit 0" in result.err
+    assert len(result.out.splitlines()) == 51
+
+
+def test_a_job_shows_how_it_went_and_which_values_it_used(console: Console, botkeep: Botkeep) -> None:
+    job = {
+        "id": "7",
+        "bot": "report",
+        "version": 2,
+        "environment": "prod",
+        "state": "failed",
+        "reason": "exit_code",
+        "exit_code": 3,
+        "detail": "It gave up.",
+        "attempt": 1,
+        "attempts": [{"number": 1}],
+        "created_at": HOUR_AGO,
+        "runner": "host-a",
+        "cause": {"kind": "person", "name": "ann", "id": None},
+        "parameters": {"password": "{{ASSET.SAP.PASSWORD}}"},
+        "readings": [{"asset": "SAP.PASSWORD", "scope": "workspace", "number": 4}],
+        "warnings": ["SAP.USER has no value in prod."],
+    }
+    console.on("GET", "/api/v1/jobs/7", Answer(job))
+    out = botkeep("job", "show", "7").out
+    for text in (
+        "[prod]",
+        "exit_code: It gave up.",
+        "{{ASSET.SAP.PASSWORD}}",
+        "SAP.PASSWORD #4 (workspace)",
+        "SAP.USER",
+    ):
+        assert text in out
+    assert botkeep("job", "show", "7", "--json").lines == [job]
+
+
+def test_what_others_wrote_cannot_steer_the_terminal(console: Console, botkeep: Botkeep) -> None:
+    console.on("GET", "/api/v1/assets", items(asset("A.B") | {"description": "\x1b[2Jgone\u202e"}))
+    out = botkeep("asset", "list").out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\x1b[2Jgone" in out

@@ -1,0 +1,128 @@
+"""Each thing a new operator gets wrong is found, and its mend is said."""
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from cli.client import Probe
+from cli.doctor import Finding, check_broker, check_database, check_home, check_keys, judge_broker, judge_ready
+from cli.home import Home
+from tests.unit.cli.conftest import Answer, Botkeep, Console, items
+
+NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
+SOUND = {"aof_enabled": "1", "maxmemory_policy": "noeviction", "redis_version": "7.0.15", "cluster_enabled": "0"}
+
+
+def levels(findings: Iterable[Finding]) -> dict[str, str]:
+    return {finding.name: finding.level for finding in findings}
+
+
+def mends(findings: Iterable[Finding]) -> str:
+    return " ".join(finding.mend for finding in findings)
+
+
+def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+    (finding,) = check_home(Home(tmp_path))
+    assert (finding.level, finding.mend) == ("fail", f"chmod 700 {tmp_path}")
+    tmp_path.chmod(0o700)
+    assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+
+
+def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    for name, mode in (("dev", 0o600), ("staging", 0o640)):
+        (keys / f"{name}.key").write_text("not read")
+        (keys / f"{name}.key").chmod(mode)
+    (keys / "prod.key").symlink_to(keys / "dev.key")
+    found = list(check_keys(Home(tmp_path), {}))
+    assert levels(found) == {"keys": "ok", "key dev": "ok", "key staging": "fail", "key prod": "fail"}
+    assert f"chmod 600 {keys / 'staging.key'}" in mends(found)
+    (keys / "prod.key").unlink()
+    assert levels(check_keys(Home(tmp_path), {}))["key prod"] == "warn"
+
+
+def test_keys_are_looked_for_where_the_runner_looks(tmp_path: Path) -> None:
+    keys = tmp_path / "elsewhere"
+    environ = {"BOTKEEP_KEY_DIR": str(keys)}
+    (missing,) = check_keys(Home(tmp_path), environ)
+    assert (missing.level, "BOTKEEP_KEY_DIR" in missing.mend) == ("fail", True)
+    keys.mkdir(mode=0o700)
+    (keys / "dev.key").touch(mode=0o600)
+    assert levels(check_keys(Home(tmp_path), environ)) == {
+        "keys": "ok", "key dev": "ok", "key staging": "warn", "key prod": "warn",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "level"),
+    [
+        ({}, "broker persistence", "ok"),
+        ({"aof_enabled": "0"}, "broker persistence", "warn"),
+        ({"maxmemory_policy": "allkeys-lru"}, "broker eviction", "fail"),
+        ({"cluster_enabled": "1"}, "broker cluster", "fail"),
+    ],
+)
+def test_a_broker_that_forgets_is_found(change: dict[str, str], name: str, level: str) -> None:
+    assert levels(judge_broker(SOUND | change))[name] == level
+
+
+def test_stores_that_are_away_fail_without_their_passwords(home: Path) -> None:
+    environ = {
+        "BOTKEEP_DATABASE_URL": "postgresql+psycopg://ann:hunter2@127.0.0.1:1/x",
+        "BOTKEEP_REDIS_URL": "redis://:hunter2@127.0.0.1:1",
+    }
+    found = [*check_database(Home(home), environ), *check_broker(Home(home), environ)]
+    assert levels(found) == {"database": "fail", "broker": "fail"}
+    assert "hunter2" not in repr(found)
+
+
+def test_a_database_that_is_no_database_fails(home: Path) -> None:
+    Home(home).database.write_text("hello" * 100)
+    assert levels(check_database(Home(home), {})) == {"database": "fail"}
+
+
+def test_an_embedded_database_in_wal_mode_is_fine(home: Path) -> None:
+    database = sqlite3.connect(Home(home).database)
+    database.execute("PRAGMA journal_mode=wal")
+    database.execute("CREATE TABLE t (x)")
+    database.close()
+    Home(home).database.chmod(0o600)
+    assert levels(check_database(Home(home), {})) == {"database": "ok"}
+
+
+@pytest.mark.parametrize(("behind", "level"), [(0, "ok"), (10, "warn"), (-90, "fail")])
+def test_a_clock_that_differs_is_found(behind: float, level: str) -> None:
+    probe = Probe(200, {}, NOW - timedelta(seconds=behind))
+    assert levels(judge_ready(probe, now=NOW))["clock"] == level
+
+
+def test_a_console_that_is_not_ready_is_quoted() -> None:
+    body = {"error": {"code": "unavailable", "message": "The database does not answer."}}
+    found = list(judge_ready(Probe(503, body, None), now=NOW))
+    assert levels(found)["console"] == "fail"
+    assert "The database does not answer." in found[0].message
+
+
+def test_another_version_of_the_console_is_a_warning() -> None:
+    assert levels(judge_ready(Probe(200, {"version": "0.0.1"}, None), now=NOW))["version"] == "warn"
+
+
+def test_the_command_exits_with_1_when_something_fails(console: Console, botkeep: Botkeep, home: Path) -> None:
+    date = {"Date": format_datetime(datetime.now(UTC), usegmt=True)}
+    console.on("GET", "/readyz", Answer({"status": "ready"}, headers=date))
+    console.on("GET", "/api/v1/bots", items())
+    result = botkeep("doctor", "--json")
+    assert result.status == 0
+    assert {"check": "token", "level": "ok", "message": "The console takes the token.", "mend": ""} in result.lines
+    console.on("GET", "/api/v1/bots", Answer({"error": {"message": "No such token."}}, 401))
+    result = botkeep("doctor")
+    assert result.status == 1
+    assert "fail  console: No such token." in result.out
+    home.chmod(0o755)
+    assert f"chmod 700 {home}" in botkeep("doctor").out

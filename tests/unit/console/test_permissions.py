@@ -1,0 +1,36 @@
+"""The table of permissions and the routes are the same list."""
+
+import itertools
+
+import pytest
+from fastapi import APIRouter
+
+from console import app
+from console.permissions import PERMISSIONS, Role
+
+
+def test_roles_are_a_ladder() -> None:
+    assert [role.value for role in Role] == ["viewer", "operator", "dev", "admin"]
+    for low, high in itertools.combinations(Role, 2):
+        assert high.covers(low)
+        assert high.covers(high)
+        assert not low.covers(high)
+
+
+def test_every_write_needs_more_than_a_viewer() -> None:
+    for (method, path), permission in PERMISSIONS.items():
+        if method != "GET":
+            assert permission is not None, path
+            assert permission.role != Role.VIEWER, path
+
+
+def test_a_route_without_an_entry_keeps_the_console_from_being_made() -> None:
+    router = APIRouter(prefix="/api/v1/forgotten")
+    router.add_api_route("/{name}", lambda name: name, methods=["PUT"])
+    with pytest.raises(LookupError, match="/api/v1/forgotten/"):
+        app.check_permissions((*app.ROUTERS, router), ())
+
+
+def test_an_entry_without_a_route_keeps_the_console_from_being_made() -> None:
+    with pytest.raises(LookupError, match="/api/v1/bots"):
+        app.check_permissions(tuple(router for router in app.ROUTERS if "bots" not in router.prefix), ())

@@ -1,0 +1,87 @@
+"""From an outcome to what history says."""
+
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from runner.states import Reason, State
+from runner.worker import ending
+from runner.worker.process import EndReason, Outcome
+
+
+def outcome(
+    exit_code: int | None = None,
+    *,
+    number: int | None = None,
+    reason: EndReason = "exit",
+    detail: str = "",
+    survivors: int = 0,
+) -> Outcome:
+    return Outcome(
+        exit_code=exit_code,
+        signal=number,
+        reason=reason,
+        detail=detail,
+        survivors=survivors,
+        max_rss_kb=1000,
+        user_seconds=0.5,
+        system_seconds=0.25,
+        started_at=1_000_000.0,
+        ended_at=1_000_001.0,
+    )
+
+
+def judged(ended: Outcome, ended_by: Reason | None = None) -> tuple[State, Reason | None]:
+    report = ending.report(ended, ended_by=ended_by, warnings=())
+    return report.state, report.reason
+
+
+@pytest.mark.parametrize(
+    ("ended", "ended_by", "state", "reason"),
+    [
+        (outcome(0), None, State.SUCCEEDED, None),
+        (outcome(1), None, State.FAILED, Reason.EXIT_CODE),
+        (outcome(ending.BUSINESS_STATUS), None, State.FAILED, Reason.BUSINESS),
+        (outcome(number=signal.SIGSEGV), None, State.FAILED, Reason.SIGNAL),
+        (outcome(number=signal.SIGKILL, reason="timeout"), None, State.FAILED, Reason.TIMEOUT),
+        (outcome(reason="start_failed", detail="why"), None, State.FAILED, Reason.START_FAILED),
+        (outcome(number=signal.SIGTERM, reason="killed"), Reason.CANCELLED, State.CANCELLED, Reason.CANCELLED),
+        (outcome(143, reason="killed"), Reason.CANCELLED, State.CANCELLED, Reason.CANCELLED),
+        (outcome(number=15, reason="killed"), Reason.RUNNER_STOPPED, State.FAILED, Reason.RUNNER_STOPPED),
+        (outcome(number=9, reason="killed"), Reason.RUNNER_LOST, State.FAILED, Reason.RUNNER_LOST),
+    ],
+)
+def test_an_outcome_has_one_state_and_reason(
+    ended: Outcome, ended_by: Reason | None, state: State, reason: Reason | None
+) -> None:
+    assert judged(ended, ended_by) == (state, reason)
+
+
+@pytest.mark.parametrize("ended_by", [Reason.CANCELLED, Reason.RUNNER_STOPPED, Reason.RUNNER_LOST])
+def test_a_bot_that_finished_its_work_while_it_was_to_end_has_succeeded(ended_by: Reason) -> None:
+    assert judged(outcome(0), ended_by) == (State.SUCCEEDED, None)
+
+
+def test_a_time_limit_counts_more_than_the_exit_code() -> None:
+    assert judged(outcome(0, reason="timeout")) == (State.FAILED, Reason.TIMEOUT)
+
+
+def test_a_signal_is_named_and_an_unknown_one_numbered() -> None:
+    for number, name in ((signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")):
+        report = ending.report(outcome(number=number), ended_by=None, warnings=())
+        assert report.detail is not None
+        assert name in report.detail
+
+
+def test_survivors_are_a_warning_after_those_there_are() -> None:
+    report = ending.report(outcome(0, survivors=2), ended_by=None, warnings=("first",))
+    assert report.warnings[0] == "first"
+    assert report.warnings[1].startswith("2 processes of the bot could not be ended")
+    assert report.survivors == 2
+
+
+def test_what_the_process_used_is_reported() -> None:
+    report = ending.report(outcome(0), ended_by=None, warnings=())
+    assert (report.max_rss_kb, report.cpu_seconds) == (1000, 0.75)
+    assert report.started_at == datetime.fromtimestamp(1_000_000, UTC)

@@ -1,0 +1,127 @@
+"""The job's endpoint: one token an attempt, its own assets only, refusals at once."""
+
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+
+from runner.worker.endpoint import Endpoint, Grant
+from vault.decrypt import Secret
+from vault.errors import TamperedEnvelope
+from vault.names import AssetName
+
+PASSWORD, UNSET, BROKEN, FOREIGN = (AssetName("SAP", name) for name in ("PASSWORD", "UNSET", "BROKEN", "FOREIGN"))
+
+
+def read(name: AssetName) -> Secret | None:
+    if name == BROKEN:
+        raise TamperedEnvelope("The stored value was changed.")
+    return Secret(b"value\0\xff") if name == PASSWORD else None
+
+
+GRANT = Grant((PASSWORD, UNSET, BROKEN), read)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    made = Endpoint()
+    made.start()
+    yield made
+    made.close()
+
+
+def ask(
+    endpoint: Endpoint, path: str, token: str | None, *, method: str = "GET", host: str | None = None
+) -> tuple[int, bytes, dict[str, str]]:
+    parts = urlsplit(endpoint.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    connection.request(method, path, headers={**headers, **({} if host is None else {"Host": host})})
+    answer = connection.getresponse()
+    found = answer.status, answer.read(), dict(answer.getheaders())
+    connection.close()
+    return found
+
+
+def test_a_token_reads_the_values_of_its_grant_as_bytes(endpoint: Endpoint) -> None:
+    token = endpoint.admit(GRANT)
+    status, body, headers = ask(endpoint, "/v1/assets/SAP/PASSWORD", token)
+    assert (status, body) == (200, b"value\0\xff")
+    assert headers["Cache-Control"] == "no-store"
+    assert ask(endpoint, "/v1/assets/sap/password", token)[0] == 200
+
+
+def test_a_token_lists_its_own_names_without_values(endpoint: Endpoint) -> None:
+    token = endpoint.admit(GRANT)
+    assert ask(endpoint, "/v1/assets", token)[:2] == (200, b"SAP.PASSWORD\nSAP.UNSET\nSAP.BROKEN")
+    other = endpoint.admit(Grant((), read))
+    assert ask(endpoint, "/v1/assets", other)[:2] == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/v1/assets/SAP/FOREIGN", 404, b"sees no asset SAP.FOREIGN"),
+        ("/v1/assets/SAP/UNSET", 409, b"SAP.UNSET has no value"),
+        ("/v1/assets/SAP/BROKEN", 409, b"was changed"),
+        ("/v1/assets/S%41P/PASSWORD", 409, b"cannot be the group"),
+        ("/v1/assets/../assets/SAP/PASSWORD", 404, b"no such address"),
+        ("/v1/assets/SAP/PASSWORD/", 404, b"no such address"),
+        ("/v1/assets/SAP/PASSWORD?x=1", 409, b"cannot be the name"),
+        ("/", 404, b"no such address"),
+    ],
+)
+def test_a_refusal_says_why_at_once(endpoint: Endpoint, path: str, status: int, words: bytes) -> None:
+    found, body, _ = ask(endpoint, path, endpoint.admit(GRANT))
+    assert found == status
+    assert words in body
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", "bk_" + "A" * 43, "\xff\xfe"])
+def test_without_a_valid_token_there_is_nothing(endpoint: Endpoint, token: str | None) -> None:
+    endpoint.admit(GRANT)
+    for path in ("/v1/assets", "/v1/assets/SAP/PASSWORD", "/nothing"):
+        status, body, _ = ask(endpoint, path, token)
+        assert status == 401
+        assert b"value" not in body
+
+
+def test_a_token_ends_with_its_attempt_and_no_other_does(endpoint: Endpoint) -> None:
+    one, two = endpoint.admit(GRANT), endpoint.admit(GRANT)
+    assert one != two
+    endpoint.revoke(one)
+    assert ask(endpoint, "/v1/assets", one)[0] == 401
+    assert ask(endpoint, "/v1/assets", two)[0] == 200
+    endpoint.revoke(one)
+
+
+def test_a_page_of_another_site_is_refused_whatever_it_knows(endpoint: Endpoint) -> None:
+    token = endpoint.admit(GRANT)
+    port = urlsplit(endpoint.url).port
+    for host in ("evil.example", f"evil.example:{port}", "169.254.169.254", ""):
+        assert ask(endpoint, "/v1/assets", token, host=host)[0] == 401
+    assert ask(endpoint, "/v1/assets", token, host=f"localhost:{port}")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_nothing_can_be_written(endpoint: Endpoint, method: str) -> None:
+    assert ask(endpoint, "/v1/assets/SAP/PASSWORD", endpoint.admit(GRANT), method=method)[0] == 501
+
+
+def test_it_listens_on_loopback_only(endpoint: Endpoint) -> None:
+    assert urlsplit(endpoint.url).hostname == "127.0.0.1"
+
+
+def test_a_stalled_request_stops_nobody_else(endpoint: Endpoint) -> None:
+    token = endpoint.admit(GRANT)
+    parts = urlsplit(endpoint.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0)) as stalled:
+        stalled.sendall(b"GET /v1/assets HTTP/1.1\r\nHost: 127")
+        assert ask(endpoint, "/v1/assets", token)[0] == 200
+
+
+def test_the_endpoint_keeps_no_token(endpoint: Endpoint) -> None:
+    token = endpoint.admit(GRANT)
+    assert token not in repr(vars(endpoint))

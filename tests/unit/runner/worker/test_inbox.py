@@ -1,0 +1,82 @@
+"""Of what lies in a lane only a job id reaches Celery."""
+
+import base64
+import json
+import uuid
+
+import pytest
+from celery import Celery
+from kombu.transport import redis
+
+from runner.lanes import TASK, transport
+from runner.worker import inbox
+
+JOB = str(uuid.UUID(int=7))
+
+
+def entry(body: object, **headers: object) -> dict[str, object]:
+    return {
+        "body": base64.b64encode(json.dumps(body).encode()).decode(),
+        "headers": {"task": TASK, **headers},
+        "properties": {"delivery_tag": {"evil": 1}, "body_encoding": "evil"},
+        "content-type": "application/x-python-serialize",
+        "content-encoding": "evil",
+    }
+
+
+def test_a_job_id_gets_a_clean_message_around_it() -> None:
+    clean = inbox.hint(entry([[JOB], {"evil": 1}, {"callbacks": ["evil"]}], eta="2999-01-01", expires=-1), "dev.x")
+    assert clean is not None
+    assert json.loads(base64.b64decode(clean["body"])) == [[JOB], {}, {}]
+    assert "evil" not in json.dumps(clean)
+    assert clean["content-type"] == "application/json"
+    assert not {"eta", "expires", "retries"} & set(clean["headers"])
+    assert clean["headers"]["id"] != clean["headers"]["task"]
+
+
+def test_an_id_is_written_in_its_one_form() -> None:
+    clean = inbox.hint(entry([[f"{{{JOB.upper()}}}"], {}, {}]), "dev.x")
+    assert clean is not None
+    assert json.loads(base64.b64decode(clean["body"]))[0] == [JOB]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        7,
+        "text",
+        [],
+        {},
+        {"headers": None, "body": ""},
+        {"headers": {"task": TASK}},
+        {"headers": {"task": TASK}, "body": None},
+        {"headers": {"task": TASK}, "body": "%%%"},
+        {"headers": {"task": TASK}, "body": base64.b64encode(b"\x80\x04pickle").decode()},
+        {"headers": {"task": TASK}, "body": base64.b64encode(b"[" * 100_000).decode()},
+        entry([[JOB], {}, {}], task="os.system"),
+        entry({"not": "a list"}),
+        entry([]),
+        entry([[], {}, {}]),
+        entry([[JOB, JOB], {}, {}]),
+        entry([[JOB], {}]),
+        entry([["no id"], {}, {}]),
+        entry([[7], {}, {}]),
+        entry([[None], {}, {}]),
+        entry([[["a"]], {}, {}]),
+        entry([[JOB + "0"], {}, {}]),
+    ],
+)
+def test_everything_else_is_refused(bad: object) -> None:
+    assert inbox.hint(bad, "dev.x") is None
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_celery_takes_the_transport_for_every_redis_address(scheme: str) -> None:
+    app: Celery = transport(f"{scheme}://127.0.0.1:1/0")
+    app.conf.broker_transport = inbox.TRANSPORT
+    connection = app.connection_for_read()
+    assert connection.transport_cls is not None
+    assert isinstance(connection.transport, inbox.Transport)
+    assert issubclass(inbox.Transport.Channel, redis.Channel)
+    app.close()

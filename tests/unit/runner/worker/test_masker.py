@@ -1,0 +1,196 @@
+"""Values disappear from what is written, however it is cut; everything else stays."""
+
+import time
+import tracemalloc
+from collections import Counter
+
+import pytest
+
+from runner.worker import masker as module
+from runner.worker.masker import CROWD, HEAD, MASK, WINDOW, Masker, Stream
+
+
+def masker(*values: bytes) -> Masker:
+    return Masker((f"G.V{number}", value) for number, value in enumerate(values))
+
+
+def streamed(mask: Masker, *writes: bytes) -> list[bytes]:
+    stream = Stream(mask)
+    return [*(stream.feed(write) for write in writes), stream.flush()]
+
+
+def bytewise(mask: Masker, data: bytes) -> bytes:
+    return b"".join(streamed(mask, *(data[at : at + 1] for at in range(len(data)))))
+
+
+CASES = [
+    ("one value", (b"hunter2!",), b"a hunter2! b", b"a *** b"),
+    ("twice", (b"hunter2!",), b"hunter2! hunter2!", b"*** ***"),
+    ("adjacent values are one mask", (b"alpha1", b"beta22"), b"<alpha1beta22>", b"<***>"),
+    ("adjacent repeats are one mask", (b"alpha1",), b"<alpha1alpha1alpha1>", b"<***>"),
+    ("overlapping values hide all", (b"1234abcd", b"abcd5678"), b"<1234abcd5678>", b"<***>"),
+    ("overlapping with itself", (b"abcabc",), b"<abcabcabc>", b"<***>"),
+    ("a value inside another", (b"2345", b"x12345678x"), b"<x12345678x><2345>", b"<***><***>"),
+    ("the longer of two that begin alike", (b"abcd", b"abcdefgh"), b"<abcdefgh><abcdefg>", b"<***><***efg>"),
+    ("a beginning that is none", (b"abcdefgh",), b"abcdefg abcdefg", b"abcdefg abcdefg"),
+    ("a false start inside a value", (b"aabaac",), b"<aabaabaac>", b"<aab***>"),
+    ("a value begun inside another that fails", (b"abcdX", b"bcdYZ"), b"<abcdYZ>", b"<a***>"),
+    ("nothing to mask", (), b"anything", b"anything"),
+    ("only weak values", (b"abc", b"", b"   "), b"abc    ", b"abc    "),
+    ("asterisks stay", (b"hunter2!",), b"** hunter2!*", b"** ****"),
+    ("invalid UTF-8 and NUL pass", (b"hunter2!",), b"\xff\x00hunter2!\xfe", b"\xff\x00***\xfe"),
+    ("a value that is not UTF-8", (b"\xff\xfe\xfd\xfc",), b"a\xff\xfe\xfd\xfcb", b"a***b"),
+]
+
+
+@pytest.mark.parametrize(("values", "data", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_masked_in_one_write_and_byte_by_byte(values: tuple[bytes, ...], data: bytes, expected: bytes) -> None:
+    mask = masker(*values)
+
+    assert mask.mask(data) == expected
+    assert bytewise(mask, data) == expected
+
+
+@pytest.mark.parametrize("cut", range(1, 14))
+def test_two_writes_give_what_one_gives(cut: int) -> None:
+    mask = masker(b"1234abcd", b"abcd5678")
+
+    assert b"".join(streamed(mask, b" 1234abcd5678 "[:cut], b" 1234abcd5678 "[cut:])) == b" *** "
+
+
+def test_a_finished_line_passes_at_once() -> None:
+    mask = masker(b"hunter2!", b"hello\nworld\n1234")
+
+    assert streamed(mask, b"hunter\n", b"done hunter2!\n", b"") == [b"hunter\n", b"done ***\n", b"", b""]
+
+
+def test_only_a_possible_beginning_is_held_back() -> None:
+    mask = masker(b"hunter2!long-enough-for-more-than-a-head")
+
+    assert streamed(mask, b"say hunt", b"ing ", b"hunter2!long-enough-for-", b"less") == [
+        b"say ", b"hunting ", b"", b"hunter2!long-enough-for-less", b"",
+    ]  # fmt: skip
+
+
+def test_a_mask_is_written_as_soon_as_it_is_certain() -> None:
+    mask = masker(b"abcdef", b"abcdefghijkl")
+
+    assert streamed(mask, b"<abcdef", b"gh", b"ijkl", b">") == [b"<***", b"", b"", b">", b""]
+    assert streamed(mask, b"<abcdef", b"gh", b">") == [b"<***", b"", b"gh>", b""]
+
+
+def test_flush_gives_the_rest_and_the_stream_starts_anew() -> None:
+    stream = Stream(masker(b"hunter2!"))
+
+    assert stream.feed(b"hunter2!hunt") == MASK
+    assert stream.flush() == b"hunt"
+    assert stream.feed(b"hunter2!") + stream.flush() == MASK
+    assert stream.feed(b"hunter2!") + stream.flush() == MASK
+
+
+def test_weak_values_are_listed_in_order_and_the_others_masked() -> None:
+    mask = Masker([("A.EMPTY", b""), ("A.OK", b"hunter2!"), ("A.PIN", b"471"), ("A.SPACE", b" \n ")])
+
+    assert mask.weak == ("A.EMPTY", "A.PIN", "A.SPACE")
+    assert mask.mask(b"471 hunter2!") == b"471 ***"
+
+
+@pytest.mark.parametrize("value", [b"abcd*", b"*abcd", b"**abcd**", b"abcd***efgh", b"abc\\***defgh"])
+def test_the_mask_never_completes_a_value(value: bytes) -> None:
+    mask = masker(value, b"hunter2!")
+    trap = value.replace(b"***", b"hunter2!") if b"***" in value else value.replace(b"*", b"hunter2!")
+
+    assert value not in mask.mask(trap)
+    assert mask.mask(b"<" + value + b">") == b"<***>"
+    assert mask.mask(trap) == bytewise(mask, trap)
+
+
+def test_values_that_turn_up_later_are_masked_from_then_on() -> None:
+    stream = Stream(Masker([("A.OLD", b"hunter2!"), ("A.PIN", b"2")]))
+    before = stream.feed(b"s3cr3t-2 hunter2! ")
+
+    stream.masker = Masker([("B.NEW", b"s3cr3t-2"), ("B.PIN", b"1")], beside=stream.masker)
+
+    assert before + stream.feed(b"s3cr3t-2 hunter2!") + stream.flush() == b"s3cr3t-2 *** *** ***"
+    assert stream.masker.weak == ("A.PIN", "B.PIN")
+
+
+def test_a_value_begun_before_its_masker_came_is_caught_when_it_was_held() -> None:
+    stream = Stream(masker(b"hunter2!"))
+    before = stream.feed(b"hunt")
+
+    stream.masker = Masker([("B.NEW", b"hunting-1")], beside=stream.masker)
+
+    assert before + stream.feed(b"ing-1") + stream.flush() == MASK
+
+
+def test_text_keeps_what_no_encoding_can_hold() -> None:
+    mask = masker(b"hunter2!", b"pass\xffword")
+
+    assert mask.mask_text("a hunter2! é") == "a *** é"
+    assert mask.mask_text("\ud800 \udcff plain") == "\ud800 \udcff plain"
+    assert mask.mask_text("pass\udcffword") == "***"
+    assert mask.mask_text("pass\ufffdword") == "***"
+    assert "hunter2!" not in mask.mask_text("\ud800 hunter2!")
+
+
+def test_values_of_a_crowd_that_begins_alike_are_told_apart() -> None:
+    prefix = b"https://bots.example.org/token/"
+    values = [prefix + f"{number:05d}".encode() for number in range(CROWD * 20)] + [prefix[:HEAD], prefix[: HEAD * 2]]
+    mask = masker(*values[: CROWD * 20])
+
+    assert mask.mask(b" ".join(values[: CROWD * 20])) == b" ".join([MASK] * CROWD * 20)
+    assert mask.mask(prefix + b"0x001") == prefix + b"0x001"
+    assert bytewise(mask, b"<" + values[3] + b"> " + prefix + b"0000") == b"<***> " + prefix + b"0000"
+    assert max(Counter(mask._heads).values()) <= CROWD
+    assert masker(*values).mask(prefix) == MASK + prefix[HEAD * 2 :]
+
+
+def test_a_dfa_takes_over_without_a_change_in_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DFA_AFTER", 1_000)
+    mask = masker(b"hunter2!", b"hunter2!hunter3!")
+    first = mask._automaton
+    data = b"a hunter2! b hunter2!hunter3! c " * 20
+
+    outputs = {mask.mask(data) for _ in range(5)}
+
+    assert outputs == {b"a *** b *** c " * 20}
+    assert mask._automaton is not first
+
+
+def test_a_value_of_many_kilobytes_is_one_mask_in_any_encoding() -> None:
+    value = bytes(33 + (number * number + number // 7) % 90 for number in range(20_000))
+    mask = masker(value)
+
+    for written in (value, value.hex().encode(), value.hex().upper().encode()):
+        assert mask.mask(b"<" + written + b">") == b"<***>"
+
+
+def test_memory_does_not_grow_with_a_line_that_never_ends() -> None:
+    mask = masker(b"hunter2!", b"abcdefgh" * 4)
+    stream = Stream(mask)
+    data = (b"abcdefgh" * 3 + b"x hunter2! ") * (40 * WINDOW // 35)
+    stream.feed(data[:WINDOW])
+    tracemalloc.start()
+    stream.feed(data)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    # What comes out, in parts and joined, and the matches of one window, which take five times its size.
+    assert largest < 2 * len(data) + 16 * WINDOW
+    assert len(stream._held) < max(map(len, mask.forms))
+
+
+def test_a_quarter_megabyte_without_a_line_break_costs_no_more_per_byte() -> None:
+    mask = masker(b"hunter2!", b"Tr0ub4dor&3")
+    line = b"2026-08-01 INFO processed invoice 4711 of customer 815 in 12 ms"
+    short, long = (line + b"\n") * 4_096, (line + b" ") * 4_096
+
+    def seconds(data: bytes) -> float:
+        begun = time.perf_counter()
+        mask.mask(data)
+        return time.perf_counter() - begun
+
+    rounds = [(seconds(short), seconds(long)) for _ in range(9)]
+
+    assert min(taken for _, taken in rounds) < 3 * min(taken for taken, _ in rounds)

@@ -1,0 +1,148 @@
+"""Work folders: private, apart, and gone afterwards, whoever died."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from runner.worker.scratch import Scratch
+from tests.support import ROOT, wait_until
+
+JOB = uuid.UUID(int=1)
+
+
+def scratch(tmp_path: Path) -> Scratch:
+    memory = tmp_path / "memory"
+    memory.mkdir(exist_ok=True)
+    return Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=memory)
+
+
+def left(tmp_path: Path) -> list[Path]:
+    """What is there below both roots."""
+    vault = tmp_path / "memory" / f"botkeep-{os.geteuid()}"
+    return [*(tmp_path / "work").iterdir(), *vault.iterdir()]
+
+
+def test_all_folders_of_an_attempt_are_private_and_empty(tmp_path: Path) -> None:
+    folders = scratch(tmp_path).open(JOB, 1)
+    for folder in (folders.root, folders.home, folders.tmp, folders.output, folders.assets):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folders.package.exists(), "unpacking makes it"
+    assert folders.parameters.parent == folders.assets
+    assert folders.assets.is_relative_to(tmp_path / "memory")
+    assert folders.root.is_relative_to(tmp_path / "work")
+
+
+def test_attempts_share_nothing(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    one, two, other = made.open(JOB, 1), made.open(JOB, 2), made.open(uuid.UUID(int=2), 1)
+    assert len({one.root, two.root, other.root, one.assets, two.assets, other.assets}) == 6
+
+
+def test_discarding_removes_folders_that_a_bot_locked(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    folders = made.open(JOB, 1)
+    for base in (folders.root, folders.assets):
+        deep = base / "a" / "b"
+        deep.mkdir(parents=True)
+        (deep / "file").write_text("x")
+        (deep / "file").chmod(0)
+        deep.chmod(0)
+        deep.parent.chmod(0)
+    made.discard(folders)
+    assert not folders.root.exists()
+    assert not folders.assets.exists()
+
+
+def test_discarding_does_not_follow_links(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    folders = made.open(JOB, 1)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (folders.home / "link").symlink_to(outside)
+    (folders.assets / "link").symlink_to(outside / "kept")
+    made.discard(folders)
+    assert (outside / "kept").exists()
+    assert not folders.root.exists()
+
+
+def test_discarding_twice_is_no_error(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    folders = made.open(JOB, 1)
+    made.discard(folders)
+    made.discard(folders)
+
+
+def test_closing_removes_everything_of_this_process(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    made.open(JOB, 1)
+    made.close()
+    assert left(tmp_path) == []
+
+
+def test_a_living_neighbours_folders_are_left_alone(tmp_path: Path) -> None:
+    folders = scratch(tmp_path).open(JOB, 1)
+    second = scratch(tmp_path)
+    assert folders.home.exists()
+    second.close()
+    assert folders.home.exists()
+
+
+def test_what_a_killed_worker_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    code = f"""
+import sys, time, uuid
+from pathlib import Path
+from runner.worker.scratch import Scratch
+made = Scratch(Path({str(tmp_path / "work")!r}), instance=uuid.uuid4(), memory=Path({str(tmp_path / "memory")!r}))
+(made.open(uuid.UUID(int=1), 1).assets / "SAP.PASSWORD").write_text("value")
+print("made", flush=True)
+sys.stdin.read()
+"""
+    (tmp_path / "memory").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"made\n"
+        scratch(tmp_path).close()
+        assert len(left(tmp_path)) == 2, "its lock is held"
+        worker.send_signal(signal.SIGKILL)
+    wait_until(lambda: worker.poll() is not None, 10, "the worker to be gone")
+    scratch(tmp_path).close()
+    assert left(tmp_path) == []
+
+
+def test_without_memory_backed_storage_values_lie_below_the_home(tmp_path: Path) -> None:
+    made = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=tmp_path / "missing")
+    folders = made.open(JOB, 1)
+    assert folders.assets.is_relative_to(tmp_path / "work" / "memory")
+    made.close()
+
+
+def test_a_second_worker_without_memory_backed_storage_leaves_the_firsts_values_alone(tmp_path: Path) -> None:
+    first = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=tmp_path / "missing")
+    folders = first.open(JOB, 1)
+    second = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=tmp_path / "missing")
+    assert folders.assets.exists()
+    second.close()
+    first.close()
+
+
+@pytest.mark.parametrize("spoil", ["open", "link"])
+def test_a_folder_for_values_that_others_can_read_is_refused(tmp_path: Path, spoil: str) -> None:
+    vault = tmp_path / "memory" / f"botkeep-{os.geteuid()}"
+    vault.parent.mkdir()
+    if spoil == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        vault.symlink_to(tmp_path / "elsewhere")
+    else:
+        vault.mkdir()
+        vault.chmod(0o755)
+    with pytest.raises(PermissionError, match="remove it"):
+        scratch(tmp_path)

@@ -1,0 +1,181 @@
+"""What people may know about assets: names, scopes, numbers, ages; the lists and the coverage grid."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from vault.models import Asset, AssetValue, CurrentValue
+from vault.names import ENVIRONMENTS, AssetName
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentNumber:
+    """The value in force in one environment: its number, when and by whom it was put in force."""
+
+    number: int
+    set_at: datetime
+    set_by: str
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One asset with what is in force in each environment; `None` where it is unset."""
+
+    id: uuid.UUID
+    name: AssetName
+    bot_id: uuid.UUID | None
+    description: str
+    environments: dict[str, CurrentNumber | None]
+    overrides: bool
+
+    def status(self, environment: str) -> str:
+        """`set`, `empty` or `missing`: the word in the coverage grid."""
+        value = self.environments[environment]
+        if value is None:
+            return "missing"
+        return "empty" if value.empty else "set"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One line of a value's history."""
+
+    number: int
+    created_at: datetime
+    created_by: str
+    empty: bool
+    current: bool
+
+
+def listing(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID | None = None) -> list[Described]:
+    """The workspace's assets, or those exclusive to one bot, by name.
+
+    A bot's own asset that hides a workspace asset of the same name has `overrides` set.
+    """
+    scope = Asset.bot_id.is_(None) if bot_id is None else Asset.bot_id == bot_id
+    assets = session.scalars(
+        select(Asset).where(Asset.workspace_id == workspace_id, scope).order_by(Asset.group_name, Asset.name)
+    ).all()
+    shared = _shared_pairs(session, workspace_id) if bot_id is not None else frozenset()
+    return _described(session, assets, shared=shared)
+
+
+def visible(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID) -> list[Described]:
+    """Every asset that one bot could see, its own hiding the workspace's, by name."""
+    rows = session.scalars(
+        select(Asset)
+        .where(Asset.workspace_id == workspace_id, or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id))
+        .order_by(Asset.bot_id.is_not(None))
+    ).all()
+    chosen = {(row.group_name, row.name): row for row in rows}
+    ordered = [chosen[pair] for pair in sorted(chosen)]
+    return _described(session, ordered, shared=_shared_pairs(session, workspace_id))
+
+
+def describe(session: Session, asset: Asset) -> Described:
+    """One asset with what is in force in each environment."""
+    shared = _shared_pairs(session, asset.workspace_id) if asset.bot_id is not None else frozenset()
+    return _described(session, [asset], shared=shared)[0]
+
+
+def history(session: Session, asset_id: uuid.UUID) -> dict[str, list[Past]]:
+    """Every number an asset ever had, by environment, newest first."""
+    rows = session.execute(
+        select(
+            AssetValue.environment,
+            AssetValue.number,
+            AssetValue.created_at,
+            AssetValue.created_by,
+            AssetValue.empty,
+            CurrentValue.number.label("current"),
+        )
+        .outerjoin(
+            CurrentValue,
+            and_(
+                CurrentValue.asset_id == AssetValue.asset_id,
+                CurrentValue.environment == AssetValue.environment,
+            ),
+        )
+        .where(AssetValue.asset_id == asset_id)
+        .order_by(AssetValue.number.desc())
+    ).all()
+    found: dict[str, list[Past]] = {environment: [] for environment in ENVIRONMENTS}
+    for row in rows:
+        found[row.environment].append(
+            Past(row.number, row.created_at, row.created_by, row.empty, row.number == row.current)
+        )
+    return found
+
+
+def known_names(
+    session: Session, names: Iterable[AssetName], *, workspace_id: uuid.UUID, bot_id: uuid.UUID
+) -> set[AssetName]:
+    """Which of `names` exist for a bot, as its own or as the workspace's."""
+    groups = {name.group for name in names}
+    if not groups:
+        return set()
+    rows = session.execute(
+        select(Asset.group_name, Asset.name).where(
+            Asset.workspace_id == workspace_id,
+            Asset.group_name.in_(groups),
+            or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id),
+        )
+    ).all()
+    return {AssetName(group, name) for group, name in rows} & set(names)
+
+
+def _shared_pairs(session: Session, workspace_id: uuid.UUID) -> frozenset[tuple[str, str]]:
+    rows = session.execute(
+        select(Asset.group_name, Asset.name).where(Asset.workspace_id == workspace_id, Asset.bot_id.is_(None))
+    ).all()
+    return frozenset((group, name) for group, name in rows)
+
+
+def _described(session: Session, assets: Sequence[Asset], *, shared: frozenset[tuple[str, str]]) -> list[Described]:
+    values = _current(session, [asset.id for asset in assets])
+    return [
+        Described(
+            id=asset.id,
+            name=AssetName(asset.group_name, asset.name),
+            bot_id=asset.bot_id,
+            description=asset.description,
+            environments={environment: values[asset.id].get(environment) for environment in ENVIRONMENTS},
+            overrides=asset.bot_id is not None and (asset.group_name, asset.name) in shared,
+        )
+        for asset in assets
+    ]
+
+
+def _current(session: Session, asset_ids: Sequence[uuid.UUID]) -> defaultdict[uuid.UUID, dict[str, CurrentNumber]]:
+    found: defaultdict[uuid.UUID, dict[str, CurrentNumber]] = defaultdict(dict)
+    for start in range(0, len(asset_ids), 500):  # SQLite binds a limited number of parameters
+        rows = session.execute(
+            select(
+                CurrentValue.asset_id,
+                CurrentValue.environment,
+                CurrentValue.number,
+                CurrentValue.set_at,
+                CurrentValue.set_by,
+                AssetValue.empty,
+            )
+            .join(
+                AssetValue,
+                and_(
+                    AssetValue.asset_id == CurrentValue.asset_id,
+                    AssetValue.environment == CurrentValue.environment,
+                    AssetValue.number == CurrentValue.number,
+                ),
+            )
+            .where(CurrentValue.asset_id.in_(asset_ids[start : start + 500]))
+        ).all()
+        for row in rows:
+            found[row.asset_id][row.environment] = CurrentNumber(row.number, row.set_at, row.set_by, row.empty)
+    return found

@@ -1,0 +1,212 @@
+"""Engines and transactions for SQLite (WAL) and PostgreSQL.
+
+A process's edge opens `writing(engine)` or `reading(engine)`; commands take the `Session` and never commit. On
+SQLite a writing transaction begins IMMEDIATE, so that two writers wait for each other (up to `BUSY_TIMEOUT`)
+instead of failing half-way (https://www.sqlite.org/lang_transaction.html).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CursorResult,
+    Engine,
+    Executable,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from vault.errors import InvalidDatabase, Unavailable
+from vault.models import UtcDateTime
+
+#: How long a SQLite writer waits for another one, in seconds.
+BUSY_TIMEOUT = 30.0
+
+#: How long a connection attempt to PostgreSQL may take, in seconds; longer counts as unavailable.
+CONNECT_TIMEOUT = 5
+
+
+#: How soon a connection to a host that fell silent is given up; the URL's own words go before
+#: (https://www.postgresql.org/docs/current/libpq-connect.html; the last is in milliseconds).
+PATIENCE = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+class _ClockTime(FunctionElement[datetime]):
+    """The database's own clock plus an offset in seconds; the only clock that leases are measured by."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    name = "clock_time"
+
+
+@compiles(_ClockTime, "postgresql")
+def _postgresql_clock(element: _ClockTime, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    offset = compiler.process(element.clauses, **kw)
+    return f"(clock_timestamp() + make_interval(secs => {offset}))"
+
+
+@compiles(_ClockTime, "sqlite")
+def _sqlite_clock(element: _ClockTime, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    # strftime gives milliseconds; three zeros make the text comparable with what UtcDateTime stores.
+    offset = compiler.process(element.clauses, **kw)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({offset}) || ' seconds') || '000')"
+
+
+def clock(offset: timedelta = timedelta(0)) -> ColumnElement[datetime]:
+    """The database's time, `offset` later, as an SQL expression."""
+    return _ClockTime(literal(offset.total_seconds()))
+
+
+def clock_after(seconds: BindParameter[float]) -> ColumnElement[datetime]:
+    """The database's time, a named parameter's seconds later, for statements that are built once."""
+    return _ClockTime(seconds)
+
+
+def changes(session: Session, statement: Executable) -> int:
+    """Run a guarded change; answers how many rows its WHERE let through."""
+    result = session.execute(statement)
+    return cast("CursorResult[Any]", result).rowcount
+
+
+def database_time(session: Session) -> datetime:
+    """The database's time now, aware, in UTC."""
+    return session.execute(select(clock())).scalar_one()
+
+
+def engine(url: str | URL, *, pool_size: int = 10) -> Engine:
+    """An engine for `sqlite:///PATH` or `postgresql+psycopg://…`.
+
+    Raises:
+        InvalidDatabase: for any other kind of database.
+    """
+    parsed = _address(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, pool_size=pool_size)
+    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=CONNECT_TIMEOUT,
+            connect_args={name: value for name, value in PATIENCE.items() if name not in parsed.query},
+            hide_parameters=True,
+        )
+    raise InvalidDatabase(
+        f"BOTKEEP_DATABASE_URL names the database kind {parsed.drivername!r}; "
+        "use sqlite:///PATH or postgresql+psycopg://…"
+    )
+
+
+def _address(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, ValueError):
+        # The library's own words quote the address, and it may hold a password.
+        raise InvalidDatabase(
+            "BOTKEEP_DATABASE_URL is not an address: write sqlite:///PATH or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME, with special characters of the password percent-encoded."
+        ) from None
+    return parsed
+
+
+def _sqlite(url: URL, *, pool_size: int) -> Engine:
+    made = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
+        hide_parameters=True,
+    )
+
+    @event.listens_for(made, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver must not begin transactions by itself: `begin` below does.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(made, "begin")
+    def begin(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's Connection
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return made
+
+
+@contextmanager
+def writing(bind: Engine) -> Iterator[Session]:
+    """One transaction that may write; committed at the end of the block, rolled back on any exception.
+
+    Raises:
+        Unavailable: when the database cannot be reached or stays locked.
+    """
+    with _transaction(bind, writes=True) as session:
+        yield session
+
+
+@contextmanager
+def reading(bind: Engine) -> Iterator[Session]:
+    """One transaction that only reads.
+
+    Raises:
+        Unavailable: when the database cannot be reached.
+    """
+    with _transaction(bind, writes=False) as session:
+        yield session
+
+
+@contextmanager
+def _transaction(bind: Engine, *, writes: bool) -> Iterator[Session]:
+    try:
+        with (
+            bind.connect().execution_options(writes=writes) as connection,
+            connection.begin(),
+            Session(connection, expire_on_commit=False, autoflush=False) as session,
+        ):
+            yield session
+            session.flush()
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(_reach(error)) from error
+    except PoolTimeout as error:
+        raise Unavailable("All connections to the database are busy; try again in a moment.") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(_reach(error)) from error
+        raise
+
+
+def _reach(error: DBAPIError) -> str:
+    # The driver's first line only: later lines may show statement parameters.
+    words = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    return f"The database cannot be used now ({words}); try again when it is back."
+
+
+def ready(session: Session) -> None:
+    """Do nothing but touch the database; raises what the driver raises."""
+    session.execute(text("SELECT 1"))
