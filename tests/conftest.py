@@ -5,6 +5,7 @@ of its own, cloned from one that was migrated once, and an empty Redis. A test t
 fails.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -33,6 +34,7 @@ from tests.support import (
     has_children,
     kill_descendants,
     start_process,
+    wait_until,
 )
 
 SERVICES = pytest.StashKey[Services]()
@@ -183,6 +185,10 @@ def no_process_is_left(request: pytest.FixtureRequest, services: Services) -> It
     yield
     if not has_children():
         return
-    left = kill_descendants(without=before | services.kept)
+    known = before | services.kept
+    if "start" not in request.fixturenames:
+        with contextlib.suppress(AssertionError):  # what was asked to end may need a moment for it
+            wait_until(lambda: not descendants(os.getpid(), without=known), 3, "what the test started to end")
+    left = kill_descendants(without=known)
     if left and "start" not in request.fixturenames:
         pytest.fail("The test left processes running (now killed): " + "; ".join(left))

@@ -8,8 +8,9 @@ instead of failing half-way (https://www.sqlite.org/lang_transaction.html).
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -139,6 +140,8 @@ def _sqlite(url: URL, *, pool_size: int) -> Engine:
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
+        # Writers of one process queue up here: SQLite itself makes them sleep and try again.
+        execution_options={"writer": threading.Lock()},
         connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
         hide_parameters=True,
     )
@@ -185,6 +188,7 @@ def reading(bind: Engine) -> Iterator[Session]:
 def _transaction(bind: Engine, *, writes: bool) -> Iterator[Session]:
     try:
         with (
+            _turn(bind) if writes else nullcontext(),
             bind.connect().execution_options(writes=writes) as connection,
             connection.begin(),
             Session(connection, expire_on_commit=False, autoflush=False) as session,
@@ -199,6 +203,12 @@ def _transaction(bind: Engine, *, writes: bool) -> Iterator[Session]:
         if error.connection_invalidated:
             raise Unavailable(_reach(error)) from error
         raise
+
+
+def _turn(bind: Engine) -> AbstractContextManager[object]:
+    """This process's turn to write; on PostgreSQL everybody's turn is now."""
+    writer: threading.Lock | None = bind.get_execution_options().get("writer")
+    return writer or nullcontext()
 
 
 def _reach(error: DBAPIError) -> str:

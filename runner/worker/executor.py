@@ -103,7 +103,7 @@ def execute(station: Station, job_id: uuid.UUID) -> State | None:
         structlog.contextvars.bound_contextvars(job_id=str(job_id), attempt=claim.attempt),
         station.held.holding(job_id, claim.attempt, since=since) as hold,
     ):
-        _log.info("job.claimed", environment=claim.environment)
+        _log.debug("job.claimed", environment=claim.environment)
         report = _attempt(station, claim, hold)
         _report(station, claim, report)
         return report.state

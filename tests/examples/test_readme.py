@@ -68,6 +68,7 @@ def _pattern_of(line: str) -> str:
 @pytest.fixture
 def reader(home: Path, services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A new user's home, with the files of the README, and `botkeep` on the path."""
+    before = services.kept.union(descendants(os.getpid()))
     monkeypatch.delenv("BOTKEEP_HOME")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", str(home))
@@ -78,7 +79,7 @@ def reader(home: Path, services: Services, monkeypatch: pytest.MonkeyPatch) -> I
         path.write_text(content)
     yield home
     subprocess.run(["botkeep", "down", "--grace", "0s"], capture_output=True, check=False, timeout=60)
-    wait_until(lambda: not descendants(os.getpid(), without=services.kept), 60, "everything to have ended")
+    wait_until(lambda: not descendants(os.getpid(), without=before), 60, "everything to have ended")
 
 
 @pytest.mark.timeout(180)
