@@ -9,7 +9,9 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in set(os.environ) - set(clean_environment()) - {"BOTKEEP_TEST_SERVICES"}:
         del os.environ[name]
     adopt_orphans()
+    if threading.current_thread() is threading.main_thread():
+        # A shell ignores SIGINT for what it starts in the background, and children would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker_input: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker_input is None:
         config.stash[SERVICES] = new_services()
