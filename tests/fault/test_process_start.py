@@ -83,7 +83,9 @@ def test_a_program_starts_with_default_signals_and_without_new_privileges(bench:
     process = bench.launch(("cat", "/proc/self/status"))
     _, stdout, _ = finish(process)
     status = dict(line.split(":\t", 1) for line in stdout.decode().splitlines())
-    assert (status["SigIgn"], status["SigBlk"], status["SigCgt"]) == ("0" * 16,) * 3
+    # 32 and 33 belong to the C library, which lets no program change them (signal(7)); make leaves one ignored.
+    ours = sum(1 << (number - 1) for number in signal.valid_signals())
+    assert [int(status[name], 16) & ours for name in ("SigIgn", "SigBlk", "SigCgt")] == [0, 0, 0]
     assert status["NoNewPrivs"] == "1"
     pid, *_, group, session = finish(bench.launch(("cut", "-d ", "-f1-6", "/proc/self/stat")))[1].split()
     assert pid == group == session
