@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
@@ -15,6 +15,9 @@ from vault.models import ACTOR_LENGTH, Model
 
 #: What a partial index calls a job that is not final.
 OPEN_JOBS = text("state IN ('queued', 'running')")
+
+#: What a partial index calls a job that waits for a runner.
+QUEUED_JOBS = text("state = 'queued'")
 
 #: What a partial index calls a bot that can be run.
 PRESENT_BOTS = text("removed_at IS NULL")
@@ -103,6 +106,15 @@ class Job(Model):
     cancel_requested_at: Mapped[datetime | None]
     cancel_requested_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
     warnings: Mapped[list[Any]] = mapped_column(default=list)
+    #: Of the jobs of a lane that may start, the lowest priority (0 high, 1 normal, 2 low) and then turn is first.
+    priority: Mapped[int] = mapped_column(SmallInteger, default=1, server_default=text("1"))
+    turn: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    #: The declared limit of the bot's attempts at the same time, as it was when the job was queued.
+    concurrency: Mapped[int | None]
+    pause_requested_at: Mapped[datetime | None]
+    pause_requested_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
+    #: Since when the bot's processes stand still; its runner says so.
+    paused_at: Mapped[datetime | None]
 
     __table_args__ = (
         # Ids are UUIDv7: their order is the order of creation, so each list is one range of one index.
@@ -112,6 +124,27 @@ class Job(Model):
         Index("ix_jobs_environment", "workspace_id", "environment", "id"),
         Index("ix_jobs_state", "workspace_id", "state", "id"),
         Index("ix_jobs_open", "state", "id", postgresql_where=OPEN_JOBS, sqlite_where=OPEN_JOBS),
+        # A claim takes the first entry of its lane here; an enqueue finds the last turn of its bot there.
+        Index(
+            "ix_jobs_lane",
+            "environment",
+            "group_name",
+            "priority",
+            "turn",
+            "id",
+            postgresql_where=QUEUED_JOBS,
+            sqlite_where=QUEUED_JOBS,
+        ),
+        Index(
+            "ix_jobs_turn",
+            "bot_id",
+            "environment",
+            "group_name",
+            "priority",
+            "turn",
+            postgresql_where=QUEUED_JOBS,
+            sqlite_where=QUEUED_JOBS,
+        ),
         Index(
             "uq_jobs_idempotency",
             "workspace_id",
@@ -141,6 +174,13 @@ class Attempt(Model):
     survivors: Mapped[int | None]
     max_rss_kb: Mapped[int | None]
     cpu_seconds: Mapped[float | None]
+    #: When each step of `runner.worker.executor` began: name to seconds after the claim.
+    steps: Mapped[dict[str, Any] | None]
+    paused_seconds: Mapped[float | None]
+    #: Who ended the attempt, where a person or another process did.
+    ended_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
+    #: When its exit record was found by somebody other than the worker that ran it.
+    adopted_at: Mapped[datetime | None]
 
 
 class Runner(Model):
@@ -159,3 +199,6 @@ class Runner(Model):
     heartbeat_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
     drain_requested_at: Mapped[datetime | None]
+    labels: Mapped[dict[str, Any] | None]
+    #: What the host's kernel gives to keep bots apart; `runner.worker.isolation` says it.
+    isolation: Mapped[dict[str, Any] | None]

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -85,16 +86,22 @@ class Workspace(Model):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
     name: Mapped[str] = mapped_column(String(128), unique=True)
     created_at: Mapped[datetime]
+    #: Limits of its bots' resources, in the words of bot.toml; `None`: the defaults.
+    limits: Mapped[dict[str, Any] | None]
 
 
 class Environment(Model):
-    """The policy of one workspace for one environment; `unset` is `warn` or `refuse`."""
+    """The policy of one workspace for one environment; `unset` is `warn` or `refuse`.
+
+    `isolation` is what a runner must give before it may start bots here: `any`, `landlock` or `sandbox`.
+    """
 
     __tablename__ = "environments"
 
     workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     unset: Mapped[str] = mapped_column(String(16), default="warn")
+    isolation: Mapped[str] = mapped_column(String(16), default="any", server_default=text("'any'"))
 
 
 class RecipientKey(Model):

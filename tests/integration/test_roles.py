@@ -27,7 +27,7 @@ package_versions    SI       S          S       -
 readings            S        -          I       -
 recipients          s        -          S       SIu
 runners             SuD      S          SIu     -
-workspaces          S        -          -       S
+workspaces          Su       -          S       S
 """
 
 #: The columns of the small letters; a minus before the first: all but these.
@@ -39,14 +39,17 @@ console    u  api_tokens      revoked_at
 console    u  assets          description
 console    u  bots            removed_at
 console    u  current_values  number set_at set_by
-console    u  environments    unset
-console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by published_at
+console    u  environments    unset isolation
+console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
+pause_requested_at pause_requested_by published_at
+console    u  workspaces      limits
 console    u  runners         drain_requested_at
-scheduler  u  attempts        state reason detail finished_at
-scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at
+scheduler  u  attempts        state reason detail finished_at ended_by
+scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
+paused_at
 runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
-warnings
+warnings not_before published_at paused_at
 runner     u  runners         - name
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
