@@ -195,7 +195,7 @@ def _ours(services: Services, broker: str, folder: Path, store: str) -> Iterator
                 bots.add(session, name, workspace_id=workspace, package=package, actor=ACTOR, now=now)
         bench = Bench(engine, lanes.transport(broker), workspace, worker, folder)
         bench.enqueue("tiny", folder / "warm")
-        wait_until(lambda: bench.ended() == 1, timeout=120, what="the first job")
+        wait_until(lambda: bench.ended() == 1, timeout=20, what="the first job")
         yield bench
     finally:
         worker.stop()

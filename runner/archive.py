@@ -2,8 +2,7 @@
 
 A canonical archive is a zip with stored (never compressed) entries sorted by name, one fixed time, and mode
 0644, or 0755 where any execute bit was set. Its SHA-256 is therefore the same on every machine and with every
-zlib, and names the package version. A worker verifies it before each start and unpacks the very bytes it has
-verified.
+zlib, and names the package version. A worker verifies it before each start.
 
 Promises that what `canonical` accepts unpacks on any file system to exactly its files, below one directory.
 Refuses, naming the entry: links and devices, absolute and climbing paths, backslashes, drive letters,
@@ -23,9 +22,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
-import os
 import re
-import shutil
 import stat
 import struct
 import unicodedata
@@ -82,8 +79,10 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    content: bytes
+class File:
+    """One file of a package."""
+
+    content: bytes = field(repr=False)
     executable: bool
 
 
@@ -117,7 +116,7 @@ def pack(path: Path) -> bytes:
         raise PackageInvalid(f"{str(path)!r} is neither a .py file nor a directory; name one of the two.")
     _check_names(paths)
     _check_amount(found.stat().st_size for found in paths.values())
-    files = {name: _File(found.read_bytes(), bool(found.stat().st_mode & 0o111)) for name, found in paths.items()}
+    files = {name: File(found.read_bytes(), bool(found.stat().st_mode & 0o111)) for name, found in paths.items()}
     return _write(dict(sorted(files.items(), key=_order)))
 
 
@@ -135,58 +134,16 @@ def verify(content: bytes, digest: str) -> None:
         )
 
 
-def unpack(content: bytes, directory: Path) -> None:
-    """Writes the files of a verified canonical archive into `directory`, which must not exist yet.
-
-    Directories get mode 0700, files 0600, or 0700 where executable. Nothing that is in the way is followed or
-    replaced, and what was written of a package that could not be written wholly is removed.
+def files_of(content: bytes) -> dict[str, File]:
+    """The files of an archive, checked and sorted by name.
 
     Raises:
         PackageInvalid: the bytes are no package; verify them first.
-        FileExistsError, OSError: `directory` exists, its parent does not, the disk is full.
     """
-    files = _read(content)
-    directory.mkdir(mode=0o700)
-    try:
-        _unpack(files, directory)
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
+    return _read(content)
 
 
-def _unpack(files: Mapping[str, _File], directory: Path) -> None:
-    """Names are sorted, so each folder is entered once; `open_folders` leads to the last file."""
-    parts: list[str] = []
-    open_folders = [os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)]
-    try:
-        for name, file in files.items():
-            *folders, last = name.split("/")
-            while parts != folders[: len(parts)]:
-                parts.pop()
-                os.close(open_folders.pop())
-            for folder in folders[len(parts) :]:
-                os.mkdir(folder, 0o700, dir_fd=open_folders[-1])
-                parts.append(folder)
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                open_folders.append(os.open(folder, flags, dir_fd=open_folders[-1]))
-            _write_file(last, file, folder=open_folders[-1])
-    finally:
-        for descriptor in open_folders:
-            os.close(descriptor)
-
-
-def _write_file(name: str, file: _File, *, folder: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o700 if file.executable else 0o600, dir_fd=folder)
-    try:
-        rest = memoryview(file.content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    finally:
-        os.close(descriptor)
-
-
-def _write(files: Mapping[str, _File]) -> bytes:
+def _write(files: Mapping[str, File]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, file in files.items():
@@ -197,7 +154,7 @@ def _write(files: Mapping[str, _File]) -> bytes:
     return buffer.getvalue()
 
 
-def _read(archive: bytes) -> dict[str, _File]:
+def _read(archive: bytes) -> dict[str, File]:
     """The files of a zip, checked and sorted by name."""
     listed = _entries(archive)
     everything = {info.orig_filename for info in listed}
@@ -214,7 +171,7 @@ def _read(archive: bytes) -> dict[str, _File]:
     files = {name: info for name, info in entries.items() if not name.endswith("/")}
     _check_amount(info.file_size for info in files.values())
     ordered = sorted(files.items(), key=_order)
-    return {name: _File(_content(archive, info), bool(info.external_attr >> 16 & 0o111)) for name, info in ordered}
+    return {name: File(_content(archive, info), bool(info.external_attr >> 16 & 0o111)) for name, info in ordered}
 
 
 def _entries(archive: bytes) -> list[zipfile.ZipInfo]:

@@ -11,22 +11,50 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from enum import IntEnum
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from runner import statements
-from runner.errors import Conflict
+from runner.errors import Conflict, Invalid
 from runner.models import Attempt, Job
 from runner.states import FINAL, Reason, State
 from vault import db
 from vault.audit import Actor
 from vault.db import clock
+from vault.direct import Direct, Row, Run
+from vault.names import shown
 
 #: How long a claim holds without a heartbeat; after it the rescuer may take the job from its runner.
 LEASE = timedelta(seconds=60)
+
+
+class Priority(IntEnum):
+    """Which of the jobs of a lane start first; within one priority bots take turns."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+    @property
+    def word(self) -> str:
+        """As people write it: `high`, `normal` or `low`."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Self:
+        """The priority of a word.
+
+        Raises:
+            Invalid: for any other word.
+        """
+        for one in cls:
+            if one.word == word:
+                return one
+        raise Invalid(f"A priority is high, normal or low, not {shown(word)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,8 @@ class Request:
     group: str
     parameters: dict[str, Any]
     cause: Cause
+    priority: Priority = Priority.NORMAL
+    concurrency: int | None = None
     idempotency_key: str | None = None
     retry_of: uuid.UUID | None = None
 
@@ -64,6 +94,8 @@ class Claim:
     version_id: uuid.UUID
     environment: str
     parameters: dict[str, Any]
+    #: Whether the bot may run only so many attempts at a time.
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +129,8 @@ def enqueue(session: Session, request: Request, *, now: datetime) -> uuid.UUID:
             "version_id": request.version_id,
             "environment": request.environment,
             "group_name": request.group,
+            "priority": request.priority,
+            "concurrency": request.concurrency,
             "parameters": request.parameters,
             "cause_kind": request.cause.kind,
             "cause_name": request.cause.name,
@@ -119,39 +153,59 @@ def mark_published(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
     session.execute(update(Job).where(Job.id.in_(job_ids)).values(published_at=clock()))
 
 
-def claim(
-    session: Session,
-    job_id: uuid.UUID,
-    *,
-    runner: str,
-    environments: Sequence[str],
-    groups: Sequence[str],
-    lease: timedelta = LEASE,
-) -> Claim | None:
-    """Take a queued job for one attempt; `None` when another runner has it or this one does not serve it."""
-    connection = session.connection()
-    row = connection.execute(
-        statements.CLAIM,
-        {
-            "job": job_id,
-            "claimant": runner,
-            "served": environments,
-            "groups": groups,
-            "lease": lease.total_seconds(),
-        },
-    ).one_or_none()
-    if row is None:
+def claim(direct: Direct, *, environment: str, group: str, runner: str, lease: timedelta = LEASE) -> Claim | None:
+    """Take the next job of a lane for one attempt, as a transaction of its own; `None` when nothing can be taken.
+
+    The order is that of `priority` and then `turn`, whichever job's message it was that woke the runner.
+
+    Raises:
+        Unavailable: when the database cannot be reached; whether it took the job is then unknown.
+    """
+    wanted = {"environment": environment, "group": group, "claimant": runner, "lease": lease.total_seconds()}
+    if direct.dialect == "sqlite":
+        with direct.transaction() as run:
+            return _begin(run, run(statements.CLAIM, wanted), runner=runner)
+    while rows := direct.write(statements.CLAIM_NEXT, wanted):
+        if rows[0].id is not None:
+            return _claimed(rows[0])
+        bot = rows[0].limited_bot
+        with direct.transaction() as run:
+            run(statements.LOCK_BOT, {"bot": str(bot)})
+            won = _begin(run, run(statements.CLAIM_OF_BOT, {**wanted, "bot_id": bot}), runner=runner)
+        if won is not None:
+            return won
+    return None
+
+
+def _begin(run: Run, rows: list[Row], *, runner: str) -> Claim | None:
+    if not rows:
         return None
-    connection.execute(
-        statements.BEGIN_ATTEMPT,
-        {"job_id": job_id, "number": row.attempt, "runner": runner, "claimed_at": row.started_at},
+    won = rows[0]
+    begun = {"job_id": won.id, "number": won.attempt, "runner": runner, "claimed_at": won.started_at}
+    run(statements.BEGIN_ATTEMPT, begun)
+    return _claimed(won)
+
+
+def _claimed(row: Row) -> Claim:
+    return Claim(
+        row.id,
+        row.attempt,
+        row.workspace_id,
+        row.bot_id,
+        row.version_id,
+        row.environment,
+        row.parameters,
+        row.concurrency is not None,
     )
-    return Claim(job_id, row.attempt, row.workspace_id, row.bot_id, row.version_id, row.environment, row.parameters)
 
 
-def finish(session: Session, job_id: uuid.UUID, *, attempt: int, report: Report) -> bool:
-    """End an attempt and its job; false when the attempt is not the running one any more (the fence)."""
-    connection = session.connection()
+def finish(direct: Direct, job_id: uuid.UUID, *, attempt: int, report: Report) -> bool:
+    """End an attempt and its job, as a transaction of its own; false when the attempt is not the running one any
+    more (the fence).
+
+    Raises:
+        Unavailable: when the database cannot be reached; asking again is safe.
+    """
     end = {
         "job": job_id,
         "fence": attempt,
@@ -160,22 +214,20 @@ def finish(session: Session, job_id: uuid.UUID, *, attempt: int, report: Report)
         "words": _storable(report.detail),
         "status": report.exit_code,
     }
-    if (
-        connection.execute(statements.FINISH, {**end, "notes": [_storable(note) for note in report.warnings]}).rowcount
-        == 0
-    ):
-        return False
-    connection.execute(
-        statements.END_ATTEMPT,
-        {
-            **end,
-            "began": report.started_at,
-            "left": report.survivors,
-            "memory": report.max_rss_kb,
-            "cpu": report.cpu_seconds,
-        },
-    )
-    return True
+    job = {**end, "notes": [_storable(note) for note in report.warnings]}
+    used = {
+        "began": report.started_at,
+        "left": report.survivors,
+        "memory": report.max_rss_kb,
+        "cpu": report.cpu_seconds,
+    }
+    if direct.dialect == "sqlite":
+        with direct.transaction() as run:
+            accepted = bool(run(statements.FINISH, job))
+            if accepted:
+                run(statements.END_ATTEMPT, {**end, **used})
+        return accepted
+    return bool(direct.write(statements.FINISH_AT_ONCE, {**job, **used}))
 
 
 def extend_leases(
@@ -289,9 +341,7 @@ def waiting_lanes(session: Session, *, older_than: timedelta) -> list[Waiting]:
     return [Waiting(*row) for row in rows]
 
 
-def due_in_lane(
-    session: Session, lane: Waiting, *, older_than: timedelta, limit: int = 500
-) -> Sequence[Row[uuid.UUID, uuid.UUID]]:
+def due_in_lane(session: Session, lane: Waiting, *, older_than: timedelta, limit: int = 500) -> Sequence[Row]:
     """The oldest jobs of a lane that are due to be announced again: their ids and their bots' ids."""
     return session.execute(
         select(Job.id, Job.bot_id)

@@ -19,6 +19,9 @@ OPEN_JOBS = text("state IN ('queued', 'running')")
 #: What a partial index calls a job that waits for a runner.
 QUEUED_JOBS = text("state = 'queued'")
 
+#: What a partial index calls a running job whose bot has a limit.
+LIMITED_JOBS = text("state = 'running' AND concurrency IS NOT NULL")
+
 #: What a partial index calls a bot that can be run.
 PRESENT_BOTS = text("removed_at IS NULL")
 
@@ -145,6 +148,7 @@ class Job(Model):
             postgresql_where=QUEUED_JOBS,
             sqlite_where=QUEUED_JOBS,
         ),
+        Index("ix_jobs_limited", "bot_id", postgresql_where=LIMITED_JOBS, sqlite_where=LIMITED_JOBS),
         Index(
             "uq_jobs_idempotency",
             "workspace_id",

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from runner import bots, statements
 from runner.errors import Invalid
-from runner.jobs import Cause, Request
+from runner.jobs import Cause, Priority, Request
 from runner.lanes import DEFAULT_GROUP, check_group
 from runner.manifest import Manifest
 from vault import tokens
@@ -40,6 +40,7 @@ def prepare(
     environment: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     group: str | None = None,
+    priority: Priority = Priority.NORMAL,
     idempotency_key: str | None = None,
     retry_of: uuid.UUID | None = None,
 ) -> Request:
@@ -64,6 +65,8 @@ def prepare(
         version_id=newest.id,
         environment=chosen,
         group=check_group(group or DEFAULT_GROUP),
+        priority=priority,
+        concurrency=manifest.concurrency,
         parameters=filled,
         cause=cause,
         idempotency_key=idempotency_key,

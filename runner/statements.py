@@ -6,7 +6,23 @@ so the ones on the path of each job are constants with named parameters, for `ru
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, or_, select, update
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    Float,
+    Insert,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from runner.models import Attempt, Bot, Job, PackageVersion
 from runner.states import State
@@ -33,6 +49,24 @@ NEWEST = (
     .with_for_update(read=True, of=_bots)
 )
 
+_elsewhere = _jobs.alias("elsewhere")
+_of_lane = (
+    _elsewhere.c.state == State.QUEUED,
+    _elsewhere.c.environment == bindparam("environment"),
+    _elsewhere.c.group_name == bindparam("group_name"),
+    _elsewhere.c.priority == bindparam("priority"),
+)
+
+#: The place of a new job in its lane: behind the jobs of its own bot, beside the first job of each other. So a bot's
+#: ten thousand jobs do not make another's one wait (start-time fair queueing, Goyal, Vin and Cheng 1996).
+_TURN = func.coalesce(
+    select(func.max(_elsewhere.c.turn) + 1)
+    .where(_elsewhere.c.bot_id == bindparam("bot_id"), *_of_lane)
+    .scalar_subquery(),
+    select(func.min(_elsewhere.c.turn)).where(*_of_lane).scalar_subquery(),
+    0,
+)
+
 #: A queued job. Parameters: the row's columns.
 ENQUEUE = insert(_jobs).values(
     {
@@ -44,6 +78,8 @@ ENQUEUE = insert(_jobs).values(
             "version_id",
             "environment",
             "group_name",
+            "priority",
+            "concurrency",
             "parameters",
             "cause_kind",
             "cause_name",
@@ -53,35 +89,107 @@ ENQUEUE = insert(_jobs).values(
             "created_at",
         )
     }
-    | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": []}
+    | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": [], "turn": _TURN}
 )
 
-#: The claim. Parameters: `job`, `claimant`, `served` (environments), `groups`, `lease` in seconds.
-CLAIM = (
+_running = _jobs.alias("running")
+
+#: The bots that run as many attempts as they may, counted from the jobs that run, never from a counter.
+_SATURATED = (
+    select(_running.c.bot_id)
+    .where(_running.c.state == State.RUNNING, _running.c.concurrency.is_not(None))
+    .group_by(_running.c.bot_id)
+    .having(func.count() >= func.min(_running.c.concurrency))
+)
+
+#: What a claim may take: it waits, nobody paused it, its time has come, and its bot may run once more.
+CLAIMABLE = and_(
+    _jobs.c.state == State.QUEUED,
+    _jobs.c.pause_requested_at.is_(None),
+    or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= clock()),
+    or_(_jobs.c.concurrency.is_(None), _jobs.c.bot_id.not_in(_SATURATED)),
+)
+
+#: What a claim changes.
+_TAKEN = {
+    "state": State.RUNNING,
+    "attempt": _jobs.c.attempt + 1,
+    "runner": bindparam("claimant"),
+    "started_at": clock(),
+    "lease_expires_at": clock_after(bindparam("lease", type_=Float())),
+}
+
+_CLAIMED = (
+    _jobs.c.id,
+    _jobs.c.attempt,
+    _jobs.c.workspace_id,
+    _jobs.c.bot_id,
+    _jobs.c.version_id,
+    _jobs.c.environment,
+    _jobs.c.parameters,
+    _jobs.c.started_at,
+    _jobs.c.concurrency,
+)
+
+_next = (
+    select(_jobs.c.id, _jobs.c.bot_id, _jobs.c.concurrency)
+    .where(CLAIMABLE, _jobs.c.environment == bindparam("environment"), _jobs.c.group_name == bindparam("group"))
+    .order_by(_jobs.c.priority, _jobs.c.turn, _jobs.c.id)
+    .limit(1)
+)
+
+
+def _begun(won: CTE) -> Insert:
+    begun = select(won.c.id, won.c.attempt, bindparam("claimant"), won.c.started_at, literal(str(State.RUNNING)))
+    return insert(_attempts).from_select(["job_id", "number", "runner", "claimed_at", "state"], begun)
+
+
+def _claim_next() -> Select[Any]:
+    """One statement for PostgreSQL: the next job of the lane, its change, and its attempt."""
+    picked = _next.with_for_update(skip_locked=True).cte("picked")
+    won = (
+        update(_jobs)
+        .where(_jobs.c.id == picked.c.id, _jobs.c.state == State.QUEUED, picked.c.concurrency.is_(None))
+        .values(_TAKEN)
+        .returning(*_CLAIMED)
+        .cte("won")
+    )
+    begun = _begun(won).returning(_attempts.c.number).cte("begun")
+    return (
+        select(picked.c.bot_id.label("limited_bot"), won)
+        .select_from(picked.outerjoin(won, won.c.id == picked.c.id))
+        .add_cte(begun)
+    )
+
+
+#: The claim on PostgreSQL. Parameters: `environment`, `group`, `claimant`, `lease` in seconds. It answers the job or,
+#: where the next one's bot has a limit, only that bot: two claims at once could pass the limit, so these go by
+#: `LOCK_BOT` and `CLAIM_OF_BOT`.
+CLAIM_NEXT = _claim_next()
+
+#: Keeps the claims of one bot apart. Parameter: `bot`, its id as text.
+LOCK_BOT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("bot"), 0)))
+
+#: The claim of a bot's next job, while its bot is locked. Parameters as above, and `bot_id`.
+CLAIM_OF_BOT = (
     update(_jobs)
     .where(
-        _jobs.c.id == bindparam("job"),
-        _jobs.c.state == State.QUEUED,
-        _jobs.c.environment.in_(bindparam("served", expanding=True)),
-        _jobs.c.group_name.in_(bindparam("groups", expanding=True)),
-        or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= clock()),
+        _jobs.c.id
+        == _next.where(_jobs.c.bot_id == bindparam("bot_id"))
+        .with_only_columns(_jobs.c.id)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
     )
-    .values(
-        state=State.RUNNING,
-        attempt=_jobs.c.attempt + 1,
-        runner=bindparam("claimant"),
-        started_at=clock(),
-        lease_expires_at=clock_after(bindparam("lease")),
-    )
-    .returning(
-        _jobs.c.attempt,
-        _jobs.c.workspace_id,
-        _jobs.c.bot_id,
-        _jobs.c.version_id,
-        _jobs.c.environment,
-        _jobs.c.parameters,
-        _jobs.c.started_at,
-    )
+    .values(_TAKEN)
+    .returning(*_CLAIMED)
+)
+
+#: The claim on SQLite, which has one writer at a time. Parameters as above.
+CLAIM = (
+    update(_jobs)
+    .where(_jobs.c.id == _next.with_only_columns(_jobs.c.id).scalar_subquery())
+    .values(_TAKEN)
+    .returning(*_CLAIMED)
 )
 
 #: The attempt that belongs to a claim. Parameters: `job_id`, `number`, `runner`, `claimed_at`.
@@ -106,6 +214,7 @@ FINISH = (
         lease_expires_at=None,
         warnings=bindparam("notes", type_=_jobs.c.warnings.type),
     )
+    .returning(_jobs.c.id)
 )
 
 #: The end of its attempt. Parameters as above, and what the process used.
@@ -124,3 +233,8 @@ END_ATTEMPT = (
         cpu_seconds=bindparam("cpu"),
     )
 )
+
+_done = FINISH.cte("done")
+
+#: Both ends in one statement, for PostgreSQL; it answers a row where the fence let them through.
+FINISH_AT_ONCE = END_ATTEMPT.where(exists(select(_done.c.id))).returning(_attempts.c.number)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from runner.errors import Invalid, NotFound
 from vault import audit
 from vault.audit import Actor
+from vault.direct import Direct
 from vault.models import Environment, Workspace
 from vault.names import ENVIRONMENTS
 
@@ -61,12 +62,16 @@ def environments(session: Session, *, workspace_id: uuid.UUID) -> Sequence[Envir
     return sorted(rows, key=lambda row: ENVIRONMENTS.index(row.name))
 
 
-def unset_policy(session: Session, environment: str, *, workspace_id: uuid.UUID) -> Unset:
-    """What the workspace decided for values that are unset in `environment`."""
-    found = session.scalar(
-        select(Environment.unset).where(Environment.workspace_id == workspace_id, Environment.name == environment)
-    )
-    return Unset(found or Unset.WARN)
+#: What the workspace decided for unset values. Parameters: `workspace`, `environment`.
+_UNSET = select(Environment.unset).where(
+    Environment.workspace_id == bindparam("workspace"), Environment.name == bindparam("environment")
+)
+
+
+def unset_policy(direct: Direct, environment: str, *, workspace_id: uuid.UUID) -> Unset:
+    """What the workspace decided for values that are unset in `environment`. Raises `Unavailable`."""
+    rows = direct.read(_UNSET, {"workspace": workspace_id, "environment": environment})
+    return Unset(rows[0].unset) if rows else Unset.WARN
 
 
 def set_unset_policy(

@@ -28,6 +28,7 @@ from tests.support import Stores, wait_until
 from vault import db, recipients
 from vault.audit import Actor
 from vault.decrypt import Identity
+from vault.direct import Direct
 from vault.names import ENVIRONMENTS
 
 TESTER = Actor("tester")
@@ -40,6 +41,7 @@ class Api:
     url: str
     console: Console
     client: httpx.Client
+    direct: Direct
     _clients: list[httpx.Client]
 
     @property
@@ -81,19 +83,17 @@ class Api:
         return dict(answer.json())
 
     def claim(self, job_id: str) -> jobs.Claim:
-        """Take a job as a runner does."""
-        with db.writing(self.console.engine) as session:
-            claim = jobs.claim(
-                session, uuid.UUID(job_id), runner="host", environments=ENVIRONMENTS, groups=("default",)
-            )
+        """Take a job, which must be the next one of its lane, as a runner does."""
+        item = self.client.get(f"/api/v1/jobs/{job_id}").json()
+        claim = jobs.claim(self.direct, environment=item["environment"], group=item["group"], runner="host")
         assert claim is not None
+        assert str(claim.job_id) == job_id
         return claim
 
     def finish(self, claim: jobs.Claim, state: State = State.SUCCEEDED) -> None:
         """Report an attempt's end as a runner does."""
         report = jobs.Report(state=state, reason=None, exit_code=0)
-        with db.writing(self.console.engine) as session:
-            assert jobs.finish(session, claim.job_id, attempt=claim.attempt, report=report)
+        assert jobs.finish(self.direct, claim.job_id, attempt=claim.attempt, report=report)
 
     def add_runner(self, name: str, *environments: str) -> None:
         """Announce a runner that is alive."""
@@ -114,13 +114,15 @@ def serving(stores: Stores, folder: Path, *, set_up_as: str = "") -> Iterator[Ap
     """
     token = prepare(set_up_as or stores.database_url)
     console = server.build(settings(stores, folder))
+    direct = Direct(console.engine)
     clients: list[httpx.Client] = []
     try:
         with listening(console, settings(stores, folder)) as url:
-            yield Api(url, console, _client(url, token, clients), clients)
+            yield Api(url, console, _client(url, token, clients), direct, clients)
     finally:
         for client in clients:
             client.close()
+        direct.close()
         console.engine.dispose()
 
 

@@ -196,12 +196,12 @@ def _transaction(bind: Engine, *, writes: bool) -> Iterator[Session]:
             yield session
             session.flush()
     except (OperationalError, InterfaceError) as error:
-        raise Unavailable(_reach(error)) from error
+        raise Unavailable(reach(error.orig or error)) from error
     except PoolTimeout as error:
         raise Unavailable("All connections to the database are busy; try again in a moment.") from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise Unavailable(_reach(error)) from error
+            raise Unavailable(reach(error.orig or error)) from error
         raise
 
 
@@ -211,10 +211,28 @@ def _turn(bind: Engine) -> AbstractContextManager[object]:
     return writer or nullcontext()
 
 
-def _reach(error: DBAPIError) -> str:
+def reach(error: BaseException) -> str:
+    """The sentence of `Unavailable` for what a driver raised."""
     # The driver's first line only: later lines may show statement parameters.
-    words = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"The database cannot be used now ({words}); try again when it is back."
+
+
+def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
+    """A new connection of the driver itself, set up as all are, which commits each statement by itself.
+
+    Raises:
+        Unavailable: when the database cannot be reached.
+    """
+    try:
+        pooled = bind.raw_connection()
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(reach(error.orig or error)) from error
+    connection: Any = pooled.driver_connection
+    pooled.detach()
+    if bind.dialect.name == "postgresql":
+        connection.autocommit = True
+    return connection
 
 
 def ready(session: Session) -> None:

@@ -1,7 +1,7 @@
 """The audited reading of values, on the worker only.
 
-`snapshot` takes all values of one attempt in one statement and writes their readings in the same transaction;
-`Snapshot.open` decrypts afterwards. So no plaintext exists before the row that says so is committed.
+`snapshot` takes all values of one attempt in one statement, `record` commits the row of each reading, and only then
+`Snapshot.open` decrypts. So no plaintext exists before the row that says so.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, false, or_, select, text
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute
 
 from vault.decrypt import DataKeys, Identities, Secret, open_envelope
+from vault.direct import Direct
 from vault.envelope import Context
 from vault.models import Asset, AssetValue, CurrentValue
 from vault.names import AssetName, matches, parse_pattern
@@ -85,28 +86,24 @@ class Snapshot:
 
 
 def snapshot(
-    session: Session,
+    direct: Direct,
     *,
     workspace_id: uuid.UUID,
     bot_id: uuid.UUID,
     bot: str,
     environment: str,
     patterns: Sequence[str] | None,
-    job_id: uuid.UUID,
-    attempt: int,
-    runner: str,
 ) -> Snapshot:
-    """Take the encrypted values that `bot` may see in `environment` and write their readings.
+    """Take the encrypted values that `bot` may see in `environment`; `record` their readings before opening one.
 
     `patterns` are those of the bot's declaration; `None` means every asset of the workspace. A bot-exclusive
     asset hides the workspace's asset of the same name in every environment, filled there or not.
+
+    Raises:
+        Unavailable: when the database cannot be reached.
     """
     declared = None if patterns is None else tuple(patterns)
-    rows = (
-        session.connection()
-        .execute(_visible(declared), {"workspace": workspace_id, "own": bot_id, "chosen": environment})
-        .all()
-    )
+    rows = direct.read(_visible(declared), {"workspace": workspace_id, "own": bot_id, "chosen": environment})
     chosen: dict[AssetName, SealedValue] = {}
     for row in rows:  # workspace assets come first, so that the bot's own replace them
         name = AssetName(row.group_name, row.name)
@@ -120,11 +117,32 @@ def snapshot(
             number=row.number,
             envelope=row.envelope,
         )
-    taken = Snapshot(workspace=str(workspace_id), environment=environment, values=tuple(chosen.values()))
-    readings = [value for value in taken.values if value.envelope is not None]
-    if readings:
-        _write_readings(session, readings, environment=environment, job_id=job_id, attempt=attempt, runner=runner)
-    return taken
+    return Snapshot(workspace=str(workspace_id), environment=environment, values=tuple(chosen.values()))
+
+
+def record(direct: Direct, taken: Snapshot, *, job_id: uuid.UUID, attempt: int, runner: str) -> None:
+    """Write the readings of a snapshot, committed when this returns.
+
+    Raises:
+        Unavailable: when the database cannot be reached; nothing of the snapshot may be opened then.
+    """
+    rows = [
+        {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": value.number}
+        for value in taken.values
+        if value.envelope is not None
+    ]
+    if not rows:
+        return
+    direct.write(
+        _INSERT_READINGS[direct.dialect],
+        {
+            "job_id": job_id.hex,
+            "attempt": attempt,
+            "environment": taken.environment,
+            "runner": runner,
+            "rows": json.dumps(rows),
+        },
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -170,29 +188,3 @@ def _narrowed(patterns: Iterable[str]) -> ColumnElement[bool]:
 
 def _like(column: InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
     return column.startswith(part[:-1], autoescape=True) if part.endswith("*") else column == part
-
-
-def _write_readings(
-    session: Session,
-    values: Sequence[SealedValue],
-    *,
-    environment: str,
-    job_id: uuid.UUID,
-    attempt: int,
-    runner: str,
-) -> None:
-    dialect = session.get_bind().dialect.name
-    rows = [
-        {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": value.number}
-        for value in values
-    ]
-    session.execute(
-        _INSERT_READINGS[dialect],
-        {
-            "job_id": job_id.hex,
-            "attempt": attempt,
-            "environment": environment,
-            "runner": runner,
-            "rows": json.dumps(rows),
-        },
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -18,6 +19,15 @@ app = typer.Typer(help="See, follow, cancel and retry jobs.", no_args_is_help=Tr
 
 #: How much of history a list shows when nobody says.
 NEWEST = 50
+
+
+class Priority(StrEnum):
+    """What `--priority` takes."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
 
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
 OfOneBot = Annotated[str | None, typer.Option("--bot", help="Only jobs of this bot.")]
@@ -36,6 +46,10 @@ def run(
         typer.Option("--param", metavar="K=V", help="A parameter; a reference to an asset stays one."),
     ] = None,
     group: Annotated[str | None, typer.Option("--group", help="The group of runners that is to run it.")] = None,
+    priority: Annotated[
+        Priority | None,
+        typer.Option("--priority", help="Which of the waiting jobs start first; of one priority, bots take turns."),
+    ] = None,
     wait_: Annotated[bool, typer.Option("--wait", help="Return when it ended; exit 1 unless it succeeded.")] = False,
     follow_: Annotated[bool, typer.Option("--follow", help="The same, and show the log live.")] = False,
     idempotency_key: Annotated[
@@ -49,6 +63,7 @@ def run(
     body: Item = {"bot": bot, "environment": environment, "parameters": parameters(param or [])}
     body |= {"idempotency_key": idempotency_key} if idempotency_key else {}
     body |= {"group": group} if group else {}
+    body |= {"priority": priority} if priority else {}
     with connected() as client:
         job = client.ask("POST", path_of("jobs"), body=body)
         if not as_json:

@@ -21,7 +21,7 @@ from console.text import JsonObject, Text
 from runner import history, jobs, requests
 from runner.errors import Conflict, NotFound
 from runner.history import Entry, Filter
-from runner.jobs import Cause
+from runner.jobs import Cause, Priority
 from runner.models import Attempt
 from vault import audit
 from vault.models import Reading
@@ -40,6 +40,7 @@ class Order(BaseModel):
     parameters: JsonObject = Field(default_factory=dict)
     idempotency_key: Text | None = None
     group: Text | None = None
+    priority: Text = Priority.NORMAL.word
 
 
 class CauseItem(BaseModel):
@@ -84,6 +85,7 @@ class JobItem(BaseModel):
     version: int
     environment: str
     group: str
+    priority: str
     state: str
     reason: str | None
     detail: str | None
@@ -186,6 +188,7 @@ def retry(call: Allowed, job_id: str) -> JobItem:
             environment=old.job.environment,
             parameters=old.job.parameters,
             group=old.job.group_name,
+            priority=Priority(old.job.priority),
             retry_of=old.job.id,
         )
         entry = _insert(session, call, request)
@@ -222,6 +225,7 @@ def _enqueue(call: Call, order: Order) -> tuple[JobItem, bool]:
             environment=order.environment,
             parameters=order.parameters,
             group=order.group,
+            priority=Priority.of(order.priority),
             idempotency_key=order.idempotency_key,
         )
         entry = _insert(session, call, request)
@@ -282,6 +286,7 @@ def job_item(entry: Entry) -> JobItem:
         version=entry.version,
         environment=job.environment,
         group=job.group_name,
+        priority=Priority(job.priority).word,
         state=job.state,
         reason=job.reason,
         detail=job.detail,

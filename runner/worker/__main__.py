@@ -41,6 +41,7 @@ from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.stopping import Stopping
 from vault import db
+from vault.direct import Direct
 from vault.errors import Unavailable, VaultError
 from vault.identities import file_passphrase, prompt_passphrase
 from vault.settings import load
@@ -108,7 +109,7 @@ def _serve(settings: RunnerSettings) -> int:
     stopping = Stopping(stop, grace=settings.drain_grace)
     station = Station(
         settings=settings,
-        engine=engine,
+        direct=Direct(engine),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
         spawner=Spawner(),
@@ -160,7 +161,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.endpoint.start()
     station.held.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
-    tasks.register(app, lambda job_id: executor.execute(station, job_id))
+    tasks.register(app, lambda environment, group: executor.execute(station, environment=environment, group=group))
 
     def ready(**_: object) -> None:
         settle()
@@ -189,6 +190,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         station.endpoint.close()
         station.spawner.close()
         station.scratch.close()
+        station.direct.close()
     return int(worker.exitcode or 0)
 
 

@@ -12,17 +12,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Engine
 
 from runner import jobs
-from runner.archive import PackageTampered, unpack
+from runner.archive import PackageTampered
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
 from runner.logging import logger
@@ -44,8 +42,9 @@ from runner.worker.refusal import Refusal
 from runner.worker.resolution import Resolved
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
-from vault import db
+from runner.worker.unpacking import restore
 from vault.decrypt import Secret
+from vault.direct import Direct
 from vault.errors import Unavailable
 from vault.names import AssetName
 
@@ -65,7 +64,7 @@ class Station:
     """What all attempts of one worker share."""
 
     settings: RunnerSettings
-    engine: Engine
+    direct: Direct
     keyring: Keyring
     packages: PackageStore
     spawner: Spawner
@@ -93,34 +92,26 @@ class Run:
     masker: Masker | None = None
 
 
-def execute(station: Station, job_id: uuid.UUID) -> State | None:
-    """Run one job if this worker wins it; answers the state it ended in, `None` where it was not ours."""
+def execute(station: Station, *, environment: str, group: str) -> Claim | None:
+    """Run the next job of a lane; answers what it claimed, `None` where there was nothing for this worker."""
     since = time.monotonic()
-    claim = _claim(station, job_id)
+    claim = _claim(station, environment=environment, group=group)
     if claim is None:
         return None
     with (
-        structlog.contextvars.bound_contextvars(job_id=str(job_id), attempt=claim.attempt),
-        station.held.holding(job_id, claim.attempt, since=since) as hold,
+        structlog.contextvars.bound_contextvars(job_id=str(claim.job_id), attempt=claim.attempt),
+        station.held.holding(claim.job_id, claim.attempt, since=since) as hold,
     ):
         _log.debug("job.claimed", environment=claim.environment)
         report = _attempt(station, claim, hold)
         _report(station, claim, report)
-        return report.state
+    return claim
 
 
-def _claim(station: Station, job_id: uuid.UUID) -> Claim | None:
-    settings = station.settings
+def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
     if station.stopping.is_set():
         return None
-    with db.writing(station.engine) as session:
-        return jobs.claim(
-            session,
-            job_id,
-            runner=settings.runner_name,
-            environments=settings.environments,
-            groups=settings.groups,
-        )
+    return jobs.claim(station.direct, environment=environment, group=group, runner=station.settings.runner_name)
 
 
 def _attempt(station: Station, claim: Claim, hold: Hold) -> Report:
@@ -196,7 +187,7 @@ def _preflight(run: Run) -> Declaration:
         raise Refusal(Reason.PACKAGE_TAMPERED, str(error)) from None
     except RunnerError as error:
         raise Refusal(Reason.START_FAILED, str(error)) from None
-    unpack(package.content, run.folders.package)
+    restore(package.content, run.folders.package, listed=package.declaration.listed)
     return package.declaration
 
 
@@ -229,7 +220,7 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
     resolved = _when_database_is_back(
         run.hold,
         lambda: resolution.resolve(
-            station.engine,
+            station.direct,
             station.keyring,
             run.claim,
             bot=run.version.bot,
@@ -283,8 +274,7 @@ def _report(station: Station, claim: Claim, report: Report) -> None:
     pause = 0.1
     while True:
         try:
-            with db.writing(station.engine) as session:
-                accepted = jobs.finish(session, claim.job_id, attempt=claim.attempt, report=report)
+            accepted = jobs.finish(station.direct, claim.job_id, attempt=claim.attempt, report=report)
         except Unavailable as error:
             _log.warning("report.delayed", error=str(error))
             time.sleep(pause)

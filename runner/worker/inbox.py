@@ -1,7 +1,7 @@
 """What the worker takes from Redis: hints of ours, rebuilt, and nothing else.
 
 Celery trusts its broker: an entry that is no task message ends its main loop, and every bot of the runner with it.
-So each entry of a lane is reduced to the one thing that is wanted, a job id, and a clean message is made around it.
+So an entry of a lane that names a job is reduced to the lane it came from, and a clean message is made around that.
 Refuses everything else with a line in the log; the job, if there is one, is announced again by the rescuer.
 """
 
@@ -26,13 +26,13 @@ _log = logger("tasks")
 
 
 def hint(entry: object, lane: str) -> dict[str, Any] | None:
-    """A clean message for the job id in an entry of `lane`; `None` where there is none."""
-    job_id = _job_id(entry)
-    if job_id is None:
+    """A clean message to look into `lane`, for an entry that names a job; `None` where it names none."""
+    if not _names_a_job(entry):
         return None
+    environment, _, group = lane.partition(".")
     tag = str(uuid.uuid4())
     return {
-        "body": base64.b64encode(json.dumps([[job_id], {}, {}]).encode()).decode(),
+        "body": base64.b64encode(json.dumps([[environment, group], {}, {}]).encode()).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "headers": {"lang": "py", "task": TASK, "id": tag, "root_id": tag, "ignore_result": True},
@@ -45,14 +45,12 @@ def hint(entry: object, lane: str) -> dict[str, Any] | None:
     }
 
 
-def _job_id(entry: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
+def _names_a_job(entry: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
     try:
-        if entry["headers"]["task"] != TASK:
-            return None
         (wanted,), _, _ = json.loads(base64.b64decode(entry["body"], validate=True))
-        return str(uuid.UUID(wanted))
+        return entry["headers"]["task"] == TASK and bool(uuid.UUID(wanted))
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        return None
+        return False
 
 
 class _QoS(virtual.QoS):

@@ -17,10 +17,11 @@ from typing import TypeVar
 
 from sqlalchemy import Engine, select
 
-from runner.archive import PackageTampered, canonical, verify
+from runner.archive import PackageTampered, canonical, files_of, verify
 from runner.dependencies import Dependencies
 from runner.manifest import Manifest
 from runner.models import Bot, PackageBlob, PackageVersion
+from runner.worker.unpacking import Listing, listing
 from vault import db
 
 #: Descriptions of versions kept in memory; they are immutable and small.
@@ -41,10 +42,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a package says about its bot."""
+    """What a package says about its bot, and what it holds."""
 
     manifest: Manifest
     dependencies: Dependencies | None
+    listed: Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class PackageStore:
             declared = self._declared.get(digest)
         if declared is None:
             package = canonical(content)
-            declared = Declaration(package.manifest, package.dependencies)
+            declared = Declaration(package.manifest, package.dependencies, listing(files_of(content)))
             self._remember(self._declared, digest, declared)
         return Verified(content, declared)
 

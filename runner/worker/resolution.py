@@ -1,15 +1,13 @@
 """The step between a verified package and a started bot: one snapshot, decrypted, put into its places.
 
-All values of an attempt come from one statement of one transaction, which also writes their readings and is
-committed before the first envelope is opened. References in parameters are replaced in one pass from the same
+All values of an attempt come from one statement, and their readings are committed before the first envelope is
+opened. References in parameters are replaced in one pass from the same
 snapshot, so an attempt never sees two generations of a value.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from sqlalchemy import Engine
 
 from runner import workspaces
 from runner.jobs import Claim
@@ -19,11 +17,12 @@ from runner.states import Reason
 from runner.worker.environment import Delivery, deliver
 from runner.worker.keyring import Keyring
 from runner.worker.refusal import Refusal
-from vault import db, tokens
+from vault import tokens
 from vault.decrypt import Secret
+from vault.direct import Direct
 from vault.errors import DecryptError, InvalidToken, InvalidValue
 from vault.names import AssetName
-from vault.reader import SealedValue, Snapshot, snapshot
+from vault.reader import SealedValue, Snapshot, record, snapshot
 from vault.tokens import JSON, Reference
 
 
@@ -49,30 +48,26 @@ class Resolved:
         self.parameters = None
 
 
-def resolve(engine: Engine, keyring: Keyring, claim: Claim, *, bot: str, manifest: Manifest, runner: str) -> Resolved:
+def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifest: Manifest, runner: str) -> Resolved:
     """Take the snapshot, open it, and resolve the references.
 
     Raises:
         Refusal: for an unset value where the workspace refuses them, an unknown or undeclared reference, or a value
-            that does not open. Where it is raised before the snapshot is committed, no reading is left behind.
+            that does not open. Where it is raised before the readings are written, none is left behind.
         Unavailable: when the database cannot be reached.
     """
-    with db.writing(engine) as session:
-        sealed = snapshot(
-            session,
-            workspace_id=claim.workspace_id,
-            bot_id=claim.bot_id,
-            bot=bot,
-            environment=claim.environment,
-            patterns=manifest.assets,
-            job_id=claim.job_id,
-            attempt=claim.attempt,
-            runner=runner,
-        )
-        _check_references(claim, manifest, sealed)
-        if sealed.unset:
-            policy = workspaces.unset_policy(session, claim.environment, workspace_id=claim.workspace_id)
-            _check_unset(sealed, policy)
+    sealed = snapshot(
+        direct,
+        workspace_id=claim.workspace_id,
+        bot_id=claim.bot_id,
+        bot=bot,
+        environment=claim.environment,
+        patterns=manifest.assets,
+    )
+    _check_references(claim, manifest, sealed)
+    if sealed.unset:
+        _check_unset(sealed, workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id))
+    record(direct, sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
     values = _open(sealed, keyring)
     try:
         delivery = deliver(values, files=manifest.files)

@@ -1,4 +1,7 @@
-"""Scratch space of a worker: one private tree per attempt, removed at its end whatever ended it.
+"""Scratch space of a worker: private folders for each attempt, empty again at its end whatever ended it.
+
+The folders on disk are used again by a later attempt, if nothing but their contents tells them from new ones: making
+and removing six folders and a package for each attempt cost more than all else that the worker does on disk.
 
 Values that must be files (and the resolved parameters) lie in memory-backed `/dev/shm` where the host has it, so
 that they never reach a disk. Each worker process locks its own tree; what a killed worker left behind is
@@ -9,14 +12,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
+import stat
 import uuid
+from itertools import count
 from pathlib import Path
 
 from runner.worker.environment import Folders
+from runner.worker.removal import remove
 
 #: Memory-backed on Linux (tmpfs, shm_overview(7)).
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private, locked tree is made below it
+
+#: The folders of each tree on disk, beside the package's.
+_FOLDERS = ("home", "tmp", "output")
 
 
 class Scratch:
@@ -32,12 +40,18 @@ class Scratch:
             _sweep(tree)
         self._disk, self._memory = root / instance.hex, vault / instance.hex
         self._locks = [_claim(self._disk), _claim(self._memory)]
+        self._free: list[Path] = []
+        self._made = count(1)
 
     def open(self, job_id: uuid.UUID, attempt: int) -> Folders:
-        """Make the folders of one attempt; all are empty and private."""
-        name = f"{job_id.hex}-{attempt}"
-        root, values = self._disk / name, self._memory / name
-        folders = Folders(
+        """The folders of one attempt. All are private and empty, but `package` may hold what its last attempt left."""
+        values = self._memory / f"{job_id.hex}-{attempt}"
+        values.mkdir(mode=0o700)
+        try:
+            root = self._free.pop()
+        except IndexError:
+            root = _new_tree(self._disk / str(next(self._made)))
+        return Folders(
             root=root,
             package=root / "package",
             home=root / "home",
@@ -46,21 +60,51 @@ class Scratch:
             assets=values,
             parameters=values / "parameters.json",
         )
-        for folder in (root, folders.home, folders.tmp, folders.output, values):
-            folder.mkdir(mode=0o700)
-        return folders
 
     def discard(self, folders: Folders) -> None:
-        """Remove an attempt's folders, values first."""
-        for folder in (folders.assets, folders.root):
-            _remove(folder)
+        """Remove what an attempt left, values first."""
+        remove(folders.assets)
+        if _emptied(folders):
+            self._free.append(folders.root)
+        else:
+            remove(folders.root)
 
     def close(self) -> None:
         """Remove this process's trees."""
         for tree in (self._memory, self._disk):
-            _remove(tree)
+            remove(tree)
         for descriptor in self._locks:
             os.close(descriptor)
+
+
+def _new_tree(root: Path) -> Path:
+    for folder in (root, *(root / name for name in _FOLDERS)):
+        folder.mkdir(mode=0o700)
+    return root
+
+
+def _emptied(folders: Folders) -> bool:
+    """Empty an attempt's folders; false where something else than their contents was changed."""
+    try:
+        # Before anything below them is touched: a link in the place of a folder leads elsewhere.
+        if not all(_is_plain(path) for path in (folders.root, *(folders.root / name for name in _FOLDERS))):
+            return False
+        strange = [path for path in folders.root.iterdir() if path.name not in {*_FOLDERS, folders.package.name}]
+        for left in (*strange, *(path for name in _FOLDERS for path in (folders.root / name).iterdir())):
+            remove(left)
+    except OSError:
+        return False
+    return True
+
+
+def _is_plain(folder: Path) -> bool:
+    """Whether it is a private folder without attributes or access lists, which the next bot would inherit."""
+    found = os.lstat(folder)
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and (stat.S_IMODE(found.st_mode), found.st_uid) == (0o700, os.geteuid())
+        and not os.listxattr(folder, follow_symlinks=False)
+    )
 
 
 def _claim(tree: Path) -> int:
@@ -85,26 +129,9 @@ def _sweep(root: Path) -> None:
         except OSError:
             continue  # its worker lives
         else:
-            _remove(lock.parent)
+            remove(lock.parent)
         finally:
             os.close(descriptor)
-
-
-def _remove(tree: Path) -> None:
-    """Remove a tree that a bot may have made hard to remove: folders without rights are opened first."""
-
-    def open_up(_function: object, path: str, _error: object) -> None:
-        folder = Path(path)
-        for one in (folder.parent, folder):
-            if one.is_dir() and not one.is_symlink():
-                one.chmod(0o700)
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            folder.unlink(missing_ok=True)
-
-    if tree.exists():
-        shutil.rmtree(tree, onerror=open_up)
 
 
 def _check_private(folder: Path) -> None:

@@ -27,10 +27,11 @@ from tests.support import free_port, wait_until
 from vault import assets, audit, coverage, db, keyhost, rotation
 from vault.assets import Scope
 from vault.audit import Actor
+from vault.direct import Direct
 from vault.errors import NameCollision
 from vault.identities import key_path
 from vault.names import AssetName
-from vault.reader import Snapshot, snapshot
+from vault.reader import Snapshot, record, snapshot
 from vault.settings import VaultSettings
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -45,6 +46,7 @@ class World:
     engines: dict[str, Engine]
     settings: VaultSettings
     workspace_id: UUID
+    direct: Direct
 
     @property
     def scope(self) -> Scope:
@@ -70,24 +72,22 @@ class World:
             return jobs.enqueue(session, request, now=NOW)
 
     def claim(self, job_id: UUID, *, lease: timedelta = jobs.LEASE) -> Claim:
-        with db.writing(self.engines["runner"]) as session:
-            claim = jobs.claim(session, job_id, runner="r1", environments=["dev"], groups=["default"], lease=lease)
+        claim = jobs.claim(self.direct, environment="dev", group="default", runner="r1", lease=lease)
         assert claim is not None
+        assert claim.job_id == job_id
         return claim
 
     def read(self, claim: Claim) -> Snapshot:
-        with db.writing(self.engines["runner"]) as session:
-            return snapshot(
-                session,
-                workspace_id=claim.workspace_id,
-                bot_id=claim.bot_id,
-                bot="report",
-                environment="dev",
-                patterns=["SAP.*"],
-                job_id=claim.job_id,
-                attempt=claim.attempt,
-                runner="r1",
-            )
+        taken = snapshot(
+            self.direct,
+            workspace_id=claim.workspace_id,
+            bot_id=claim.bot_id,
+            bot="report",
+            environment="dev",
+            patterns=["SAP.*"],
+        )
+        record(self.direct, taken, job_id=claim.job_id, attempt=claim.attempt, runner="r1")
+        return taken
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,9 @@ def world(cluster: PostgresServer, tmp_path: Path) -> Iterator[World]:
         keyhost.make_key(engines["keyhost"], "dev", settings=settings, protect=False, if_missing=False, now=NOW)
         with db.reading(engines["console"]) as session:
             workspace_id = workspaces.default_workspace(session)
-        yield World(engines, settings, workspace_id)
+        direct = Direct(engines["runner"])
+        yield World(engines, settings, workspace_id, direct)
+        direct.close()
         for engine in engines.values():
             engine.dispose()
 
@@ -165,7 +167,7 @@ def test_the_console_registers_lists_and_removes_bots(world: World, tmp_path: Pa
 
 def test_the_console_enqueues_shows_and_cancels_jobs(world: World, tmp_path: Path) -> None:
     world.add_bot(tmp_path)
-    queued, running = world.enqueue(), world.enqueue()
+    running, queued = world.enqueue(), world.enqueue()
     world.claim(running)
     with db.writing(world.engines["console"]) as session:
         jobs.not_published(session, queued)
@@ -225,9 +227,9 @@ def test_a_runner_proves_its_key_reads_values_and_reports(world: World, tmp_path
     assert [keyring.open(sealed, value).reveal() for value in sealed.values] == [b"found"]
     world.read(claim)  # once more, as after a lost answer: the readings are there already
     with db.writing(world.engines["runner"]) as session:
-        assert workspaces.unset_policy(session, "dev", workspace_id=claim.workspace_id) == "warn"
         assert jobs.extend_leases(session, [(job_id, claim.attempt)]) == [(job_id, False)]
-        assert jobs.finish(session, job_id, attempt=claim.attempt, report=Report(State.SUCCEEDED, None))
+    assert workspaces.unset_policy(world.direct, "dev", workspace_id=claim.workspace_id) == "warn"
+    assert jobs.finish(world.direct, job_id, attempt=claim.attempt, report=Report(State.SUCCEEDED, None))
     with db.reading(world.engines["console"]) as session:
         assert len(history.detail(session, job_id, workspace_id=world.workspace_id).readings) == 1
 
@@ -242,7 +244,7 @@ def test_a_runner_fetches_packages(world: World, tmp_path: Path) -> None:
 
 def test_the_scheduler_publishes_again_and_ends_what_was_lost(world: World, tmp_path: Path) -> None:
     world.add_bot(tmp_path)
-    waiting, lost = world.enqueue(), world.enqueue()
+    lost, waiting = world.enqueue(), world.enqueue()
     claim = world.claim(lost, lease=timedelta(seconds=-1))
     with db.writing(world.engines["scheduler"]) as session:
         (lane,) = jobs.waiting_lanes(session, older_than=timedelta(seconds=-1))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.archive import PackageTampered, canonical, pack, unpack, verify
+from runner.archive import PackageTampered, canonical, pack, verify
 from runner.errors import Invalid
+from runner.worker.unpacking import unpack
 
 #: Two alphabets that do not meet without regard to case, so that a name is never both a file and a folder.
 folders = st.text("abc\u00e9_ ", min_size=1, max_size=4).filter(lambda part: part.strip())

@@ -14,8 +14,6 @@ down_revision: str | None = "0001"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-_QUEUED = sa.text("state = 'queued'")
-
 
 def _added() -> dict[str, Sequence[sa.Column[object]]]:
     """The new columns of each table; those that may not be null have a default for the rows that are there."""
@@ -50,16 +48,18 @@ def upgrade() -> None:
             op.add_column(table, column)
     _index("ix_jobs_lane", ["environment", "group_name", "priority", "turn", "id"])
     _index("ix_jobs_turn", ["bot_id", "environment", "group_name", "priority", "turn"])
+    _index("ix_jobs_limited", ["bot_id"], where="state = 'running' AND concurrency IS NOT NULL")
 
 
 def downgrade() -> None:
     """Take all of it away again."""
-    for name in ("ix_jobs_lane", "ix_jobs_turn"):
+    for name in ("ix_jobs_lane", "ix_jobs_turn", "ix_jobs_limited"):
         op.drop_index(name, table_name="jobs")
     for table, columns in _added().items():
         for column in reversed(columns):
             op.drop_column(table, column.name)
 
 
-def _index(name: str, columns: Sequence[str]) -> None:
-    op.create_index(name, "jobs", columns, postgresql_where=_QUEUED, sqlite_where=_QUEUED)
+def _index(name: str, columns: Sequence[str], *, where: str = "state = 'queued'") -> None:
+    condition = sa.text(where)
+    op.create_index(name, "jobs", columns, postgresql_where=condition, sqlite_where=condition)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import MAX_FILES, MAX_SIZE, PackageInvalid, PackageTampered, canonical, pack, unpack, verify
+from runner.archive import MAX_FILES, MAX_SIZE, PackageInvalid, PackageTampered, canonical, pack, verify
 from runner.dependencies import Dependencies
 from runner.manifest import ManifestInvalid
+from runner.worker.unpacking import unpack
 
 
 def zipped(

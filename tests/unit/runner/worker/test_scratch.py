@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,10 @@ def test_attempts_share_nothing(tmp_path: Path) -> None:
     assert len({one.root, two.root, other.root, one.assets, two.assets, other.assets}) == 6
 
 
-def test_discarding_removes_folders_that_a_bot_locked(tmp_path: Path) -> None:
+def test_discarding_removes_what_a_bot_locked(tmp_path: Path) -> None:
     made = scratch(tmp_path)
     folders = made.open(JOB, 1)
-    for base in (folders.root, folders.assets):
+    for base in (folders.root, folders.home, folders.assets):
         deep = base / "a" / "b"
         deep.mkdir(parents=True)
         (deep / "file").write_text("x")
@@ -55,8 +56,58 @@ def test_discarding_removes_folders_that_a_bot_locked(tmp_path: Path) -> None:
         deep.chmod(0)
         deep.parent.chmod(0)
     made.discard(folders)
-    assert not folders.root.exists()
+    assert sorted(path.name for path in folders.root.rglob("*")) == ["home", "output", "tmp"]
     assert not folders.assets.exists()
+
+
+def test_the_next_attempt_gets_the_emptied_folders_again(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    first = made.open(JOB, 1)
+    first.package.mkdir(mode=0o700)
+    for folder in (first.home, first.tmp, first.output, first.root):
+        (folder / "left").write_text("x")
+    made.discard(first)
+    second = made.open(JOB, 2)
+    assert second.root == first.root
+    assert second.assets != first.assets
+    assert sorted(path.name for path in second.root.rglob("*")) == ["home", "output", "package", "tmp"]
+
+
+def _opens(folder: Path) -> None:
+    folder.chmod(0o777)
+
+
+def _replaces(folder: Path) -> None:
+    outside = folder.parents[3] / "outside"
+    outside.mkdir(mode=0o700, exist_ok=True)
+    (outside / "kept").touch()
+    folder.rmdir()
+    folder.symlink_to(outside)
+
+
+def _removes(folder: Path) -> None:
+    folder.rmdir()
+
+
+def _marks(folder: Path) -> None:
+    os.setxattr(folder, "user.note", b"for the next bot")
+
+
+@pytest.mark.parametrize("change", [_opens, _replaces, _removes, _marks])
+@pytest.mark.parametrize("name", ["home", "tmp", "output"])
+def test_folders_that_a_bot_changed_are_not_used_again(
+    tmp_path: Path, change: Callable[[Path], None], name: str
+) -> None:
+    made = scratch(tmp_path)
+    folders = made.open(JOB, 1)
+    change(folders.root / name)
+    made.discard(folders)
+    assert not folders.root.exists()
+    assert not (tmp_path / "outside").exists() or (tmp_path / "outside" / "kept").exists()
+    again = made.open(JOB, 2)
+    assert again.root != folders.root
+    for folder in (again.home, again.tmp, again.output):
+        assert stat.S_IMODE(folder.lstat().st_mode) == 0o700
 
 
 def test_discarding_does_not_follow_links(tmp_path: Path) -> None:
@@ -69,14 +120,7 @@ def test_discarding_does_not_follow_links(tmp_path: Path) -> None:
     (folders.assets / "link").symlink_to(outside / "kept")
     made.discard(folders)
     assert (outside / "kept").exists()
-    assert not folders.root.exists()
-
-
-def test_discarding_twice_is_no_error(tmp_path: Path) -> None:
-    made = scratch(tmp_path)
-    folders = made.open(JOB, 1)
-    made.discard(folders)
-    made.discard(folders)
+    assert list(folders.home.iterdir()) == []
 
 
 def test_closing_removes_everything_of_this_process(tmp_path: Path) -> None:

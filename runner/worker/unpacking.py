@@ -1,0 +1,158 @@
+"""The files of a verified package, laid out for an attempt.
+
+An attempt has a copy of its own, which its bot may change. The next attempt of the same package gets that copy again
+if it holds the package's bytes and nothing else, since looking costs a tenth of writing; else it is written anew.
+Refuses to follow or to replace anything that is in the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.archive import File, files_of
+from runner.worker.removal import remove
+
+#: Bytes compared at once.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one file of a package must be: its mode, its size in bytes, and the SHA-256 of its content."""
+
+    mode: int
+    size: int
+    digest: bytes
+
+
+#: What a package holds, by name; the names of folders are those of their files.
+Listing = Mapping[str, Entry]
+
+
+def listing(files: Mapping[str, File]) -> Listing:
+    """What the files of a package are, without their contents."""
+    return {
+        name: Entry(_mode(file), len(file.content), hashlib.sha256(file.content).digest())
+        for name, file in files.items()
+    }
+
+
+def restore(content: bytes, directory: Path, *, listed: Listing) -> None:
+    """Makes `directory` hold the files of the verified archive `content`, which are `listed`, and nothing else.
+
+    Raises:
+        PackageInvalid: the bytes are no package; verify them first.
+        OSError: its parent does not exist, the disk is full.
+    """
+    if os.path.lexists(directory):
+        if _holds(directory, listed):
+            return
+        remove(directory)
+    unpack(content, directory)
+
+
+def _holds(directory: Path, listed: Listing) -> bool:
+    """Whether everything below `directory` is as `unpack` leaves it."""
+    try:
+        found = dict(_entries(str(directory), ""))
+        return found.keys() == listed.keys() and all(
+            _is(entry, f"{directory}/{name}") for name, entry in listed.items()
+        )
+    except (OSError, _Strange):
+        return False
+
+
+class _Strange(Exception):
+    """Something that no package holds."""
+
+
+def _entries(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    if stat.S_IMODE(os.lstat(folder).st_mode) != 0o700 or os.listxattr(folder, follow_symlinks=False):
+        raise _Strange
+    empty = True
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            empty = False
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name, entry
+    if empty:
+        raise _Strange
+
+
+def _is(wanted: Entry, path: str) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or os.listxattr(descriptor):
+            return False
+        if (stat.S_IMODE(found.st_mode), found.st_size) != (wanted.mode, wanted.size):
+            return False
+        digest = hashlib.sha256()
+        while data := os.read(descriptor, _CHUNK):
+            digest.update(data)
+        return digest.digest() == wanted.digest
+    finally:
+        os.close(descriptor)
+
+
+def unpack(content: bytes, directory: Path) -> None:
+    """Writes the files of a verified canonical archive into `directory`, which must not exist yet.
+
+    Directories get mode 0700, files 0600, or 0700 where executable. Nothing that is in the way is followed or
+    replaced, and what was written of a package that could not be written wholly is removed.
+
+    Raises:
+        PackageInvalid: the bytes are no package; verify them first.
+        FileExistsError, OSError: `directory` exists, its parent does not, the disk is full.
+    """
+    files = files_of(content)
+    directory.mkdir(mode=0o700)
+    try:
+        _unpack(files, directory)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _unpack(files: Mapping[str, File], directory: Path) -> None:
+    """Names are sorted, so each folder is entered once; `open_folders` leads to the last file."""
+    parts: list[str] = []
+    open_folders = [os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)]
+    try:
+        for name, file in files.items():
+            *folders, last = name.split("/")
+            while parts != folders[: len(parts)]:
+                parts.pop()
+                os.close(open_folders.pop())
+            for folder in folders[len(parts) :]:
+                os.mkdir(folder, 0o700, dir_fd=open_folders[-1])
+                parts.append(folder)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                open_folders.append(os.open(folder, flags, dir_fd=open_folders[-1]))
+            _write_file(last, file, folder=open_folders[-1])
+    finally:
+        for descriptor in open_folders:
+            os.close(descriptor)
+
+
+def _write_file(name: str, file: File, *, folder: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, _mode(file), dir_fd=folder)
+    try:
+        rest = memoryview(file.content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
+
+
+def _mode(file: File) -> int:
+    return 0o700 if file.executable else 0o600
