@@ -32,7 +32,7 @@ from runner.logging import logger
 from vault import audit, db
 from vault.names import ENVIRONMENTS, shown
 
-log = logger("console")
+log = logger()
 
 
 class ErrorBody(BaseModel):

@@ -26,7 +26,7 @@ from runner.errors import Conflict
 from runner.logging import logger
 from vault import db
 
-log = logger("console")
+log = logger()
 
 #: Connections that wait for us while we are busy.
 BACKLOG = 512

@@ -48,7 +48,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     after = timedelta(seconds=settings.republish_after)
-    logger("scheduler").info("scheduler.ready")
+    logger().info("scheduler.ready")
     serve(
         [
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),

@@ -20,7 +20,7 @@ from vault import db
 #: How many times longer a job waits for a new announcement in a lane that is merely long.
 CROWDED = 10
 
-_log = logger("rescuer")
+_log = logger()
 
 
 def republish(engine: Engine, app: Celery, *, older_than: timedelta) -> int:

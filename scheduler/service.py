@@ -24,7 +24,7 @@ MAX_PAUSE = 15.0
 #: What a store that is away raises; a duty waits for it. Anything else is logged with its traceback.
 _AWAY = (RunnerError, VaultError, SQLAlchemyError, KombuError, RedisError, OSError)
 
-_log = logger("scheduler")
+_log = logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ INVALID, UNREACHABLE = 5, 6
 #: Exit status when another living runner has the name: worth a later try (EX_TEMPFAIL, sysexits.h(3head)).
 NAME_TAKEN = 75
 
-_log = logger("runner")
+_log = logger()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _serve(settings: RunnerSettings) -> int:
     instance = uuid.uuid4()
     _register(engine, settings, instance)
     app = lanes.transport(settings.broker())
-    app.conf.broker_transport = inbox.TRANSPORT
+    inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stop = threading.Event()
     stopping = Stopping(stop, grace=settings.drain_grace)

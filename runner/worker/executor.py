@@ -54,7 +54,7 @@ _REPORT_BACKOFF = 5.0
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
 
-_log = logger("executor")
+_log = logger()
 
 T = TypeVar("T")
 
@@ -169,7 +169,7 @@ def _steps(run: Run) -> Report:
         with process:
             run.hold.on_end(process.terminate, kill=process.kill)
             # After the start, so that the bot's interpreter starts meanwhile.
-            run.masker = masker = Masker([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            run.masker = masker = Masker(resolved.named_values(), literal=[token.encode()])
             resolved.forget()
             run.warnings.extend(_weak_warning(name) for name in masker.weak)
             with run.station.censor.using(masker):

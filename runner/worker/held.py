@@ -84,7 +84,7 @@ class Held:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._log = logger("heartbeat")
+        self._log = logger()
 
     def start(self) -> None:
         """Beat from now on."""

@@ -10,19 +10,38 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from itertools import count
 from queue import Empty
 from typing import Any
 
-from kombu.transport import redis, virtual
+from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 from runner.lanes import TASK
 from runner.logging import logger
+from runner.worker.tasks import LANE
 from vault.names import ENVIRONMENTS
 
-#: Where Celery finds the transport; the setting `broker_transport`.
+#: Where Celery finds the transport.
 TRANSPORT = f"{__name__}:Transport"
 
-_log = logger("tasks")
+_ALIAS = "botkeep"
+
+_log = logger()
+
+#: Tells the messages of this process apart.
+_tags = count(1)
+
+
+def receive_with(app: Celery, broker_url: str) -> None:
+    """Make `app` take its messages through this transport, whatever kind of address the broker has.
+
+    The setting `broker_transport` alone is not enough: kombu takes the part before a `+` in an address
+    (`redis+socket://`, the embedded broker's) for the transport, whatever else was said.
+    """
+    TRANSPORT_ALIASES[_ALIAS] = TRANSPORT
+    app.conf.broker_url = broker_url.replace("redis+socket://", f"{_ALIAS}+socket://", 1)
+    app.conf.broker_transport = TRANSPORT
 
 
 def hint(entry: object, lane: str) -> dict[str, Any] | None:
@@ -30,17 +49,14 @@ def hint(entry: object, lane: str) -> dict[str, Any] | None:
     if not _names_a_job(entry):
         return None
     environment, _, group = lane.partition(".")
-    tag = str(uuid.uuid4())
     return {
-        "body": base64.b64encode(json.dumps([[environment, group], {}, {}]).encode()).decode(),
+        "body": "",
         "content-type": "application/json",
         "content-encoding": "utf-8",
-        "headers": {"lang": "py", "task": TASK, "id": tag, "root_id": tag, "ignore_result": True},
+        "headers": {"task": TASK, LANE: [environment, group]},
         "properties": {
-            "correlation_id": tag,
-            "delivery_tag": tag,
+            "delivery_tag": str(next(_tags)),
             "delivery_info": {"exchange": "", "routing_key": lane},
-            "body_encoding": "base64",
         },
     }
 

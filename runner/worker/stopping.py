@@ -19,7 +19,7 @@ from runner.states import Reason
 #: grace may be days, and a service manager kills the runner long before.
 LAST_GRACE = 10.0
 
-_log = logger("runner")
+_log = logger()
 
 
 class Stopping:

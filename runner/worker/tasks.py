@@ -1,20 +1,35 @@
-"""The one Celery task: look whether a lane has a job that is ready, and run it if this worker wins it."""
+"""The one Celery task: look whether a lane has a job that is ready, and run it if this worker wins it.
+
+Celery's own way from a message to a task knows results, retries, events, time limits and revocations. Botkeep uses none
+of them, and they cost as much as a claim; so the task has a strategy of its own (`Task.Strategy`), which gives a look
+to the pool at once. A message is acknowledged when its look is over: the worker never holds more messages than it has
+slots, and none waits in a busy worker that another could take. (Acknowledging touches no Redis, see `inbox`.)
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 
 from runner.jobs import Claim
 from runner.lanes import TASK
 from runner.logging import logger
 from vault.errors import Unavailable
 
-_log = logger("tasks")
+#: The header of a message that `inbox` made: the environment and the group of its lane.
+LANE = "lane"
+
+_log = logger()
+_celery_log = logging.getLogger(__name__)
+
+Execute = Callable[[str, str], Claim | None]
 
 
-def register(app: Celery, execute: Callable[[str, str], Claim | None]) -> None:
+def register(app: Celery, execute: Execute) -> None:
     """Make a message of a lane call `execute` with the lane's environment and group.
 
     Which job the message named does not matter: the database says which one is next. Where that job's bot has a
@@ -32,4 +47,27 @@ def register(app: Celery, execute: Callable[[str, str], Claim | None]) -> None:
         except Exception:
             _log.exception("attempt.broken", environment=environment, group=group)
 
-    app.task(look, name=TASK, ignore_result=True, shared=False)
+    app.task(look, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
+
+
+def strategy(task: Task, _app: Celery, consumer: Any, **_options: object) -> Callable[..., None]:  # noqa: ANN401
+    """What Celery's consumer does with a message of the task."""
+    look, errors = task.run, consumer.connection_errors
+
+    def begin(message: Any, _body: object, ack: Callable[..., object], *_others: object) -> None:  # noqa: ANN401
+        environment, group = message.headers[LANE]
+        end = partial(ack, _celery_log, errors)
+        consumer.pool.apply_async(_to_the_end, (look, environment, group, end), callback=_nothing)
+
+    return begin
+
+
+def _to_the_end(look: Callable[[str, str], None], environment: str, group: str, end: Callable[[], object]) -> None:
+    try:
+        look(environment, group)
+    finally:
+        end()
+
+
+def _nothing(_result: object) -> None:
+    """The pool wants to tell somebody."""

@@ -119,10 +119,11 @@ print(os.environ["HOME"], os.environ["BOTKEEP_ASSET_DIR"])
     system.set_value("SAP.PASSWORD", "value-1")
     job = system.run()
     home, values = (Path(folder) for folder in system.log(job["id"], "stdout")[0].split())
-    assert not home.parent.exists()
     assert not values.exists()
-    assert [path.name for path in home.parent.parent.iterdir()] == [".lock"]
     assert [path.name for path in values.parent.iterdir()] == [".lock"]
+    for folder in ("home", "tmp", "output"):
+        assert list((home.parent / folder).iterdir()) == []
+    assert {path.name for path in home.parent.iterdir()} == {"home", "tmp", "output", "package"}
 
 
 def test_two_bots_at_once_share_no_folder(system: System) -> None:
