@@ -25,7 +25,7 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 from sqlalchemy import Engine
 
-from runner import lanes, runners, schema
+from runner import labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.logging import configure, logger
 from runner.worker import executor, inbox, presence, tasks
@@ -78,7 +78,10 @@ def _settings(argv: Sequence[str] | None) -> RunnerSettings:
     parser.add_argument("--group", action="append", dest="groups", metavar="NAME")
     parser.add_argument("--concurrency", type=int, metavar="N")
     parser.add_argument("--name", dest="runner_name", metavar="NAME")
+    parser.add_argument("--label", action="append", dest="labels", metavar="NAME=VALUE")
     given: dict[str, Any] = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    if "labels" in given:
+        given["labels"] = labels.parse(given["labels"])
     return load(RunnerSettings, given)
 
 
@@ -143,6 +146,7 @@ def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> 
         environments=settings.environments,
         groups=settings.groups,
         concurrency=settings.concurrency,
+        labels=settings.labels,
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)
