@@ -76,6 +76,13 @@ class RunnerSettings(StoreSettings):
         description="Seconds that running bots get to end after the runner was asked to stop.",
     )
 
+    stall_after: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds after which a runner that receives nothing, although a lane holds messages and it has "
+        "free slots, lets its bots end and ends with status 70, to be started again; 0 never.",
+    )
+
     @field_validator("environments")
     @classmethod
     def _known_environments(cls, value: tuple[str, ...]) -> tuple[str, ...]:
