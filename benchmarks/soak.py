@@ -3,8 +3,8 @@
     python -m benchmarks.soak [--seconds 600] [--jobs N] [--stores server|embedded] [--seed N]
 
 Jobs are queued through the HTTP API, tried again with their idempotency key until they are accepted. What the bots
-did is taken from their own book (`soak_book`), what the system believes from the database. Prints each fault, then: accepted,
-finished, and these, which must be 0:
+did is taken from their own book (`soak_book`), what the system believes from the database. Prints each fault, then:
+accepted, finished, and these, which must be 0:
 
 - lost: accepted, and not in a final state although everything works again
 - doubled: two attempts of one job alive at the same time, or two that came to their last line
