@@ -52,6 +52,7 @@ class Watchdog:
         self._busy = self._received = 0
         self._idle_since: float | None = None
         self._idle_received = 0
+        self._looked = 0.0
 
     def start(self) -> None:
         """Watch from now on, in a thread of its own; not at all where `after` is 0."""
@@ -71,9 +72,13 @@ class Watchdog:
                 self._busy -= 1
 
     def look(self, now: float) -> bool:
-        """Whether this runner has stalled, at `now` of the monotonic clock."""
+        """Whether this runner has stalled, at `now` of the monotonic clock; called `LOOKS` times in `after`."""
         with self._lock:
             received, free = self._received, self._busy < self._slots
+        # A look that comes late: this process was frozen, or starved, and nobody could receive anything.
+        late, self._looked = now - self._looked > 2 * self._after / LOOKS, now
+        if late:
+            self._idle_since = None
         if not (free and received == self._idle_received and self._is_waiting()):
             self._idle_since, self._idle_received = None, received
             return False
@@ -88,13 +93,8 @@ class Watchdog:
             return False
 
     def _run(self) -> None:
-        pause = self._after / LOOKS
-        before = time.monotonic()
-        while not self._stop.wait(pause):
+        while not self._stop.wait(self._after / LOOKS):
             now = time.monotonic()
-            if now - before > 2 * pause:
-                self._idle_since = None  # this process was frozen, or starved
-            before = now
             if self.look(now):
                 self._give_up(now)
 

@@ -1,4 +1,4 @@
-"""Two processes that start with one name at the same instant: one becomes the runner, the other says why it does not."""
+"""Two processes that start with one name at the same instant: one becomes the runner, the other says why not."""
 
 import sys
 

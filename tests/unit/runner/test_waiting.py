@@ -53,6 +53,7 @@ READY = Situation(environment="prod", group="default", now=NOW, runners=[seen()]
             Obstacle.BUSY,
             ["Every runner of prod.default is busy (5 of 4 bots)"],
         ),
+        ({"runners": [seen(running=2)]}, Obstacle.BUSY, ["2 of 2"]),
         ({"runners": [seen(running=2), seen("b", running=1)]}, Obstacle.TURN, ["3 of 4"]),
         ({"paused": True, "paused_by": "ann"}, Obstacle.PAUSED, ["by ann", "botkeep job resume"]),
         ({"concurrency": 1, "bot_running": 1}, Obstacle.CONCURRENCY, ["runs once now", "allows 1 at once"]),
