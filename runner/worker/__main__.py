@@ -108,7 +108,7 @@ def _serve(settings: RunnerSettings) -> int:
     instance = uuid.uuid4()
     _register(engine, settings, instance)
     app = lanes.transport(settings.broker())
-    app.conf.broker_transport = inbox.TRANSPORT
+    inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stop = threading.Event()
     stopping = Stopping(stop, grace=settings.drain_grace)

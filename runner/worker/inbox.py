@@ -13,7 +13,8 @@ import uuid
 from queue import Empty
 from typing import Any
 
-from kombu.transport import redis, virtual
+from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 from runner.lanes import TASK
 from runner.logging import logger
@@ -22,7 +23,20 @@ from vault.names import ENVIRONMENTS
 #: Where Celery finds the transport; the setting `broker_transport`.
 TRANSPORT = f"{__name__}:Transport"
 
+_ALIAS = "botkeep"
+
 _log = logger("tasks")
+
+
+def receive_with(app: Celery, broker_url: str) -> None:
+    """Make `app` take its messages through this transport, whatever kind of address the broker has.
+
+    The setting `broker_transport` alone is not enough: kombu takes the part before a `+` in an address
+    (`redis+socket://`, the embedded broker's) for the transport, whatever else was said.
+    """
+    TRANSPORT_ALIASES[_ALIAS] = TRANSPORT
+    app.conf.broker_url = broker_url.replace("redis+socket://", f"{_ALIAS}+socket://", 1)
+    app.conf.broker_transport = TRANSPORT
 
 
 def hint(entry: object, lane: str) -> dict[str, Any] | None:
