@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
+# How long `make soak` takes.
+SECONDS ?= 600
 # Further words for pytest: make test ARGS="-k claim"
 ARGS ?=
 # The machine's certificates, not uv's own: an organisation may sign its package mirror itself.
@@ -14,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test up check bench setup services lock format clean
+.PHONY: help demo test up check bench soak setup services lock format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -38,6 +40,9 @@ check: $(INSTALLED) ## linters, types, import contracts, unit tests, documents; 
 
 bench: $(INSTALLED) ## every benchmark, ours beside the baselines in one run
 	@$(BIN)/python -m benchmarks
+
+soak: $(INSTALLED) services ## random faults for ten minutes, or SECONDS=60; nothing may be lost, doubled or orphaned
+	@$(BIN)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
 setup: $(INSTALLED) ## only the environment in .venv
 

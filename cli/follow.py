@@ -23,21 +23,43 @@ FIRST_LOOK, LAST_LOOK = 0.1, 2.0
 #: Seconds for which a server may be away before following gives up.
 PATIENCE = 60.0
 
+#: Seconds between two looks at a queued job whose log is wanted, at most.
+QUEUED_LOOK = 0.5
+
+#: Seconds that a job may be queued before somebody who waits for it is told why; most start within a tenth of it.
+UNTOLD = 1.0
+
 #: Lines of a log asked for at once.
 LINES = 1000
 
 
-def wait(client: Client, job_id: str) -> Item:
+class Patience:
+    """Tells on stderr what a queued job waits for: once it has waited for a moment, and when that changes."""
+
+    def __init__(self, to: Screen) -> None:
+        self._to, self._since, self._told = to, time.monotonic(), ""
+
+    def look(self, job: Item) -> None:
+        """Say what is new about it."""
+        sentence = waits_for(job)
+        code = str(job["waiting_for"].get("code")) if sentence else ""
+        if sentence and code != self._told and time.monotonic() - self._since >= UNTOLD:
+            self._to.remark(f"Waiting: {sentence}")
+            self._told = code
+
+
+def wait(client: Client, job_id: str, to: Screen) -> Item:
     """The job, once it is in a final state.
 
     Raises:
         Unreachable: what has kept the server from answering for longer than `PATIENCE`.
     """
-    pause, away_since = FIRST_LOOK, None
+    pause, away_since, patience = FIRST_LOOK, None, Patience(to)
     while True:
         try:
             job = client.ask("GET", path_of("jobs", job_id))
             away_since = None
+            patience.look(job)
         except Unreachable as error:
             away_since = _still_away(error, since=away_since, now=time.monotonic())
         else:
@@ -55,10 +77,16 @@ def follow(client: Client, job_id: str, to: Screen) -> Item:
     Raises:
         Unreachable: what has kept the server from answering for longer than `PATIENCE`.
     """
-    attempt, after, pause, away_since = 0, "", FIRST_LOOK, None
+    attempt, after, pause, away_since, patience = 0, "", FIRST_LOOK, None, Patience(to)
     while True:
         try:
             job = client.ask("GET", path_of("jobs", job_id))
+            patience.look(job)
+            if job.get("state") == "queued":  # there is no log to follow, and the stream would not say why
+                away_since, pause = None, min(pause, QUEUED_LOOK)
+                time.sleep(pause)
+                pause *= 1.5
+                continue
             attempt = attempt or int(job.get("attempt") or 0)
             ended = False
             for event in _events(client, job_id, attempt, after=after):
@@ -111,6 +139,12 @@ def why(job: Item) -> str:
     reason, code, detail = job.get("reason"), job.get("exit_code"), job.get("detail")
     particulars = str(detail) if detail else f"exit status {code}" if code else ""
     return plain(": ".join(part for part in (str(reason or ""), particulars) if part))
+
+
+def waits_for(job: Item) -> str:
+    """What a queued job waits for, as a sentence; empty when it does not."""
+    found = job.get("waiting_for")
+    return plain(str(found.get("sentence") or "")) if isinstance(found, dict) else ""
 
 
 def _events(client: Client, job_id: str, attempt: int, *, after: str) -> Iterator[Event]:

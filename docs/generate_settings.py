@@ -96,6 +96,8 @@ def type_name(annotation: object) -> str:
         return type_name(typing.get_args(annotation)[0])
     if origin in {tuple, list, set, frozenset}:
         return f"JSON list of {type_name(typing.get_args(annotation)[0])}"
+    if origin is dict:
+        return f"JSON object of {type_name(typing.get_args(annotation)[1])}"
     words = {"str": "text", "SecretStr": "text", "int": "number", "float": "number", "bool": "true or false"}
     name = getattr(annotation, "__name__", str(annotation))
     return words.get(name, {"timedelta": "duration"}.get(name, name.lower()))
@@ -105,7 +107,7 @@ def default(field: FieldInfo) -> str:
     """The default as an operator would write it; one that depends on the machine is told in the meaning."""
     if field.is_required():
         return "required"
-    if field.default_factory is not None or field.default in {None, PydanticUndefined, ""}:
+    if field.default_factory is not None or field.default in (None, PydanticUndefined, "", {}):
         return "none"
     if isinstance(field.default, bool):
         return f"`{str(field.default).lower()}`"

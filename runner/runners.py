@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from runner.errors import Conflict, NotFound
@@ -38,6 +39,7 @@ class Presence:
     environments: tuple[str, ...]
     groups: tuple[str, ...]
     concurrency: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +59,40 @@ def register(
     Raises:
         NameTaken: when another living process has the name.
     """
-    row = session.get(Runner, presence.name, with_for_update=True)
-    if row is not None and row.instance != presence.instance and _stands_in_the_way(row, presence, session, gone=gone):
+    row = session.get(Runner, presence.name, with_for_update=True) or _added(session, presence)
+    if row.instance != presence.instance and _stands_in_the_way(row, presence, session, gone=gone):
         raise NameTaken(
             f"A runner named {presence.name!r} is alive on {row.host}; "
             "give this one another name with --name, or stop the other and try again."
         )
-    if row is None:
-        row = Runner(name=presence.name)
-        session.add(row)
+    _describe(row, presence, at=database_time(session))
+    session.flush()
+
+
+def _added(session: Session, presence: Presence) -> Runner:
+    """The new row of a name, or that of whoever took the name at the same instant."""
+    row = Runner(name=presence.name)
+    _describe(row, presence, at=database_time(session))
+    try:
+        with session.begin_nested():
+            session.add(row)
+            session.flush()
+    except IntegrityError:
+        # PostgreSQL made us wait for the other's commit, so its row is there.
+        return session.get_one(Runner, presence.name, with_for_update=True)
+    return row
+
+
+def _describe(row: Runner, presence: Presence, *, at: datetime) -> None:
     row.instance = presence.instance
     row.host = presence.host
     row.version = presence.version
     row.environments = list(presence.environments)
     row.groups = list(presence.groups)
     row.concurrency = presence.concurrency
-    row.started_at = row.heartbeat_at = database_time(session)
+    row.labels = dict(presence.labels)
+    row.started_at = row.heartbeat_at = at
     row.stopped_at = row.drain_requested_at = None
-    session.flush()
 
 
 def _stands_in_the_way(row: Runner, presence: Presence, session: Session, *, gone: Callable[[uuid.UUID], bool]) -> bool:

@@ -1,4 +1,4 @@
-"""Gets PostgreSQL and Redis for the tests where the machine has none; `make services` runs it.
+"""Gets PostgreSQL, Redis and faketime for the tests where the machine has none; `make services` runs it.
 
 Promises to install nothing that is there already, and to start no service: the tests start servers of their
 own. It uses apt-get, as root or by a sudo that asks for no password; elsewhere it says what to do and fails.
@@ -13,7 +13,7 @@ from tests.services import ServiceMissing, postgres_binary
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages of the servers that this machine lacks."""
+    """The Debian packages that this machine lacks."""
     packages = []
     try:
         postgres_binary("initdb")
@@ -21,6 +21,8 @@ def missing_packages() -> list[str]:
         packages.append("postgresql")
     if not (shutil.which("redis-server") or shutil.which("valkey-server")):
         packages.append("redis-server")
+    if not shutil.which("faketime"):
+        packages.append("faketime")
     return packages
 
 

@@ -76,4 +76,6 @@ def load(kind: type[Settings], given: dict[str, Any] | None = None) -> Settings:
         raise InvalidSettings(f"{name}: {problem['msg'].removeprefix('Value error, ')}.") from None
     except SettingsError as error:
         field = str(error).partition('"')[2].partition('"')[0]
-        raise InvalidSettings(f'BOTKEEP_{field.upper()} is not a JSON list; write it like ["dev", "prod"].') from None
+        mapping = str(kind.model_fields[field].annotation).startswith("dict") if field in kind.model_fields else False
+        form = 'object; write it like {"os": "linux"}' if mapping else 'list; write it like ["dev", "prod"]'
+        raise InvalidSettings(f"BOTKEEP_{field.upper()} is not a JSON {form}.") from None

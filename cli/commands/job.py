@@ -10,7 +10,7 @@ import typer
 
 from cli.client import Client, Item, connected, path_of
 from cli.errors import CliError, Misused
-from cli.follow import ending, follow, show_log, wait, why
+from cli.follow import ending, follow, show_log, wait, waits_for, why
 from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
 from cli.render import badge, fields, moment, plain, word
 from cli.screen import Column, Screen, screen, show_list
@@ -70,25 +70,20 @@ def run(
             to.lines([str(job.get("id"))])
         elif not (wait_ or follow_):
             to.item(job)
-        _warn_unless_served(client, job, to)
         if wait_ or follow_:
             _see_to_its_end(client, str(job.get("id")), to, live=follow_)
+        else:
+            _warn_unless_served(client, job, to)
 
 
 def _warn_unless_served(client: Client, job: Item, to: Screen) -> None:
     if job.get("state") != "queued":
         return
-    environment, group = job.get("environment"), job.get("group")
     # The job is queued: whatever keeps us from asking is no reason to fail.
     with contextlib.suppress(CliError):
-        runners = (runner for page in client.pages(path_of("runners")) for runner in page)
-        if not any(_serves(runner, environment, group) for runner in runners):
-            to.remark(plain(f"No runner serves {environment}.{group} now; the job waits."))
-
-
-def _serves(runner: Item, environment: object, group: object) -> bool:
-    served = environment in (runner.get("environments") or []) and group in (runner.get("groups") or [])
-    return served and runner.get("state") == "online"
+        now = client.ask("GET", path_of("jobs", str(job.get("id"))))
+        if (now.get("waiting_for") or {}).get("code") == "no_runner":
+            to.remark(f"{waits_for(now)} The job waits.")
 
 
 def parameters(pairs: list[str]) -> dict[str, str]:
@@ -110,7 +105,7 @@ def parameters(pairs: list[str]) -> dict[str, str]:
 
 def _see_to_its_end(client: Client, job_id: str, to: Screen, *, live: bool) -> None:
     try:
-        job = follow(client, job_id, to) if live else wait(client, job_id)
+        job = follow(client, job_id, to) if live else wait(client, job_id, to)
     except KeyboardInterrupt:
         to.remark(f"\nThe job goes on. To stop it: botkeep job cancel {job_id}")
         raise
@@ -175,6 +170,7 @@ def _show_job(to: Screen, job: Item) -> None:
                 ("environment", badge(str(job.get("environment")), colour=to.colour)),
                 ("state", word(str(job.get("state")), colour=to.colour)),
                 ("reason", why(job)),
+                ("waiting", waits_for(job)),
                 ("created", moment(job.get("created_at"), now=to.now)),
                 ("started", _maybe(to, job.get("started_at"))),
                 ("finished", _maybe(to, job.get("finished_at"))),

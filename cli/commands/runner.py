@@ -32,12 +32,17 @@ def runner(
     group: Annotated[list[str] | None, typer.Option("--group", help="A group that it serves.")] = None,
     concurrency: Annotated[int | None, typer.Option("--concurrency", min=1, help="How many bots at once.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Its name; by default the host's.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="What the list of runners says about it."),
+    ] = None,
 ) -> None:
     """Run a runner here, or list runners."""
     arguments = [part for each in environment or [] for part in ("--environment", each.value)]
     arguments += [part for each in group or [] for part in ("--group", each)]
     arguments += ["--concurrency", str(concurrency)] if concurrency else []
     arguments += ["--name", name] if name is not None else []
+    arguments += [f"--label={each}" for each in label or []]
     if context.invoked_subcommand:
         if arguments:
             raise Misused(
@@ -67,6 +72,9 @@ def list_runners(*, as_json: AsJson = False) -> None:
         Column("STATE", lambda item: word(str(item.get("state")), colour=to.colour)),
         Column("SERVES", environments),
         Column("GROUPS", lambda item: plain(" ".join(map(str, item.get("groups") or [])))),
+        Column("LOAD", lambda item: f"{item.get('running', '?')} of {item.get('concurrency', '?')}"),
+        Column("LABELS", lambda item: plain(" ".join(f"{n}={v}" for n, v in (item.get("labels") or {}).items()))),
+        Column("HOST", lambda item: plain(str(item.get("host") or ""))),
         Column("VERSION", lambda item: plain(str(item.get("version") or ""))),
         Column(
             "LAST HEARD OF",

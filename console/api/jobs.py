@@ -16,13 +16,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from console.deps import Allowed, Call, Limit, publish
+from console.health import broker_answers
 from console.paging import Page
 from console.text import JsonObject, Text
-from runner import history, jobs, requests
+from runner import history, jobs, requests, waiting
 from runner.errors import Conflict, NotFound
 from runner.history import Entry, Filter
 from runner.jobs import Cause, Priority
 from runner.models import Attempt
+from runner.waiting import Obstacle, Situation
 from vault import audit
 from vault.models import Reading
 from vault.names import ENVIRONMENTS, shown
@@ -102,9 +104,23 @@ class JobItem(BaseModel):
     retry_of: uuid.UUID | None
 
 
-class JobDetail(JobItem):
-    """A job with its attempts and the values they were given."""
+class WaitItem(BaseModel):
+    """What a queued job waits for: a code for programs, and a sentence that says what to do about it."""
 
+    code: Obstacle
+    sentence: str
+
+
+class JobAccepted(JobItem):
+    """A new job; where it names a group of runners, also what it waits for."""
+
+    waiting_for: WaitItem | None = None
+
+
+class JobDetail(JobItem):
+    """A job with its attempts and the values they were given, and what it waits for while it is queued."""
+
+    waiting_for: WaitItem | None
     attempts: list[AttemptItem]
     readings: list[ReadingItem]
 
@@ -131,10 +147,13 @@ def listed(
     "",
     status_code=201,
     summary="Run a bot",
-    responses={200: {"model": JobItem, "description": "The key made this job before."}},
+    responses={200: {"model": JobAccepted, "description": "The key made this job before."}},
 )
-def enqueue(call: Allowed, order: Order, response: Response) -> JobItem:
-    """Queue a job; a repeated idempotency key answers the job that it made."""
+def enqueue(call: Allowed, order: Order, response: Response) -> JobAccepted:
+    """Queue a job; a repeated idempotency key answers the job that it made.
+
+    A group that no runner serves is taken, since its runner may come later; `waiting_for` says so.
+    """
     call.require_environment(order.environment)
     try:
         item, new = _enqueue(call, order)
@@ -144,7 +163,17 @@ def enqueue(call: Allowed, order: Order, response: Response) -> JobItem:
         item, new = _enqueue(call, order)  # another request used the key a moment ago
     if not new:
         response.status_code = 200
-    return item
+    return JobAccepted(**item.model_dump(), waiting_for=_in_its_group(call, order, item))
+
+
+def _in_its_group(call: Call, order: Order, item: JobItem) -> WaitItem | None:
+    """What keeps a job of a named group; the many jobs of the default group are not asked about."""
+    if order.group is None:
+        return None
+    with call.reading() as session:
+        job = history.entry(session, item.id, workspace_id=call.workspace_id).job
+        situation = waiting.situation(session, job)
+    return _waiting_for(call, situation)
 
 
 @router.get("/{job_id}", summary="Show a job")
@@ -152,9 +181,10 @@ def show(call: Allowed, job_id: str) -> JobDetail:
     """A job, its attempts, and which numbers of which assets they were given."""
     with call.reading() as session:
         found = history.detail(session, parse_id(job_id), workspace_id=call.workspace_id)
-        item = job_item(found.entry)
+        item, situation = job_item(found.entry), waiting.situation(session, found.entry.job)
     return JobDetail(
         **item.model_dump(),
+        waiting_for=_waiting_for(call, situation),
         attempts=[_attempt(attempt) for attempt in found.attempts],
         readings=[_reading(reading) for reading in found.readings],
     )
@@ -302,6 +332,14 @@ def job_item(entry: Entry) -> JobItem:
         warnings=job.warnings,
         retry_of=job.retry_of,
     )
+
+
+def _waiting_for(call: Call, situation: Situation | None) -> WaitItem | None:
+    """Outside any transaction, since a broker that is away takes a second to say nothing."""
+    if situation is None:
+        return None
+    found = waiting.why(situation, broker=lambda: broker_answers(call.console))
+    return WaitItem(code=found.code, sentence=found.sentence)
 
 
 def _attempt(attempt: Attempt) -> AttemptItem:

@@ -18,7 +18,10 @@ router = APIRouter(prefix="/api/v1/runners", tags=["runners"])
 
 
 class RunnerItem(BaseModel):
-    """A runner; `state` is `online`, `draining`, `stopped` or `lost`, `running` the number of its bots."""
+    """A runner; `state` is `online`, `draining`, `stopped` or `lost`: not heard of for 30 s by the database's clock.
+
+    `running` is the number of its bots, `concurrency` how many it takes.
+    """
 
     name: str
     state: str
@@ -26,6 +29,7 @@ class RunnerItem(BaseModel):
     version: str
     environments: list[str]
     groups: list[str]
+    labels: dict[str, str]
     concurrency: int
     running: int
     started_at: datetime
@@ -83,6 +87,7 @@ def _item(seen: Seen) -> RunnerItem:
         version=row.version,
         environments=row.environments,
         groups=row.groups,
+        labels=row.labels or {},
         concurrency=row.concurrency,
         running=seen.running,
         started_at=row.started_at,

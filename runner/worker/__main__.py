@@ -25,8 +25,9 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 from sqlalchemy import Engine
 
-from runner import lanes, runners, schema
+from runner import labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
+from runner.jobs import Claim
 from runner.logging import configure, logger
 from runner.worker import executor, inbox, presence, tasks
 from runner.worker.censor import Censor
@@ -40,6 +41,7 @@ from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.stopping import Stopping
+from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
 from vault.errors import Unavailable, VaultError
@@ -78,7 +80,10 @@ def _settings(argv: Sequence[str] | None) -> RunnerSettings:
     parser.add_argument("--group", action="append", dest="groups", metavar="NAME")
     parser.add_argument("--concurrency", type=int, metavar="N")
     parser.add_argument("--name", dest="runner_name", metavar="NAME")
+    parser.add_argument("--label", action="append", dest="labels", metavar="NAME=VALUE")
     given: dict[str, Any] = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    if "labels" in given:
+        given["labels"] = labels.parse(given["labels"])
     return load(RunnerSettings, given)
 
 
@@ -143,6 +148,7 @@ def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> 
         environments=settings.environments,
         groups=settings.groups,
         concurrency=settings.concurrency,
+        labels=settings.labels,
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)
@@ -161,10 +167,23 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.endpoint.start()
     station.held.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
-    tasks.register(app, lambda environment, group: executor.execute(station, environment=environment, group=group))
+    watchdog = Watchdog(
+        lambda: messages_wait(app, station.settings),
+        slots=station.settings.concurrency,
+        after=station.settings.stall_after,
+        drain=stopping.drain,
+        stop=station.stopping,
+    )
+
+    def look(environment: str, group: str) -> Claim | None:
+        with watchdog.receiving():
+            return executor.execute(station, environment=environment, group=group)
+
+    tasks.register(app, look)
 
     def ready(**_: object) -> None:
         settle()
+        watchdog.start()
         # Celery installs its own handlers while it starts; ours replace them once it is ready.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stopping.signalled)
@@ -191,7 +210,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         station.spawner.close()
         station.scratch.close()
         station.direct.close()
-    return int(worker.exitcode or 0)
+    return STALLED if watchdog.stalled else int(worker.exitcode or 0)
 
 
 def settle() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import socket
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from runner import labels
 from runner.errors import Invalid
 from runner.lanes import DEFAULT_GROUP, check_group
 from runner.settings import StoreSettings
 from vault.identities import Command, Credential, Source, key_path
 from vault.names import ENVIRONMENTS, check_environment
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
 class RunnerSettings(StoreSettings):
@@ -35,6 +39,10 @@ class RunnerSettings(StoreSettings):
         min_length=1,
         max_length=128,
         description="Name of this runner; two living runners cannot share one. By default the host's name.",
+    )
+    labels: dict[str, str] = Field(
+        default={},
+        description='What lists say about this runner, as JSON: `{"os": "linux"}`. Nothing is chosen by them.',
     )
     key_dir: Path | None = Field(
         default=None,
@@ -68,17 +76,38 @@ class RunnerSettings(StoreSettings):
         description="Seconds that running bots get to end after the runner was asked to stop.",
     )
 
+    stall_after: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds after which a runner that receives nothing, although a lane holds messages and it has "
+        "free slots, lets its bots end and ends with status 70, to be started again; 0 never.",
+    )
+
     @field_validator("environments")
     @classmethod
     def _known_environments(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("a runner serves at least one environment")
+            raise ValueError('a runner serves at least one environment; write ["dev"]')
         return tuple(dict.fromkeys(check_environment(environment) for environment in value))
 
     @field_validator("groups")
     @classmethod
     def _usable_groups(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError('a runner serves at least one group; write ["default"], or leave it out')
         return tuple(dict.fromkeys(check_group(group) for group in value))
+
+    @field_validator("runner_name")
+    @classmethod
+    def _usable_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("a runner's name is 1 to 128 ASCII letters, digits, dots, hyphens or underscores")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _usable_labels(cls, value: dict[str, str]) -> dict[str, str]:
+        return labels.check(value)
 
     def log_group_id(self) -> int | None:
         """The id of `log_group`.

@@ -1,7 +1,9 @@
 """A bot that stays until it is let go, and what tests of faults do with it."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import update
 
@@ -40,3 +42,57 @@ def expire(system: System, job_id: str) -> None:
     with system.edit() as session:
         job = update(Job).where(Job.id == uuid.UUID(job_id), Job.state == "running")
         session.execute(job.values(lease_expires_at=db.clock(-timedelta(seconds=1))))
+
+
+#: Counts itself in the file `marks`, then waits to be let go, prints a little and is done.
+COUNTS = """
+import json, os, time
+given = json.load(open(os.environ["BOTKEEP_PARAMETERS_FILE"]))
+marks = os.open(given["marks"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+os.write(marks, b"%d\\n" % os.getpid())
+while not os.path.exists(given["gate"]):
+    time.sleep(0.005)
+print("done " * 2000)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One bot that counts itself: how often it ran is its own word."""
+
+    gate: Path
+    marks: Path
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return {"gate": str(self.gate), "marks": str(self.marks)}
+
+    @property
+    def ran(self) -> int:
+        """How many processes were started for it."""
+        return len(self.processes())
+
+    def processes(self) -> list[int]:
+        return [int(line) for line in self.marks.read_text().split()] if self.marks.exists() else []
+
+    def begun(self) -> None:
+        """Return when it runs."""
+        wait_until(lambda: self.ran, 60, "the bot to begin")
+
+
+def counted(system: System) -> Counted:
+    """A bot that nobody has let go yet."""
+    name = uuid.uuid4().hex
+    return Counted(system.home / f"gate-{name}", system.home / f"marks-{name}")
+
+
+def assert_ran_once(system: System, job_id: str, bot: Counted, *, timeout: float = 60) -> None:
+    """The job succeeded with one attempt, its bot ran once and left nothing, and the next job is well."""
+    job = system.wait_for(job_id, timeout=timeout)
+    assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 1, 1), job
+    assert job["attempts"][0]["survivors"] == 0
+    assert not any(ProcessId.of(pid) for pid in bot.processes())
+    after = counted(system)
+    after.gate.touch()
+    following = system.run(parameters=after.parameters, group=job["group"])
+    assert (following["state"], following["attempt"], after.ran) == ("succeeded", 1, 1)

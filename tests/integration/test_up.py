@@ -79,7 +79,7 @@ def test_from_nothing_to_the_log_of_a_job(
     status = botkeep("status", "--json")
     assert status.status == 0
     assert [each["name"] for each in status.lines[0]["components"] if each["drained"]] == ["runner"]
-    assert "No runner serves dev.default now; the job waits." in botkeep("run", "hello").err
+    assert "No runner of dev.default is online: " in botkeep("run", "hello").err
 
     assert botkeep("down", "--grace", "5s").status == 0
     assert process.wait(60) == 0

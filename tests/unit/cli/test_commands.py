@@ -212,3 +212,25 @@ def test_what_others_wrote_cannot_steer_the_terminal(console: Console, botkeep: 
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert "\\x1b[2Jgone" in out
+
+
+def test_the_list_of_runners_says_what_each_serves_carries_and_is_called(console: Console, botkeep: Botkeep) -> None:
+    runner = {
+        "name": "host-a",
+        "state": "online",
+        "host": "a.example",
+        "version": "0.1.0",
+        "environments": ["dev", "prod"],
+        "groups": ["default", "windows"],
+        "labels": {"os": "linux", "note": "\x1b[2J"},
+        "running": 2,
+        "concurrency": 4,
+        "heartbeat_at": HOUR_AGO,
+    }
+    console.on("GET", "/api/v1/runners", items(runner))
+    title, line = botkeep("runner", "list").out.splitlines()
+    assert title.split()[:7] == ["NAME", "STATE", "SERVES", "GROUPS", "LOAD", "LABELS", "HOST"]
+    for text in ("host-a", "[dev] [prod]", "default windows", "2 of 4", "os=linux", "a.example", "0.1.0"):
+        assert text in line
+    assert "\x1b" not in line
+    assert botkeep("runner", "list", "--json").lines == [runner]

@@ -59,31 +59,45 @@ def test_the_environment_is_dev_unless_said(console: Console, botkeep: Botkeep, 
     assert console.requests[0].json == {"bot": "report", "environment": "dev", "parameters": {}}
 
 
-def runner(state: str = "online", environment: str = "staging", group: str = "windows") -> dict[str, Any]:
-    return {"name": "host", "state": state, "environments": ["dev", environment], "groups": ["x", group]}
+def waiting(code: str = "no_runner", sentence: str = "No runner serves staging.windows.") -> dict[str, Any]:
+    return job("queued", waiting_for={"code": code, "sentence": sentence})
 
 
-@pytest.mark.parametrize(
-    ("runners", "warned"),
-    [
-        ([], True),
-        ([runner("lost"), runner("draining"), runner("stopped"), runner(environment="prod"), runner(group="y")], True),
-        ([runner("lost"), runner()], False),
-    ],
-)
-def test_a_job_that_nobody_serves_is_queued_with_a_warning(
-    console: Console, botkeep: Botkeep, runners: list[dict[str, Any]], *, warned: bool
-) -> None:
-    console.on("POST", "/api/v1/jobs", Answer(job("queued", group="windows"), 201))
-    console.on("GET", "/api/v1/runners", items(*runners))
+def test_a_job_that_nobody_serves_is_queued_with_a_warning(console: Console, botkeep: Botkeep) -> None:
+    console.on("POST", "/api/v1/jobs", Answer(job("queued"), 201))
+    console.on("GET", "/api/v1/jobs/j1", Answer(waiting()))
     result = botkeep("run", "report", "--env", "staging", "--group", "windows")
-    expected = "No runner serves staging.windows now; the job waits.\n" if warned else ""
-    assert (result.status, result.out, result.err) == (0, "j1\n", expected)
+    assert (result.status, result.out, result.err) == (0, "j1\n", "No runner serves staging.windows. The job waits.\n")
+
+
+@pytest.mark.parametrize("now", [waiting("turn", "A moment."), waiting("busy", "All are busy."), job("running")])
+def test_a_job_that_will_start_by_itself_is_queued_without_a_word(
+    console: Console, botkeep: Botkeep, now: dict[str, Any]
+) -> None:
+    console.on("POST", "/api/v1/jobs", Answer(job("queued"), 201))
+    console.on("GET", "/api/v1/jobs/j1", Answer(now))
+    assert botkeep("run", "report").err == ""
+
+
+@pytest.mark.parametrize("how", ["--wait", "--follow"])
+def test_whoever_waits_is_told_why_a_job_does_not_start_and_when_that_changes(
+    console: Console, botkeep: Botkeep, log: None, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(follow, "UNTOLD", 0.0)
+    looks = [waiting(), waiting(), waiting("busy", "Busy (4 of 4).\x1b[2J"), waiting("busy", "Busy (5 of 4)."), FAILED]
+    console.on("GET", "/api/v1/jobs/j1", *map(Answer, looks))
+    console.on("GET", "/api/v1/jobs/j1/log/stream", stream(END))
+    told = [line for line in botkeep("run", "report", how).err.splitlines() if line.startswith("Waiting: ")]
+    assert told == ["Waiting: No runner serves staging.windows.", "Waiting: Busy (4 of 4).\\x1b[2J"]
+
+
+def test_whoever_waits_for_a_moment_only_is_told_nothing(console: Console, botkeep: Botkeep, log: None) -> None:
+    console.on("GET", "/api/v1/jobs/j1", Answer(waiting()), Answer(job("succeeded", **ENDED)))
+    assert "Waiting" not in botkeep("run", "report", "--wait").err
 
 
 def test_a_job_that_is_not_queued_any_more_waits_for_nobody(console: Console, botkeep: Botkeep) -> None:
     console.on("POST", "/api/v1/jobs", Answer(job("succeeded", group="windows")))
-    console.on("GET", "/api/v1/runners", items())
     assert botkeep("run", "report", "--idempotency-key", "k1").err == ""
 
 

@@ -26,6 +26,8 @@ PASSING = {"console", "scheduler", "migrate", "runner"}
         ("runner --environment dev --environment prod --group g --concurrency 3",
          "runner.worker.__main__ --environment dev --environment prod --group g --concurrency 3"),
         ("runner --environment dev --name host-b", "runner.worker.__main__ --environment dev --name host-b"),
+        ("runner --environment dev --label os=linux --label team=x",
+         "runner.worker.__main__ --environment dev --label=os=linux --label=team=x"),
         ("console --port 0 --anything", "console.__main__ --port 0 --anything"),
         ("console --help", "console.__main__ --help"),
         ("scheduler", "scheduler.__main__"),
@@ -50,7 +52,7 @@ def test_a_command_becomes_the_process_without_the_persons_token(tmp_path: Path,
 @pytest.mark.parametrize(
     "line",
     ["runner", "runner --group g", "runner --name n", "runner --environment prod list", "runner --name n list",
-     "runner --environment x"],
+     "runner --environment x", "runner --label os=linux list", "runner --environment dev --concurrency 0"],
 )  # fmt: skip
 def test_a_runner_command_that_makes_no_sense_is_a_usage_error(botkeep: Botkeep, line: str) -> None:
     assert botkeep(*line.split()).status == 2

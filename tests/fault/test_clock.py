@@ -1,0 +1,72 @@
+"""A host whose clock is wrong by an hour: leases, heartbeats and rescues go by the database's clock alone."""
+
+import shutil
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runner import runners
+from runner.models import Job
+from tests.conftest import Start
+from tests.fault.staying import STAYS, alone, bot_of
+from tests.services import services_required
+from tests.support import wait_until
+from tests.system import START_WITHIN, System, start_runner
+from vault.db import database_time
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def shifted(by: str) -> dict[str, str]:
+    """The variables that shift a process's clock of the day (faketime(1)); its monotonic one stays right."""
+    if not shutil.which("faketime"):
+        assert not services_required(), "There is no faketime on this machine: run `make services`."
+        pytest.skip("There is no faketime on this machine: install it, or run `make services`.")
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return {"LD_PRELOAD": str(library), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+@pytest.mark.parametrize("by", ["+1h", "-1h"])
+def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(system: System, start: Start, gate: Path, by: str) -> None:
+    if system.stores.name == "embedded":
+        pytest.skip("SQLite's clock is that of the one host there is.")
+    system.add_bot(source=STAYS)
+    group, name = alone("skewed"), f"skewed-{uuid.uuid4().hex[:8]}"
+    start_runner(system, start, name=name, group=group, env=shifted(by))
+    rescuer = start(sys.executable, "-m", "scheduler", env={**system.env, **shifted(by)}, name="skewed-scheduler")
+    rescuer.wait_for("scheduler.ready", START_WITHIN)
+    says = next(line for line in rescuer.log.splitlines() if "scheduler.ready" in line)
+    assert f'"timestamp": "{datetime.now(UTC).isoformat()[:13]}' not in says, "its clock is not wrong at all"
+    job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
+    bot = bot_of(system, job_id)
+    claimed = extended = lease_of(system, job_id)
+
+    def beaten() -> bool:
+        nonlocal extended
+        extended = lease_of(system, job_id)
+        return extended > claimed
+
+    wait_until(beaten, 30, "a heartbeat")
+    with system.edit() as session:
+        ahead = extended - database_time(session)
+    assert timedelta(0) < ahead < timedelta(minutes=5), "the lease is measured by the database's clock"
+    (seen,) = (each for each in system.client.get("/api/v1/runners").json()["items"] if each["name"] == name)
+    assert seen["state"] == "online"
+    with system.edit() as session:
+        ago = database_time(session) - datetime.fromisoformat(seen["heartbeat_at"])
+    assert ago < runners.LOST_AFTER
+    assert (bot.alive, system.job(job_id)["state"]) == (True, "running"), "the rescuer did not take it"
+    gate.touch()
+    job = system.wait_for(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
+
+
+def lease_of(system: System, job_id: str) -> datetime:
+    """Until when the job is its runner's."""
+    with system.edit() as session:
+        until = session.get_one(Job, uuid.UUID(job_id)).lease_expires_at
+    assert until is not None
+    return until

@@ -1,0 +1,149 @@
+"""Stores that restart, forget or are away while bots run and jobs wait: each job runs once, by the bots' own count."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.fault.staying import COUNTS, assert_ran_once, counted
+from tests.services import PostgresServer, RedisServer, Services
+from tests.support import Stores, wait_until
+from tests.system import System, running
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def own(
+    own_postgres: PostgresServer, new_redis: Callable[[str], RedisServer], services: Services
+) -> Iterator[tuple[System, PostgresServer]]:
+    """A system on a PostgreSQL and a Redis that the test may restart."""
+    url = own_postgres.create_database("own", template=own_postgres.migrated_template())
+    broker = new_redis("server")
+    with running(Stores("server", url, broker.url)) as system:
+        system.broker, system.services = broker, services
+        system.add_bot(source=COUNTS)
+        yield system, own_postgres
+
+
+def restart(postgres: PostgresServer, how: signal.Signals) -> None:
+    """SIGINT shuts down fast, SIGQUIT at once as in a crash (postgresql.org/docs/current/server-shutdown.html)."""
+    assert postgres.guard is not None
+    os.kill(int((postgres.data / "postmaster.pid").read_text().splitlines()[0]), how)
+    postgres.guard.wait(60)
+    postgres.start()
+
+
+@contextmanager
+def patient(system: System) -> Iterator[None]:
+    """Wait until the console serves again after its database was away."""
+    system.engine.dispose()
+    yield
+    system.engine.dispose()
+    wait_until(lambda: system.client.get("/readyz").status_code == 200, 60, "the console to be ready again")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+def test_a_bot_runs_once_although_postgresql_restarts_under_it(
+    own: tuple[System, PostgresServer], how: signal.Signals
+) -> None:
+    system, postgres = own
+    bot, late = counted(system), counted(system)
+    job_id = system.enqueue(parameters=bot.parameters)
+    parked = system.enqueue(parameters=late.parameters, group="parked")
+    bot.begun()
+    for _ in range(2):
+        with patient(system):
+            restart(postgres, how)
+    assert (bot.ran, system.job(job_id)["state"]) == (1, "running")
+    bot.gate.touch()
+    assert_ran_once(system, job_id, bot)
+    late.gate.touch()
+    system.release(parked)
+    assert_ran_once(system, parked, late)
+    system.check()
+
+
+def test_a_bot_that_ends_while_postgresql_restarts_is_reported_once(own: tuple[System, PostgresServer]) -> None:
+    system, postgres = own
+    bot = counted(system)
+    job_id = system.enqueue(parameters=bot.parameters)
+    bot.begun()
+    with patient(system):
+        postgres.stop()
+        bot.gate.touch()
+        system.runner.wait_for("report.delayed", 60)
+        postgres.start()
+    assert_ran_once(system, job_id, bot)
+    system.check()
+
+
+def test_an_order_that_met_a_restart_and_is_repeated_makes_one_job(own: tuple[System, PostgresServer]) -> None:
+    system, postgres = own
+    bot = counted(system)
+    bot.gate.touch()
+    order = {"bot": "tells", "parameters": bot.parameters, "idempotency_key": "restarted"}
+    with patient(system):
+        postgres.stop()
+        refused = system.client.post("/api/v1/jobs", json=order)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        postgres.start()
+    answers = [system.client.post("/api/v1/jobs", json=order) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert_ran_once(system, answers[0].json()["id"], bot)
+
+
+def forget(system: System, *, away: Callable[[], None] = lambda: None) -> None:
+    """Redis restarts without anything it knew; `away` happens meanwhile."""
+    assert system.broker is not None
+    with system.without_redis():
+        shutil.rmtree(system.broker.directory / "appendonlydir", ignore_errors=True)
+        away()
+    assert system.broker.answers()
+
+
+@pytest.mark.parametrize("how", ["flushed", "restarted"])
+def test_a_redis_that_forgets_everything_costs_no_job_and_doubles_none(system: System, how: str) -> None:
+    system.add_bot(source=COUNTS)
+    now, waits = counted(system), [counted(system) for _ in range(6)]
+    running_job = system.enqueue(parameters=now.parameters)
+    now.begun()
+    queued = [system.enqueue(parameters=bot.parameters) for bot in waits]
+    if how == "flushed":
+        system.flush_redis()
+    else:
+        forget(system)
+    more = counted(system)
+    last = system.enqueue(parameters=more.parameters)
+    for bot in (now, *waits, more):
+        bot.gate.touch()
+    for job_id, bot in zip((running_job, *queued, last), (now, *waits, more), strict=True):
+        job = system.wait_for(job_id, timeout=90)
+        assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 1, 1), job
+    assert_ran_once(system, last, more)
+
+
+def test_jobs_accepted_while_redis_is_away_run_once_each_when_it_is_back(system: System) -> None:
+    system.add_bot(source=COUNTS)
+    bots = [counted(system) for _ in range(3)]
+    made: list[str] = []
+
+    def order() -> None:
+        for bot in bots:
+            bot.gate.touch()
+            made.append(system.enqueue(parameters=bot.parameters, idempotency_key=bot.gate.name))
+            answer = system.client.post(
+                "/api/v1/jobs", json={"bot": "tells", "parameters": bot.parameters, "idempotency_key": bot.gate.name}
+            )
+            assert (answer.status_code, answer.json()["id"]) == (200, made[-1])
+        waiting = system.job(made[0])["waiting_for"]
+        assert (waiting["code"], "when Redis is back" in waiting["sentence"]) == ("broker", True)
+
+    forget(system, away=order)
+    for job_id, bot in zip(made, bots, strict=True):
+        job = system.wait_for(job_id, timeout=90)
+        assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 1, 1)
+    assert_ran_once(system, made[0], bots[0])
