@@ -35,6 +35,7 @@ from runner.worker.environments import own_interpreter
 from runner.worker.executor import Station
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
+from runner.worker.listener import Listener
 from runner.worker.packages import PackageStore
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
@@ -160,6 +161,8 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.spawner.start()
     station.endpoint.start()
     station.held.start()
+    listener = Listener(app, station.settings.runner_name, look=station.held.look, look_at_all=station.held.look_at_all)
+    listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     tasks.register(app, lambda environment, group: executor.execute(station, environment=environment, group=group))
 
@@ -186,6 +189,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         )
         worker.start()
     finally:
+        listener.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

@@ -227,7 +227,8 @@ def test_a_runner_proves_its_key_reads_values_and_reports(world: World, tmp_path
     assert [keyring.open(sealed, value).reveal() for value in sealed.values] == [b"found"]
     world.read(claim)  # once more, as after a lost answer: the readings are there already
     with db.writing(world.engines["runner"]) as session:
-        assert jobs.extend_leases(session, [(job_id, claim.attempt)]) == [(job_id, False)]
+        wish = jobs.Wish(job_id, cancel=False, pause=False)
+        assert jobs.extend_leases(session, {job_id: claim.attempt}) == [wish]
     assert workspaces.unset_policy(world.direct, "dev", workspace_id=claim.workspace_id) == "warn"
     assert jobs.finish(world.direct, job_id, attempt=claim.attempt, report=Report(State.SUCCEEDED, None))
     with db.reading(world.engines["console"]) as session:
