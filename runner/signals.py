@@ -18,10 +18,13 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis import ConnectionError as RedisConnectionError
-from redis import RedisError
+from redis import Redis, RedisError
+from redis.client import PubSub
 
-#: The channels, below the prefix that `lanes.transport` gives to every key.
-JOBS, RUNNERS = "look.job", "look.runner"
+from runner.lanes import PREFIX
+
+#: The channels, with the prefix that `lanes.transport` gives to every key.
+JOBS, RUNNERS = f"{PREFIX}look.job", f"{PREFIX}look.runner"
 
 #: What a Redis that is away raises.
 AWAY = (KombuError, RedisError, OSError)
@@ -60,7 +63,7 @@ def _publish(app: Celery, channel: str, word: str) -> bool:
             app.pool.acquire(block=True) as connection,
             connection.default_channel.conn_or_acquire() as client,
         ):
-            client.publish(channel, word)
+            _plain(client).publish(channel, word)
     except AWAY:
         return False
     return True
@@ -69,7 +72,7 @@ def _publish(app: Celery, channel: str, word: str) -> bool:
 class Subscription:
     """A connection on which signals arrive."""
 
-    def __init__(self, pubsub: Any) -> None:  # noqa: ANN401 - kombu's own class
+    def __init__(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub
         self._heard_at = time.monotonic()
 
@@ -100,10 +103,15 @@ def subscription(app: Celery) -> Iterator[Subscription]:
         app.connection_for_read() as connection,
         connection.channel() as channel,
         channel.conn_or_acquire() as client,
-        closing(client.pubsub()) as pubsub,
+        closing(PubSub(client.connection_pool)) as pubsub,
     ):
         pubsub.subscribe(JOBS, RUNNERS)
         yield Subscription(pubsub)
+
+
+def _plain(client: Redis) -> Redis:
+    """A client on the same connections; kombu's own, which adds the prefix, stumbles over the answer to a PING."""
+    return Redis(connection_pool=client.connection_pool)
 
 
 def _signal(message: dict[str, Any]) -> Signal | None:

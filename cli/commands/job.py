@@ -194,7 +194,7 @@ def _show_job(to: Screen, job: Item) -> None:
 
 
 def standing(job: Item) -> str:
-    """The state of a job, or what a pause makes of it: `pausing` until its bot stands still, `resuming` until it goes."""
+    """The state of a job, or what a pause makes of it: `pausing` until its bot stands, `resuming` until it goes."""
     state = str(job.get("state"))
     wanted, so = job.get("pause_requested_at"), job.get("paused_at")
     if state == "queued" and wanted:

@@ -13,7 +13,6 @@ import gc
 import os
 import signal
 import sys
-import threading
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from sqlalchemy import Engine
 from runner import lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.logging import configure, logger
-from runner.worker import executor, inbox, presence, tasks
+from runner.worker import executor, inbox, presence, returning, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
@@ -106,8 +105,7 @@ def _serve(settings: RunnerSettings) -> int:
     app = lanes.transport(settings.broker())
     app.conf.broker_transport = inbox.TRANSPORT
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
-    stop = threading.Event()
-    stopping = Stopping(stop, grace=settings.drain_grace)
+    stopping = Stopping(grace=settings.drain_grace)
     station = Station(
         settings=settings,
         direct=Direct(engine),
@@ -120,7 +118,6 @@ def _serve(settings: RunnerSettings) -> int:
         interpreter=own_interpreter(),
         censor=censor,
         log_group=settings.log_group_id(),
-        stopping=stop,
     )
     try:
         return _work(app, station, stopping)
@@ -164,7 +161,12 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     listener = Listener(app, station.settings.runner_name, look=station.held.look, look_at_all=station.held.look_at_all)
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
-    tasks.register(app, lambda environment, group: executor.execute(station, environment=environment, group=group))
+    tasks.register(
+        app,
+        lambda environment, group: executor.execute(station, environment=environment, group=group),
+        stopping=stopping.begun,
+    )
+    returning.install(app)
 
     def ready(**_: object) -> None:
         settle()

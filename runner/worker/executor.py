@@ -74,7 +74,6 @@ class Station:
     interpreter: Interpreter
     censor: Censor
     log_group: int | None
-    stopping: threading.Event
 
 
 @dataclass(slots=True)
@@ -109,8 +108,6 @@ def execute(station: Station, *, environment: str, group: str) -> Claim | None:
 
 
 def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
-    if station.stopping.is_set():
-        return None
     return jobs.claim(station.direct, environment=environment, group=group, runner=station.settings.runner_name)
 
 

@@ -145,6 +145,7 @@ class Held:
         self._stopped = threading.Event()
         self._news = threading.Event()
         self._beat_at = 0.0
+        self._ending: Reason | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._log = logger("heartbeat")
 
@@ -164,6 +165,8 @@ class Held:
         hold = Hold(job_id, attempt, since=since, changed=self._news.set)
         with self._lock:
             self._holds[job_id] = hold
+        if self._ending is not None:
+            hold.end(self._ending)
         try:
             yield hold
         finally:
@@ -181,7 +184,8 @@ class Held:
         self._news.set()
 
     def end_all(self, reason: Reason) -> None:
-        """End every bot of this worker."""
+        """End every bot of this worker, and every one that is still to come."""
+        self._ending = reason
         for hold in self._current():
             hold.end(reason)
 

@@ -25,8 +25,9 @@ _log = logger("runner")
 class Stopping:
     """The one-way road from running to stopped."""
 
-    def __init__(self, stop: threading.Event, *, grace: float) -> None:
-        self._stop = stop
+    def __init__(self, *, grace: float) -> None:
+        #: Set from the first request to stop on: nothing is claimed any more.
+        self.begun = threading.Event()
         self._grace = grace
         self._end_all: Callable[[Reason], None] = lambda _reason: None
         self._kill_all: Callable[[], None] = lambda: None
@@ -53,9 +54,9 @@ class Stopping:
         _after(LAST_GRACE, self._kill_all)
 
     def _begin(self) -> None:
-        if not self._stop.is_set():
+        if not self.begun.is_set():
             _log.info("runner.draining")
-        self._stop.set()
+        self.begun.set()
         # Celery's own flag for a warm shutdown: its main loop ends, its pool waits for what runs.
         state.should_stop = 0
 

@@ -34,6 +34,17 @@ def test_an_entry_that_names_a_job_becomes_a_clean_message_about_its_lane() -> N
     assert clean["headers"]["id"] != clean["headers"]["task"]
 
 
+def test_a_message_that_goes_back_names_the_job_that_it_named() -> None:
+    clean = inbox.hint(entry([[JOB], {}, {}]), "dev.x")
+    assert clean is not None
+    back = json.loads(json.dumps(inbox.returned(clean)))
+    assert json.loads(base64.b64decode(back["body"]))[0] == [JOB]
+    again = inbox.hint(back, "dev.x")
+    assert again is not None
+    assert again["body"] == clean["body"]
+    assert again["headers"]["root_id"] == JOB
+
+
 @pytest.mark.parametrize(
     "bad",
     [
