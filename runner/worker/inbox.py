@@ -18,6 +18,7 @@ from kombu.transport import redis, virtual
 
 from runner.lanes import TASK
 from runner.logging import logger
+from runner.signals import AWAY
 from vault.names import ENVIRONMENTS
 
 #: Where Celery finds the transport; the setting `broker_transport`.
@@ -94,8 +95,13 @@ class _Channel(redis.Channel):
     def _restore(self, message: Any, leftmost: bool = False) -> None:  # noqa: ANN401, FBT001, FBT002, ARG002 - kombu's
         """Put a hint back that was fetched and not taken up, first in its lane; kombu would look for its own copy."""
         lane = message.delivery_info["routing_key"]
-        with self.conn_or_acquire() as client:
-            client.rpush(lane, json.dumps(returned(message.serializable())))
+        if lane.partition(".")[0] not in ENVIRONMENTS:
+            return  # Celery's own: nobody waits for it
+        try:
+            with self.conn_or_acquire() as client:
+                client.rpush(lane, json.dumps(returned(message.serializable())))
+        except AWAY as error:  # kombu would write what is left into a file
+            _log.warning("hints.lost", lane=lane, error=str(error).partition("\n")[0])
 
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401 - kombu's own signature
         try:

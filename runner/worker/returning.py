@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 
 from runner import signals
@@ -29,8 +30,8 @@ class Returning(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery's has 
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401 - Celery's Consumer
         """Let go of the lanes; a Redis that is away has lost the hints, and the rescuer announces their jobs again."""
-        if parent.task_consumer is None:
-            return
+        if state.should_stop is None or parent.task_consumer is None:
+            return  # the connection was lost: Celery takes it up again, and its pool keeps what it has
         try:
             parent.task_consumer.cancel()
             parent.task_consumer.channel.close()

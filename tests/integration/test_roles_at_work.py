@@ -182,22 +182,22 @@ def test_the_console_asks_for_a_pause_and_the_runner_says_that_it_is_so(world: W
     job_id = world.enqueue()
     claim = world.claim(job_id)
     held = {job_id: claim.attempt}
-    console, runner = (lambda: db.writing(world.engines["console"])), (lambda: db.writing(world.engines["runner"]))
-    with console() as session:
+    console, runner = world.engines["console"], world.engines["runner"]
+    with db.writing(console) as session:
         pauses.pause(session, session.get_one(Job, job_id), actor=ANN, now=NOW)
-    with runner() as session:
+    with db.writing(runner) as session:
         assert jobs.wishes(session, held) == [jobs.Wish(job_id, cancel=False, pause=True)]
         pauses.note(session, job_id, attempt=claim.attempt + 1, standing=True)
         assert session.get_one(Job, job_id).paused_at is None, "an attempt that is not the running one"
         pauses.note(session, job_id, attempt=claim.attempt, standing=True)
-    with console() as session:
+    with db.writing(console) as session:
         job = session.get_one(Job, job_id)
         assert job.paused_at is not None
         assert not pauses.resume(session, job), "its runner has it: there is nothing to announce"
     report = Report(State.SUCCEEDED, None, paused_seconds=1.5)
-    with runner() as session:
+    with db.writing(runner) as session:
         assert jobs.finish(session, job_id, attempt=claim.attempt, report=report)
-    with console() as session:
+    with db.writing(console) as session:
         found = history.detail(session, job_id, workspace_id=world.workspace_id)
         assert (found.entry.job.paused_at, found.attempts[0].paused_seconds) == (None, 1.5)
 
