@@ -195,8 +195,7 @@ def test_the_console_asks_for_a_pause_and_the_runner_says_that_it_is_so(world: W
         assert job.paused_at is not None
         assert not pauses.resume(session, job), "its runner has it: there is nothing to announce"
     report = Report(State.SUCCEEDED, None, paused_seconds=1.5)
-    with db.writing(runner) as session:
-        assert jobs.finish(session, job_id, attempt=claim.attempt, report=report)
+    assert jobs.finish(world.direct, job_id, attempt=claim.attempt, report=report)
     with db.writing(console) as session:
         found = history.detail(session, job_id, workspace_id=world.workspace_id)
         assert (found.entry.job.paused_at, found.attempts[0].paused_seconds) == (None, 1.5)
