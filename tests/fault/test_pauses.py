@@ -67,6 +67,7 @@ class Counting:
 
     def pause(self, timeout: float = 10) -> dict[str, int]:
         """Pauses and waits until the runner says that it is so; answers the counts then."""
+        wait_until(lambda: self.job["paused_at"] is None, 10, "the pause before to be over")
         self.ask("PUT")
         wait_until(lambda: self.job["paused_at"], timeout, "the bot to stand still")
         return self.counts()

@@ -33,7 +33,7 @@ def test_the_second_request_ends_bots_at_once_and_later_ones_change_nothing() ->
     stopping.on_grace_over(end_all, kill_all=lambda: None)
     try:
         stopping.signalled(15, None)
-        assert stopping.begun.is_set()
+        wait_until(stopping.begun.is_set, 5, "the begin")
         assert not reached.wait(0.05)
         stopping.signalled(15, None)
         wait_until(reached.is_set, 5, "the end of the grace")
