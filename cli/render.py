@@ -17,7 +17,7 @@ COLOURS = {"dev": "32", "staging": "33", "prod": "1;31"}
 #: SGR colours of words that say how something went.
 WORDS = {
     **dict.fromkeys(("succeeded", "online", "set", "ok", "running", "ready"), "32"),
-    **dict.fromkeys(("queued", "empty", "warn", "draining"), "33"),
+    **dict.fromkeys(("queued", "empty", "warn", "draining", "paused", "pausing", "resuming"), "33"),
     **dict.fromkeys(("failed", "missing", "fail", "lost", "stopped"), "31"),
 }
 

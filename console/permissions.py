@@ -18,7 +18,7 @@ class Role(StrEnum):
     """Sees bots, assets without values, jobs, logs and runners."""
 
     OPERATOR = "operator"
-    """Also runs, cancels and retries jobs, and drains runners."""
+    """Also runs, cancels, pauses, resumes and retries jobs, and drains runners."""
 
     DEV = "dev"
     """Also changes bots and assets."""
@@ -65,6 +65,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/jobs/{job_id}/log"): Permission(Role.VIEWER, "job.log_shown"),
     ("GET", "/api/v1/jobs/{job_id}/log/stream"): Permission(Role.VIEWER, "job.log_shown"),
     ("POST", "/api/v1/jobs/{job_id}/cancellation"): Permission(Role.OPERATOR, "job.cancelled"),
+    ("PUT", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.paused"),
+    ("DELETE", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.resumed"),
     ("POST", "/api/v1/jobs/{job_id}/retry"): Permission(Role.OPERATOR, "job.retried"),
     ("GET", "/api/v1/runners"): Permission(Role.VIEWER, "runner.listed"),
     ("PUT", "/api/v1/runners/{name}/drain"): Permission(Role.OPERATOR, "runner.drained"),

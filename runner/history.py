@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
+from runner import pauses
 from runner.errors import Invalid, NotFound
 from runner.models import Attempt, Bot, Job, PackageVersion
 from runner.states import State
 from vault.models import Reading
 from vault.names import ENVIRONMENTS
+
+#: What a list can be narrowed to besides a state: jobs that are paused, queued ones and running ones.
+PAUSED = "paused"
 
 #: The longest page of a list.
 MAX_LIMIT = 500
@@ -21,7 +25,7 @@ MAX_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a list of jobs is narrowed to; `None` means everything."""
+    """What a list of jobs is narrowed to; `None` means everything, and the state may be `PAUSED`."""
 
     bot: str | None = None
     environment: str | None = None
@@ -78,7 +82,7 @@ def page(
     if narrow.environment is not None:
         query = query.where(Job.environment == narrow.environment)
     if narrow.state is not None:
-        query = query.where(Job.state == narrow.state)
+        query = query.where(pauses.wanted() if narrow.state == PAUSED else Job.state == narrow.state)
     if after is not None:
         query = query.where(Job.id < after)
     rows = session.execute(query.order_by(Job.id.desc()).limit(min(limit, MAX_LIMIT))).all()
@@ -150,7 +154,7 @@ def _entry(row: Row[Job, str, int]) -> Entry:
 
 
 def _check(narrow: Filter) -> None:
-    if narrow.state is not None and narrow.state not in set(State):
-        raise Invalid(f"There is no state {narrow.state!r}; use one of {', '.join(State)}.")
+    if narrow.state is not None and narrow.state not in {*State, PAUSED}:
+        raise Invalid(f"There is no state {narrow.state!r}; use one of {', '.join(State)}, {PAUSED}.")
     if narrow.environment is not None and narrow.environment not in ENVIRONMENTS:
         raise Invalid(f"There is no environment {narrow.environment!r}; use one of {', '.join(ENVIRONMENTS)}.")

@@ -8,7 +8,7 @@ the database's clock.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -110,7 +110,17 @@ class Report:
     survivors: int | None = None
     max_rss_kb: int | None = None
     cpu_seconds: float | None = None
+    paused_seconds: float | None = None
     warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What people want of a running job, by its row."""
+
+    job_id: uuid.UUID
+    cancel: bool
+    pause: bool
 
 
 def enqueue(session: Session, request: Request, *, now: datetime) -> uuid.UUID:
@@ -220,6 +230,7 @@ def finish(direct: Direct, job_id: uuid.UUID, *, attempt: int, report: Report) -
         "left": report.survivors,
         "memory": report.max_rss_kb,
         "cpu": report.cpu_seconds,
+        "stood": report.paused_seconds,
     }
     if direct.dialect == "sqlite":
         with direct.transaction() as run:
@@ -230,23 +241,37 @@ def finish(direct: Direct, job_id: uuid.UUID, *, attempt: int, report: Report) -
     return bool(direct.write(statements.FINISH_AT_ONCE, {**job, **used}))
 
 
-def extend_leases(
-    session: Session, held: Sequence[tuple[uuid.UUID, int]], *, lease: timedelta = LEASE
-) -> list[tuple[uuid.UUID, bool]]:
-    """Keep the leases of running attempts; answers which are still held, and whether a cancel was requested.
+def extend_leases(session: Session, held: Mapping[uuid.UUID, int], *, lease: timedelta = LEASE) -> list[Wish]:
+    """Keep the leases of running attempts (job to number); answers which are still held, and what is wanted of them.
 
     An attempt that is missing in the answer was taken away: its runner must kill the bot at once.
     """
     if not held:
         return []
-    attempts = dict(held)
     rows = session.execute(
         update(Job)
-        .where(Job.id.in_(attempts), Job.state == State.RUNNING)
+        .where(Job.id.in_(held), Job.state == State.RUNNING)
         .values(lease_expires_at=clock(lease))
-        .returning(Job.id, Job.attempt, Job.cancel_requested_at)
+        .returning(*_WISHED)
     ).all()
-    return [(row.id, row.cancel_requested_at is not None) for row in rows if attempts[row.id] == row.attempt]
+    return _wishes(rows, held)
+
+
+def wishes(session: Session, held: Mapping[uuid.UUID, int]) -> list[Wish]:
+    """What people want of these running attempts (job to number)."""
+    rows = session.execute(select(*_WISHED).where(Job.id.in_(held), Job.state == State.RUNNING)).all()
+    return _wishes(rows, held)
+
+
+_WISHED = (Job.id, Job.attempt, Job.cancel_requested_at, Job.pause_requested_at)
+
+
+def _wishes(rows: Sequence[Row], held: Mapping[uuid.UUID, int]) -> list[Wish]:
+    return [
+        Wish(job_id, cancel=cancelled is not None, pause=paused is not None)
+        for job_id, attempt, cancelled, paused in rows
+        if held[job_id] == attempt
+    ]
 
 
 def cancel(session: Session, job: Job, *, actor: Actor, now: datetime) -> State:
@@ -281,13 +306,6 @@ def cancel(session: Session, job: Job, *, actor: Actor, now: datetime) -> State:
     raise Conflict(f"Job {job.id} has ended ({job.state}); only queued and running jobs can be cancelled.")
 
 
-def cancel_requests(session: Session, job_ids: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
-    """Which of these running jobs somebody wants to be cancelled."""
-    return session.scalars(
-        select(Job.id).where(Job.id.in_(job_ids), Job.state == State.RUNNING, Job.cancel_requested_at.is_not(None))
-    ).all()
-
-
 def lose_expired(session: Session, *, limit: int = 100) -> list[tuple[uuid.UUID, int, str]]:
     """End the attempts whose lease ran out, by the database's clock; answers job, attempt and runner."""
     expired = (
@@ -302,6 +320,7 @@ def lose_expired(session: Session, *, limit: int = 100) -> list[tuple[uuid.UUID,
             detail=Reason.RUNNER_LOST.sentence,
             finished_at=clock(),
             lease_expires_at=None,
+            paused_at=None,
         )
         .returning(Job.id, Job.attempt, Job.runner)
     ).all()
@@ -357,7 +376,8 @@ def _due(older_than: timedelta) -> ColumnElement[bool]:
 
 
 def _ready() -> ColumnElement[bool]:
-    return or_(Job.not_before.is_(None), Job.not_before <= clock())
+    due = or_(Job.not_before.is_(None), Job.not_before <= clock())
+    return and_(due, Job.pause_requested_at.is_(None))
 
 
 def _storable(text: str | None) -> str | None:

@@ -31,6 +31,9 @@ VISIBILITY_TIMEOUT = 24 * 3600
 #: Seconds a broker may take to connect or to answer before a publication counts as failed.
 SOCKET_TIMEOUT = 5
 
+#: What every key of ours in Redis begins with.
+PREFIX = "botkeep:"
+
 _GROUP = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
 
 
@@ -80,7 +83,7 @@ def transport(broker_url: str) -> Celery:
             "retry_on_timeout": False,
             "max_retries": 1,
             "interval_start": 0,  # a publication that fails says so at once; the default waits 2 s
-            "global_keyprefix": "botkeep:",
+            "global_keyprefix": PREFIX,
         },
     )
     return app
@@ -92,17 +95,18 @@ def serve(app: Celery, *, environments: Sequence[str], groups: Sequence[str]) ->
     app.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]  # not annotated
 
 
-def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot_id: uuid.UUID) -> bool:
+def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot_id: uuid.UUID | None = None) -> bool:
     """Say that a job may be ready; false when the broker cannot be reached.
 
-    The job is committed before, so a false is a delay: the rescuer publishes it when the broker is back.
+    The job is committed before, so a false is a delay: the rescuer publishes it when the broker is back. The bot's id
+    is for people who trace messages.
     """
     try:
         app.send_task(
             TASK,
             args=(str(job_id),),
             queue=lane(environment, group),
-            headers={"environment": environment, "bot_id": str(bot_id)},
+            headers={"environment": environment} | ({} if bot_id is None else {"bot_id": str(bot_id)}),
             ignore_result=True,
             retry=False,
         )

@@ -212,6 +212,7 @@ FINISH = (
         exit_code=bindparam("status"),
         finished_at=clock(),
         lease_expires_at=None,
+        paused_at=None,
         warnings=bindparam("notes", type_=_jobs.c.warnings.type),
     )
     .returning(_jobs.c.id)
@@ -231,6 +232,7 @@ END_ATTEMPT = (
         survivors=bindparam("left"),
         max_rss_kb=bindparam("memory"),
         cpu_seconds=bindparam("cpu"),
+        paused_seconds=bindparam("stood"),
     )
 )
 

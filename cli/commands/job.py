@@ -12,10 +12,10 @@ from cli.client import Client, Item, connected, path_of
 from cli.errors import CliError, Misused
 from cli.follow import ending, follow, show_log, wait, waits_for, why
 from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
-from cli.render import badge, fields, moment, plain, word
+from cli.render import badge, duration, fields, moment, plain, word
 from cli.screen import Column, Screen, screen, show_list
 
-app = typer.Typer(help="See, follow, cancel and retry jobs.", no_args_is_help=True)
+app = typer.Typer(help="See, follow, pause, cancel and retry jobs.", no_args_is_help=True)
 
 #: How much of history a list shows when nobody says.
 NEWEST = 50
@@ -33,7 +33,7 @@ JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
 OfOneBot = Annotated[str | None, typer.Option("--bot", help="Only jobs of this bot.")]
 InState = Annotated[
     str | None,
-    typer.Option("--state", help="Only jobs that are queued, running, succeeded, failed or cancelled."),
+    typer.Option("--state", help="Only jobs that are queued, running, paused, succeeded, failed or cancelled."),
 ]
 
 
@@ -134,7 +134,7 @@ def list_jobs(
         Column("ID", lambda job: str(job.get("id"))),
         Column("BOT", lambda job: plain(str(job.get("bot")))),
         Column("ENV", lambda job: badge(str(job.get("environment")), colour=to.colour)),
-        Column("STATE", lambda job: word(str(job.get("state")), colour=to.colour)),
+        Column("STATE", lambda job: word(standing(job), colour=to.colour)),
         Column("REASON", lambda job: plain(str(job.get("reason") or ""))),
         Column("CREATED", lambda job: moment(job.get("created_at"), now=to.now)),
     )
@@ -168,12 +168,14 @@ def _show_job(to: Screen, job: Item) -> None:
                 ("job", str(job.get("id"))),
                 ("bot", f"{plain(str(job.get('bot')))} version {job.get('version')}"),
                 ("environment", badge(str(job.get("environment")), colour=to.colour)),
-                ("state", word(str(job.get("state")), colour=to.colour)),
+                ("state", word(standing(job), colour=to.colour)),
                 ("reason", why(job)),
                 ("waiting", waits_for(job)),
                 ("created", moment(job.get("created_at"), now=to.now)),
                 ("started", _maybe(to, job.get("started_at"))),
                 ("finished", _maybe(to, job.get("finished_at"))),
+                ("paused by", _paused_by(to, job)),
+                ("stood still", _stood_still(attempts)),
                 ("runner", plain(str(job.get("runner") or ""))),
                 ("cause", plain(" ".join(str(cause[key]) for key in ("kind", "name") if cause.get(key)))),
                 ("attempt", f"{job.get('attempt')} of {len(attempts)}" if attempts else ""),
@@ -185,6 +187,28 @@ def _show_job(to: Screen, job: Item) -> None:
     )
     for warning in job.get("warnings") or []:
         to.line(f"Warning: {plain(str(warning))}")
+
+
+def standing(job: Item) -> str:
+    """The state of a job, or what a pause makes of it: `pausing` until its bot stands, `resuming` until it goes."""
+    state = str(job.get("state"))
+    wanted, so = job.get("pause_requested_at"), job.get("paused_at")
+    if state == "queued" and wanted:
+        return "paused"
+    if state == "running" and (wanted or so):
+        return "paused" if wanted and so else "pausing" if wanted else "resuming"
+    return state
+
+
+def _paused_by(to: Screen, job: Item) -> str:
+    if standing(job) not in {"paused", "pausing"}:
+        return ""
+    return f"{plain(str(job.get('pause_requested_by')))}, {moment(job.get('pause_requested_at'), now=to.now)}"
+
+
+def _stood_still(attempts: list[Item]) -> str:
+    seconds = sum(float(attempt.get("paused_seconds") or 0) for attempt in attempts)
+    return duration(seconds) if seconds else ""
 
 
 def _maybe(to: Screen, at: object) -> str:
@@ -225,6 +249,30 @@ def cancel(job_id: JobArgument, *, as_json: AsJson = False) -> None:
         to.line(f"Job {job_id} is cancelled.")
     else:
         to.line(f"Job {job_id} is {job.get('state') or 'running'} and is being stopped.")
+
+
+@app.command()
+def pause(job_id: JobArgument, *, as_json: AsJson = False) -> None:
+    """Keep a queued job from being started; let a running one stand still, its time limit included."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        job = client.ask("PUT", path_of("jobs", job_id, "pause"))
+    if as_json:
+        to.item(job)
+    else:
+        to.line(f"Job {job_id} is {standing(job)}. It goes on with: botkeep job resume {job_id}")
+
+
+@app.command()
+def resume(job_id: JobArgument, *, as_json: AsJson = False) -> None:
+    """Let a paused job go on where it stood."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        job = client.ask("DELETE", path_of("jobs", job_id, "pause"))
+    if as_json:
+        to.item(job)
+    else:
+        to.line(f"Job {job_id} is {standing(job)}.")
 
 
 @app.command()

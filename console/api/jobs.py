@@ -1,12 +1,15 @@
-"""Jobs over HTTP: run a bot, see history, cancel, retry.
+"""Jobs over HTTP: run a bot, see history, cancel, pause, resume, retry.
 
 A job is announced to the runners after its transaction; where the broker is away the answer is the same,
-since the job waits in the database.
+since the job waits in the database. What people want of a running job is said to its runner after the transaction,
+too, and found by it within seconds where the broker is away.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,11 +22,12 @@ from console.deps import Allowed, Call, Limit, publish
 from console.health import broker_answers
 from console.paging import Page
 from console.text import JsonObject, Text
-from runner import history, jobs, requests, waiting
+from runner import history, jobs, pauses, requests, signals, waiting
 from runner.errors import Conflict, NotFound
 from runner.history import Entry, Filter
 from runner.jobs import Cause, Priority
 from runner.models import Attempt
+from runner.states import State
 from runner.waiting import Obstacle, Situation
 from vault import audit
 from vault.models import Reading
@@ -68,6 +72,7 @@ class AttemptItem(BaseModel):
     survivors: int | None
     max_rss_kb: int | None
     cpu_seconds: float | None
+    paused_seconds: float | None
 
 
 class ReadingItem(BaseModel):
@@ -97,6 +102,9 @@ class JobItem(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    pause_requested_at: datetime | None
+    pause_requested_by: str | None
+    paused_at: datetime | None
     runner: str | None
     cause: CauseItem
     parameters: dict[str, Any]
@@ -131,7 +139,7 @@ def listed(
     *,
     bot: str | None = None,
     environment: str | None = None,
-    state: str | None = None,
+    state: Annotated[str | None, Query(description="A state, or `paused` for what waits to be resumed.")] = None,
     limit: Limit = 50,
     after: Annotated[uuid.UUID | None, Query(description="The `next` of the page before.")] = None,
 ) -> Page[JobItem]:
@@ -193,13 +201,34 @@ def show(call: Allowed, job_id: str) -> JobDetail:
 @router.post("/{job_id}/cancellation", summary="Cancel a job")
 def cancel(call: Allowed, job_id: str) -> JobItem:
     """Cancel a queued job at once; ask the runner of a running one to stop its bot."""
-    with call.writing() as session:
-        entry = history.entry(session, parse_id(job_id), workspace_id=call.workspace_id)
-        call.require_environment(entry.job.environment)
+    with _changing(call, job_id) as (session, entry):
         jobs.cancel(session, entry.job, actor=call.actor, now=call.now)
-        _record(session, call, entry)
         session.refresh(entry.job)
-        return job_item(entry)
+        item = job_item(entry)
+    _tell_runner(call, item)
+    return item
+
+
+@router.put("/{job_id}/pause", summary="Pause a job")
+def pause(call: Allowed, job_id: str) -> JobItem:
+    """Keep a queued job from being started; let the bot of a running one stand still, with all its descendants."""
+    with _changing(call, job_id) as (session, entry):
+        pauses.pause(session, entry.job, actor=call.actor, now=call.now)
+        item = job_item(entry)
+    _tell_runner(call, item)
+    return item
+
+
+@router.delete("/{job_id}/pause", summary="Resume a job")
+def resume(call: Allowed, job_id: str) -> JobItem:
+    """Let a paused job go on where it stood; one that is not paused goes on anyway."""
+    with _changing(call, job_id) as (session, entry):
+        waits = pauses.resume(session, entry.job)
+        item = job_item(entry)
+    if waits:
+        _announce(call, entry)
+    _tell_runner(call, item)
+    return item
 
 
 @router.post("/{job_id}/retry", status_code=201, summary="Run a job again")
@@ -290,6 +319,21 @@ def _insert(session: Session, call: Call, request: jobs.Request) -> Entry:
     return entry
 
 
+@contextmanager
+def _changing(call: Call, job_id: str) -> Iterator[tuple[Session, Entry]]:
+    """A transaction that changes one job, and the audit row of it."""
+    with call.writing() as session:
+        entry = history.entry(session, parse_id(job_id), workspace_id=call.workspace_id)
+        call.require_environment(entry.job.environment)
+        yield session, entry
+        _record(session, call, entry)
+
+
+def _tell_runner(call: Call, item: JobItem) -> None:
+    if item.state == State.RUNNING:
+        signals.look_at_job(call.console.transport, item.id)
+
+
 def _announce(call: Call, entry: Entry) -> None:
     job = entry.job
     publish(call, job.id, environment=job.environment, group=job.group_name, bot_id=job.bot_id)
@@ -326,6 +370,9 @@ def job_item(entry: Entry) -> JobItem:
         started_at=job.started_at,
         finished_at=job.finished_at,
         cancel_requested_at=job.cancel_requested_at,
+        pause_requested_at=job.pause_requested_at,
+        pause_requested_by=job.pause_requested_by,
+        paused_at=job.paused_at,
         runner=job.runner,
         cause=CauseItem(kind=job.cause_kind, name=job.cause_name, id=job.cause_id),
         parameters=job.parameters,

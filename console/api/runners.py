@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from console.deps import After, Allowed, Call, Limit
 from console.paging import Page, cut
-from runner import runners
+from runner import runners, signals
 from runner.runners import Seen
 from vault import audit
 
@@ -56,6 +56,7 @@ def drain(call: Allowed, name: str) -> RunnerItem:
         for environment in seen.row.environments:
             call.require_environment(environment)
         _record(session, call, name)
+    signals.look_at_runner(call.console.transport, name)
     return _item(seen)
 
 

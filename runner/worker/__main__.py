@@ -13,7 +13,6 @@ import gc
 import os
 import signal
 import sys
-import threading
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -29,13 +28,14 @@ from runner import labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
-from runner.worker import executor, inbox, presence, tasks
+from runner.worker import executor, inbox, presence, returning, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
 from runner.worker.executor import Station
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
+from runner.worker.listener import Listener
 from runner.worker.packages import PackageStore
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
@@ -110,8 +110,7 @@ def _serve(settings: RunnerSettings) -> int:
     app = lanes.transport(settings.broker())
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
-    stop = threading.Event()
-    stopping = Stopping(stop, grace=settings.drain_grace)
+    stopping = Stopping(grace=settings.drain_grace)
     station = Station(
         settings=settings,
         direct=Direct(engine),
@@ -124,7 +123,6 @@ def _serve(settings: RunnerSettings) -> int:
         interpreter=own_interpreter(),
         censor=censor,
         log_group=settings.log_group_id(),
-        stopping=stop,
     )
     try:
         return _work(app, station, stopping)
@@ -166,20 +164,23 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.spawner.start()
     station.endpoint.start()
     station.held.start()
+    listener = Listener(app, station.settings.runner_name, look=station.held.look, look_at_all=station.held.look_at_all)
+    listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     watchdog = Watchdog(
         lambda: messages_wait(app, station.settings),
         slots=station.settings.concurrency,
         after=station.settings.stall_after,
         drain=stopping.drain,
-        stop=station.stopping,
+        stop=stopping.begun,
     )
 
     def look(environment: str, group: str) -> Claim | None:
         with watchdog.receiving():
             return executor.execute(station, environment=environment, group=group)
 
-    tasks.register(app, look)
+    tasks.register(app, look, stopping=stopping.begun)
+    returning.install(app)
 
     def ready(**_: object) -> None:
         settle()
@@ -205,6 +206,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         )
         worker.start()
     finally:
+        listener.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

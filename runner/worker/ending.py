@@ -14,8 +14,11 @@ from runner.worker.process import Outcome
 BUSINESS_STATUS = 73
 
 
-def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]) -> Report:
-    """What to write for an outcome; `ended_by` is why this worker ended the bot, if it did."""
+def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str], stood: float = 0.0) -> Report:
+    """What to write for an outcome; `ended_by` is why this worker ended the bot, if it did.
+
+    `stood` are the seconds of pause before the bot was started, on top of those that its launcher counted.
+    """
     state, reason, detail = _judge(outcome, ended_by)
     notes = list(warnings)
     if outcome.survivors:
@@ -30,6 +33,7 @@ def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]
         survivors=outcome.survivors,
         max_rss_kb=outcome.max_rss_kb,
         cpu_seconds=outcome.user_seconds + outcome.system_seconds,
+        paused_seconds=(stood + outcome.paused_seconds) or None,
         warnings=tuple(notes),
     )
 

@@ -74,7 +74,6 @@ class Station:
     interpreter: Interpreter
     censor: Censor
     log_group: int | None
-    stopping: threading.Event
 
 
 @dataclass(slots=True)
@@ -109,8 +108,6 @@ def execute(station: Station, *, environment: str, group: str) -> Claim | None:
 
 
 def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
-    if station.stopping.is_set():
-        return None
     return jobs.claim(station.direct, environment=environment, group=group, runner=station.settings.runner_name)
 
 
@@ -151,6 +148,7 @@ def _end_of(run: Run) -> Report:
             State.CANCELLED if refusal.reason is Reason.CANCELLED else State.FAILED,
             refusal.reason,
             detail=refusal.detail,
+            paused_seconds=run.hold.stood or None,
             warnings=tuple(run.warnings),
         )
     except Exception:
@@ -162,12 +160,14 @@ def _end_of(run: Run) -> Report:
 def _steps(run: Run) -> Report:
     package = _preflight(run)
     python = _prepare(run, package)
+    _stand(run.hold)
     resolved = _resolve(run, package)
     token = run.station.endpoint.admit(_grant(run, resolved))
     try:
         process = _start(run, package, resolved, python=python, token=token)
         with process:
-            run.hold.on_end(process.terminate, kill=process.kill)
+            process.on_pause = run.hold.stands
+            run.hold.on_end(process.terminate, kill=process.kill, pause=process.pause, resume=process.resume)
             # After the start, so that the bot's interpreter starts meanwhile.
             run.masker = masker = Masker(resolved.named_values(), literal=[token.encode()])
             resolved.forget()
@@ -176,7 +176,7 @@ def _steps(run: Run) -> Report:
                 outcome = _pump(run, process, masker)
     finally:
         run.station.endpoint.revoke(token)
-    return ending.report(outcome, ended_by=run.hold.reason, warnings=run.warnings)
+    return ending.report(outcome, ended_by=run.hold.reason, warnings=run.warnings, stood=run.hold.stood)
 
 
 def _preflight(run: Run) -> Declaration:
@@ -213,6 +213,12 @@ def _prepare(run: Run, package: Declaration) -> Path | None:
         _say(run, made.log)
     _go_on_unless_ended(run.hold)
     return made.python
+
+
+def _stand(hold: Hold) -> None:
+    """A job that was paused before its bot was started waits here: nothing is decrypted for it meanwhile."""
+    hold.stand()
+    _go_on_unless_ended(hold)
 
 
 def _resolve(run: Run, package: Declaration) -> Resolved:

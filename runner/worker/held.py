@@ -1,7 +1,8 @@
-"""The attempts that this worker runs now, and the thread that keeps their leases.
+"""The attempts that this worker runs now, and the thread that keeps their leases and does what people want of them.
 
 Leases are kept in the database's time; should the database stay away, the worker's own monotonic clock ends the
-bots before their leases can run out elsewhere, so that a job never has two living attempts.
+bots before their leases can run out elsewhere, so that a job never has two living attempts. A signal or a bot that
+has come to a stand wakes the thread; it alone reads and writes here, so that what is wanted is done in order.
 """
 
 from __future__ import annotations
@@ -15,46 +16,70 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from runner import jobs, runners
+from runner import jobs, pauses, runners
+from runner.jobs import Wish
 from runner.logging import logger
 from runner.states import Reason
 from vault import db
 from vault.errors import VaultError
 
-#: How often a cancellation is looked for while a bot runs.
-CANCEL_POLL = timedelta(seconds=1)
+#: How often somebody's wish is looked for where no signal tells of it.
+POLL = timedelta(seconds=2)
 
 #: How long before its lease could end elsewhere a bot is ended here.
 SAFETY = timedelta(seconds=15)
 
 
 class Hold:
-    """One attempt in this worker: why it must end, if it must, and how to end it."""
+    """One attempt in this worker: why it must end or stand still, if it must, and how to tell its bot."""
 
-    def __init__(self, job_id: uuid.UUID, attempt: int, *, since: float) -> None:
-        """`since` is an instant of the monotonic clock at which the lease had certainly not begun yet."""
+    def __init__(
+        self, job_id: uuid.UUID, attempt: int, *, since: float, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`since` is an instant of the monotonic clock at which the lease had certainly not begun yet.
+
+        `changed` is called when nothing of the attempt runs any more because of a pause, or it goes on.
+        """
         self.job_id = job_id
         self.attempt = attempt
         self.extended_at = since
         self.reason: Reason | None = None
+        self.paused = False
+        #: Whether it does stand still, and whether the database says so.
+        self.standing = self.noted = False
+        #: How long it stood before its bot was started, in seconds.
+        self.stood = 0.0
+        self._changed = changed
         self._end: Callable[[], None] | None = None
         self._kill: Callable[[], None] | None = None
-        self._lock = threading.Lock()
+        self._pause: Callable[[], None] | None = None
+        self._resume: Callable[[], None] | None = None
+        self._lock = threading.Condition()
 
-    def on_end(self, end: Callable[[], None], *, kill: Callable[[], None] | None = None) -> None:
-        """Say how to end the bot, and how to kill it; `end` is called at once where it must end already."""
+    def on_end(
+        self,
+        end: Callable[[], None],
+        *,
+        kill: Callable[[], None] | None = None,
+        pause: Callable[[], None] | None = None,
+        resume: Callable[[], None] | None = None,
+    ) -> None:
+        """Say how to end the bot, to kill it, and to let it stand and go on; what is due is called at once."""
         with self._lock:
-            self._end, self._kill = end, kill
+            self._end, self._kill, self._pause, self._resume = end, kill, pause, resume
             due = self.reason is not None
+            if self.paused and pause is not None:
+                pause()
         if due:
             end()
 
     def end(self, reason: Reason) -> None:
-        """End the bot, for the first reason given."""
+        """End the bot, for the first reason given; one that stands still goes on for its end."""
         with self._lock:
             if self.reason is not None:
                 return
             self.reason, end = reason, self._end
+            self._lock.notify_all()
         if end is not None:
             end()
 
@@ -64,6 +89,41 @@ class Hold:
             kill = self._kill
         if kill is not None:
             kill()
+
+    def pause(self) -> None:
+        """Let the bot stand still, unless it must end."""
+        with self._lock:
+            if self.paused or self.reason is not None:
+                return
+            self.paused = True
+            if self._pause is not None:
+                self._pause()
+
+    def resume(self) -> None:
+        """Let the bot go on."""
+        with self._lock:
+            if not self.paused:
+                return
+            self.paused = False
+            self._lock.notify_all()
+            if self._resume is not None:
+                self._resume()
+
+    def stand(self) -> None:
+        """Wait here for the end of a pause, where there is one; called before anything of the bot is started."""
+        with self._lock:
+            if not self.paused or self.reason is not None:
+                return
+            since = time.monotonic()
+            self.stands(standing=True)
+            self._lock.wait_for(lambda: not self.paused or self.reason is not None)
+            self.stood += time.monotonic() - since
+            self.stands(standing=False)
+
+    def stands(self, *, standing: bool) -> None:
+        """Hear that the bot stands still now, or goes on."""
+        self.standing = standing
+        self._changed()
 
 
 class Held:
@@ -83,6 +143,9 @@ class Held:
         self._holds: dict[uuid.UUID, Hold] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._news = threading.Event()
+        self._beat_at = 0.0
+        self._ending: Reason | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._log = logger()
 
@@ -93,22 +156,36 @@ class Held:
     def close(self) -> None:
         """Stop beating."""
         self._stopped.set()
+        self._news.set()
         self._thread.join()
 
     @contextmanager
     def holding(self, job_id: uuid.UUID, attempt: int, *, since: float) -> Iterator[Hold]:
         """Keep an attempt's lease for the time of the block; `since` is an instant before its claim."""
-        hold = Hold(job_id, attempt, since=since)
+        hold = Hold(job_id, attempt, since=since, changed=self._news.set)
         with self._lock:
             self._holds[job_id] = hold
+        if self._ending is not None:
+            hold.end(self._ending)
         try:
             yield hold
         finally:
             with self._lock:
                 self._holds.pop(job_id, None)
 
+    def look(self, job_id: uuid.UUID) -> None:
+        """Look at once what people want of a job, where it is held here."""
+        if job_id in self._holds:
+            self._news.set()
+
+    def look_at_all(self) -> None:
+        """Look at once what people want of any job here, and of this runner."""
+        self._beat_at = 0.0
+        self._news.set()
+
     def end_all(self, reason: Reason) -> None:
-        """End every bot of this worker."""
+        """End every bot of this worker, and every one that is still to come."""
+        self._ending = reason
         for hold in self._current():
             hold.end(reason)
 
@@ -122,20 +199,22 @@ class Held:
             return list(self._holds.values())
 
     def _run(self) -> None:
-        beat_at = 0.0
-        while not self._stopped.wait(CANCEL_POLL.total_seconds()):
+        while not self._stopped.is_set():
             try:
-                if time.monotonic() - beat_at >= runners.HEARTBEAT.total_seconds():
-                    beat_at = time.monotonic()
+                if time.monotonic() - self._beat_at >= runners.HEARTBEAT.total_seconds():
+                    self._beat_at = time.monotonic()
                     self._beat()
                 else:
-                    self._look_for_cancellations()
+                    self._look()
+                self._note_pauses()
             except VaultError as error:
                 self._log.warning("heartbeat.failed", error=str(error))
             except Exception:
                 # Without this thread every lease would run out: whatever it was, the next beat tries again.
                 self._log.exception("heartbeat.broken")
             self._end_what_may_be_lost()
+            self._news.wait(POLL.total_seconds())
+            self._news.clear()
 
     def _beat(self) -> None:
         self._each_beat()
@@ -143,27 +222,45 @@ class Held:
         started = time.monotonic()
         with db.writing(self._engine) as session:
             draining = runners.beat(session, self._name, instance=self._instance)
-            kept = dict(jobs.extend_leases(session, [(hold.job_id, hold.attempt) for hold in holds.values()]))
+            wishes = jobs.extend_leases(session, {job_id: hold.attempt for job_id, hold in holds.items()})
+        kept = {wish.job_id for wish in wishes}
         for job_id, hold in holds.items():
-            if job_id not in kept:
+            if job_id in kept:
+                hold.extended_at = started
+            else:
                 hold.end(Reason.RUNNER_LOST)
-                continue
-            hold.extended_at = started
-            if kept[job_id]:
-                hold.end(Reason.CANCELLED)
+        _fulfil(holds, wishes)
         if draining or draining is None:
             self._drain()
 
-    def _look_for_cancellations(self) -> None:
+    def _look(self) -> None:
         holds = {hold.job_id: hold for hold in self._current()}
         if holds:
             with db.reading(self._engine) as session:
-                cancelled = jobs.cancel_requests(session, list(holds))
-            for job_id in cancelled:
-                holds[job_id].end(Reason.CANCELLED)
+                wishes = jobs.wishes(session, {job_id: hold.attempt for job_id, hold in holds.items()})
+            _fulfil(holds, wishes)
+
+    def _note_pauses(self) -> None:
+        for hold in self._current():
+            standing = hold.standing
+            if standing != hold.noted:
+                with db.writing(self._engine) as session:
+                    pauses.note(session, hold.job_id, attempt=hold.attempt, standing=standing)
+                hold.noted = standing
 
     def _end_what_may_be_lost(self) -> None:
         longest = (jobs.LEASE - SAFETY).total_seconds()
         for hold in self._current():
             if time.monotonic() - hold.extended_at > longest:
                 hold.end(Reason.RUNNER_LOST)
+
+
+def _fulfil(holds: dict[uuid.UUID, Hold], wishes: list[Wish]) -> None:
+    for wish in wishes:
+        hold = holds[wish.job_id]
+        if wish.cancel:
+            hold.end(Reason.CANCELLED)
+        elif wish.pause:
+            hold.pause()
+        else:
+            hold.resume()

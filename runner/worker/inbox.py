@@ -15,11 +15,13 @@ from queue import Empty
 from typing import Any
 
 from celery import Celery
+from celery.worker import state
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 from runner.lanes import TASK
 from runner.logging import logger
-from runner.worker.tasks import LANE
+from runner.signals import AWAY
+from runner.worker.tasks import BEGUN, JOB, LANE
 from vault.names import ENVIRONMENTS
 
 #: Where Celery finds the transport.
@@ -45,15 +47,19 @@ def receive_with(app: Celery, broker_url: str) -> None:
 
 
 def hint(entry: object, lane: str) -> dict[str, Any] | None:
-    """A clean message to look into `lane`, for an entry that names a job; `None` where it names none."""
-    if not _names_a_job(entry):
+    """A clean message to look into `lane`, for an entry that names a job; `None` where it names none.
+
+    The job's id stays with it: should the message go back, it names a job again.
+    """
+    job_id = _job_named(entry)
+    if job_id is None:
         return None
     environment, _, group = lane.partition(".")
     return {
         "body": "",
         "content-type": "application/json",
         "content-encoding": "utf-8",
-        "headers": {"task": TASK, LANE: [environment, group]},
+        "headers": {"task": TASK, LANE: [environment, group], JOB: job_id},
         "properties": {
             "delivery_tag": str(next(_tags)),
             "delivery_info": {"exchange": "", "routing_key": lane},
@@ -61,12 +67,18 @@ def hint(entry: object, lane: str) -> dict[str, Any] | None:
     }
 
 
-def _names_a_job(entry: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+def returned(clean: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a lane that a clean message was made of, as far as it matters."""
+    body = base64.b64encode(json.dumps([[clean["headers"][JOB]], {}, {}]).encode()).decode()
+    return {**clean, "body": body}
+
+
+def _job_named(entry: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
     try:
         (wanted,), _, _ = json.loads(base64.b64decode(entry["body"], validate=True))
-        return entry["headers"]["task"] == TASK and bool(uuid.UUID(wanted))
+        return str(uuid.UUID(wanted)) if entry["headers"]["task"] == TASK else None
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        return False
+        return None
 
 
 class _QoS(virtual.QoS):
@@ -75,6 +87,10 @@ class _QoS(virtual.QoS):
     Celery's own also writes each message to Redis and removes it again, to put it back a day after a worker died. The
     rescuer does that within half a minute, from the database, so this is half of the cost of a message saved.
     """
+
+    def can_consume(self) -> bool:
+        """Whether more may be fetched: not by a worker that stops (`runner.worker.stopping`)."""
+        return state.should_stop is None and bool(super().can_consume())  # type: ignore[no-untyped-call]
 
     def restore_visible(self, *_arguments: object, **_options: object) -> None:
         """Nothing was put aside."""
@@ -91,6 +107,19 @@ class _Channel(redis.Channel):
         if self._kept is None:
             self._kept = super()._create_client()  # type: ignore[no-untyped-call]
         return self._kept
+
+    def _restore(self, message: Any, leftmost: bool = False) -> None:  # noqa: ANN401, FBT001, FBT002, ARG002 - kombu's
+        """Put a hint back that was fetched and not taken up, first in its lane; kombu would look for its own copy."""
+        lane = message.delivery_info["routing_key"]
+        if lane.partition(".")[0] not in ENVIRONMENTS:
+            return  # Celery's own: nobody waits for it
+        if message.headers.get(BEGUN):
+            return
+        try:
+            with self.conn_or_acquire() as client:
+                client.rpush(lane, json.dumps(returned(message.serializable())))
+        except AWAY as error:  # kombu would write what is left into a file
+            _log.warning("hints.lost", lane=lane, error=str(error).partition("\n")[0])
 
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401 - kombu's own signature
         try:

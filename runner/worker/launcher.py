@@ -7,8 +7,8 @@ worker: the end of the control socket kills the tree. A launcher that is itself 
 
 It is forked from `spawner.py`, never executed, and serves many attempts: the pages that a fork must copy cost 2 ms
 each time. It imports little beside the standard library for the same reason. On the control socket
-(SOCK_SEQPACKET) it takes the words terminate, kill, pause and resume, and sends the JSON events `started` and
-`outcome`.
+(SOCK_SEQPACKET) it takes the words terminate, kill, pause and resume, and sends the JSON events `started`, `paused`,
+`resumed` and `outcome`.
 """
 
 # pathlib would make the process larger that is copied for each attempt.
@@ -98,6 +98,7 @@ class Attempt:
         "expires",
         "kill_at",
         "paused_at",
+        "paused_seconds",
         "reason",
         "request",
         "started",
@@ -117,6 +118,7 @@ class Attempt:
         self.expires: float | None = None
         self.kill_at: float | None = None
         self.paused_at: float | None = None
+        self.paused_seconds = 0.0
         self.usage = Usage()
 
     def start(self, files: Descriptors, *, prctl: Prctl) -> int | None:
@@ -232,14 +234,23 @@ class Attempt:
         if self.paused_at is None and self.kill_at is None:
             self.paused_at = time.monotonic()
             stop_all(os.getpid())
+            tell(self.control, {"event": "paused"})
 
     def resume(self) -> None:
         if self.paused_at is None:
             return
-        if self.expires is not None:
-            self.expires += time.monotonic() - self.paused_at
-        self.paused_at = None
+        self.count_pause()
         continue_all(os.getpid())
+        tell(self.control, {"event": "resumed"})
+
+    def count_pause(self) -> None:
+        """Ends the pause for the clocks: its time is none of the bot's."""
+        if self.paused_at is not None:
+            stood = time.monotonic() - self.paused_at
+            self.paused_at = None
+            self.paused_seconds += stood
+            if self.expires is not None:
+                self.expires += stood
 
     def collect(self, deaths: int) -> bool:
         """Collects the dead that were re-parented to us; True when the bot is dead, which keeps its pid until `end`."""
@@ -254,9 +265,10 @@ class Attempt:
         """Kills and collects whatever is left and returns the outcome."""
         if self.bot:
             self.usage.collect(self.bot)
+        self.count_pause()
         survivors = sweep(frozenset(), self.usage)
         status = None if self.reason == "start_failed" else self.usage.status
-        return outcome(
+        found = outcome(
             self.reason,
             self.detail,
             survivors,
@@ -265,6 +277,7 @@ class Attempt:
             started_at=self.started_at,
             ended_at=self.ended_at,
         )
+        return {**found, "paused_seconds": round(self.paused_seconds, 3)}
 
 
 def outcome(

@@ -140,6 +140,7 @@ class Outcome:
     system_seconds: float
     started_at: float
     ended_at: float
+    paused_seconds: float = 0.0
 
 
 def python_argv(python: Path, package: Path, entry: str, *, sdk: Path) -> tuple[str, ...]:
@@ -164,13 +165,13 @@ class Process:
     """
 
     def __init__(self, control: socket.socket, stdout: int, stderr: int, *, record: Path) -> None:
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdout, self.stderr = stdout, stderr
         #: The bot's process id, once `started` or `wait` has heard of it.
         self.pid: int | None = None
         self.outcome: Outcome | None = None
-        self._control = control
-        self._record = record
+        #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
+        self.on_pause: Callable[..., None] = lambda *, standing: None  # noqa: ARG005
+        self._control, self._record = control, record
         self._launched_at = time.time()
         self._closing = threading.Lock()
 
@@ -264,7 +265,9 @@ class Process:
             self.outcome = read_record(self._record) or self._unreported()
             return
         event: dict[str, Any] = json.loads(message)
-        if event.pop("event") == "started":
+        if (kind := event.pop("event")) in {"paused", "resumed"}:
+            self.on_pause(standing=kind == "paused")
+        elif kind == "started":
             self.pid = event["pid"]
         else:
             self.outcome = Outcome(**event)

@@ -9,19 +9,25 @@ slots, and none waits in a busy worker that another could take. (Acknowledging t
 from __future__ import annotations
 
 import logging
+import threading
+import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from celery import Celery, Task
 
+from runner import lanes
 from runner.jobs import Claim
 from runner.lanes import TASK
 from runner.logging import logger
 from vault.errors import Unavailable
 
-#: The header of a message that `inbox` made: the environment and the group of its lane.
-LANE = "lane"
+#: Headers of a message that `inbox` made: the environment and the group of its lane, and the job that it named.
+LANE, JOB = "lane", "job"
+
+#: The header that says that somebody looked: such a message is not given back to its lane.
+BEGUN = "begun"
 
 _log = logger()
 _celery_log = logging.getLogger(__name__)
@@ -29,18 +35,21 @@ _celery_log = logging.getLogger(__name__)
 Execute = Callable[[str, str], Claim | None]
 
 
-def register(app: Celery, execute: Execute) -> None:
+def register(app: Celery, execute: Execute, *, stopping: threading.Event) -> None:
     """Make a message of a lane call `execute` with the lane's environment and group.
 
     Which job the message named does not matter: the database says which one is next. Where that job's bot has a
-    limit, another of its jobs may have waited for this one's end, and no message may be left for it.
+    limit, another of its jobs may have waited for this one's end, and no message may be left for it. A worker that is
+    stopping claims nothing: what would make it look goes back to the lane, for another one.
     """
 
-    def look(environment: str, group: str) -> None:
+    def look(environment: str, group: str, named: str) -> None:
         try:
-            claim = execute(environment, group)
-            while claim is not None and claim.limited:
+            while not stopping.is_set():
                 claim = execute(environment, group)
+                if claim is None or not claim.limited:
+                    return
+            lanes.publish(app, uuid.UUID(named), environment=environment, group=group)
         except Unavailable as error:
             # The jobs are still queued in the database; the rescuer announces them again.
             _log.warning("claim.delayed", environment=environment, group=group, error=str(error))
@@ -55,16 +64,17 @@ def strategy(task: Task, _app: Celery, consumer: Any, **_options: object) -> Cal
     look, errors = task.run, consumer.connection_errors
 
     def begin(message: Any, _body: object, ack: Callable[..., object], *_others: object) -> None:  # noqa: ANN401
-        environment, group = message.headers[LANE]
         end = partial(ack, _celery_log, errors)
-        consumer.pool.apply_async(_to_the_end, (look, environment, group, end), callback=_nothing)
+        consumer.pool.apply_async(_to_the_end, (look, message.headers, end), callback=_nothing)
 
     return begin
 
 
-def _to_the_end(look: Callable[[str, str], None], environment: str, group: str, end: Callable[[], object]) -> None:
+def _to_the_end(look: Callable[[str, str, str], None], headers: dict[str, Any], end: Callable[[], object]) -> None:
+    headers[BEGUN] = True
+    environment, group = headers[LANE]
     try:
-        look(environment, group)
+        look(environment, group, headers[JOB])
     finally:
         end()
 

@@ -221,9 +221,9 @@ def test_only_held_attempts_are_extended_and_cancellations_come_with_it(yard: Ya
         job = session.get_one(Job, ids[1])
         assert jobs.cancel(session, job, actor=Actor("person"), now=NOW) is State.RUNNING
     with db.writing(yard.engine) as session:
-        kept = jobs.extend_leases(session, [(ids[0], 1), (ids[1], 1), (ids[2], 1)])
-        assert sorted(kept) == sorted([(ids[0], False), (ids[1], True)])
-        assert jobs.extend_leases(session, [(ids[0], 2)]) == []
+        kept = jobs.extend_leases(session, dict.fromkeys(ids, 1))
+        assert {wish.job_id: wish.cancel for wish in kept} == {ids[0]: False, ids[1]: True}
+        assert jobs.extend_leases(session, {ids[0]: 2}) == []
 
 
 def test_a_claim_and_a_cancellation_at_once_leave_one_of_both(yard: Yard) -> None:

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Engine
 
 from console import auth
-from runner import bots, history, jobs, requests, runners, schema, workspaces
+from runner import bots, history, jobs, pauses, requests, runners, schema, workspaces
 from runner.archive import canonical, pack
 from runner.jobs import Cause, Claim, Report
-from runner.models import Bot
+from runner.models import Bot, Job
 from runner.states import State
 from runner.worker.keyring import Keyring
 from runner.worker.packages import PackageStore
@@ -177,6 +177,30 @@ def test_the_console_enqueues_shows_and_cancels_jobs(world: World, tmp_path: Pat
         assert len(history.page(session, history.Filter(), workspace_id=world.workspace_id, limit=10)) == 2
 
 
+def test_the_console_asks_for_a_pause_and_the_runner_says_that_it_is_so(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    job_id = world.enqueue()
+    claim = world.claim(job_id)
+    held = {job_id: claim.attempt}
+    console, runner = world.engines["console"], world.engines["runner"]
+    with db.writing(console) as session:
+        pauses.pause(session, session.get_one(Job, job_id), actor=ANN, now=NOW)
+    with db.writing(runner) as session:
+        assert jobs.wishes(session, held) == [jobs.Wish(job_id, cancel=False, pause=True)]
+        pauses.note(session, job_id, attempt=claim.attempt + 1, standing=True)
+        assert session.get_one(Job, job_id).paused_at is None, "an attempt that is not the running one"
+        pauses.note(session, job_id, attempt=claim.attempt, standing=True)
+    with db.writing(console) as session:
+        job = session.get_one(Job, job_id)
+        assert job.paused_at is not None
+        assert not pauses.resume(session, job), "its runner has it: there is nothing to announce"
+    report = Report(State.SUCCEEDED, None, paused_seconds=1.5)
+    assert jobs.finish(world.direct, job_id, attempt=claim.attempt, report=report)
+    with db.writing(console) as session:
+        found = history.detail(session, job_id, workspace_id=world.workspace_id)
+        assert (found.entry.job.paused_at, found.attempts[0].paused_seconds) == (None, 1.5)
+
+
 def test_the_console_keeps_tokens_policies_runners_and_the_audit(world: World) -> None:
     register(world)
     with db.writing(world.engines["console"]) as session:
@@ -227,7 +251,8 @@ def test_a_runner_proves_its_key_reads_values_and_reports(world: World, tmp_path
     assert [keyring.open(sealed, value).reveal() for value in sealed.values] == [b"found"]
     world.read(claim)  # once more, as after a lost answer: the readings are there already
     with db.writing(world.engines["runner"]) as session:
-        assert jobs.extend_leases(session, [(job_id, claim.attempt)]) == [(job_id, False)]
+        wish = jobs.Wish(job_id, cancel=False, pause=False)
+        assert jobs.extend_leases(session, {job_id: claim.attempt}) == [wish]
     assert workspaces.unset_policy(world.direct, "dev", workspace_id=claim.workspace_id) == "warn"
     assert jobs.finish(world.direct, job_id, attempt=claim.attempt, report=Report(State.SUCCEEDED, None))
     with db.reading(world.engines["console"]) as session:

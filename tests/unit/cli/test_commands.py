@@ -62,6 +62,8 @@ def test_an_empty_list_says_what_to_do_next_and_is_no_error(
             {"number": 3},
         ),
         ("job cancel 7", "POST", "/api/v1/jobs/7/cancellation", Answer({"state": "cancelled"}), None),
+        ("job pause 7", "PUT", "/api/v1/jobs/7/pause", Answer({"state": "queued"}), None),
+        ("job resume 7", "DELETE", "/api/v1/jobs/7/pause", Answer({"state": "queued"}), None),
         ("job retry 7", "POST", "/api/v1/jobs/7/retry", Answer({"id": "8"}, 201), None),
         ("runner drain r", "PUT", "/api/v1/runners/r/drain", Answer({"name": "r"}), None),
         ("runner remove r", "DELETE", "/api/v1/runners/r", DONE, None),

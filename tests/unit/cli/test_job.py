@@ -218,3 +218,41 @@ def test_a_reader_that_goes_away_ends_a_list_silently(console: Console) -> None:
     )
     os.close(writer)
     assert (process.returncode, process.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "so", "shown"),
+    [
+        ("queued", True, False, "paused"),
+        ("running", True, False, "pausing"),
+        ("running", True, True, "paused"),
+        ("running", False, True, "resuming"),
+        ("running", False, False, "running"),
+        ("cancelled", True, False, "cancelled"),
+    ],
+)
+def test_a_list_shows_what_a_pause_makes_of_a_state(
+    console: Console, botkeep: Botkeep, state: str, *, wanted: bool, so: bool, shown: str
+) -> None:
+    at = "2026-08-01T12:00:00Z"
+    paused = {"pause_requested_at": at if wanted else None, "paused_at": at if so else None}
+    console.on("GET", "/api/v1/jobs", items(job(state, **paused)))
+    assert shown in botkeep("job", "list").out.split()
+
+
+def test_a_paused_job_is_shown_with_who_paused_it_and_how_long_it_stood(console: Console, botkeep: Botkeep) -> None:
+    at = "2026-08-01T12:00:00Z"
+    paused = {"pause_requested_at": at, "pause_requested_by": "ann", "paused_at": at}
+    attempts = [{"paused_seconds": 61.0}, {"paused_seconds": None}]
+    console.on("GET", "/api/v1/jobs/j1", Answer(job("running", attempts=attempts, **paused)))
+    out = botkeep("job", "show", "j1").out
+    assert "ann, 2026-08-01 12:00:00Z" in out
+    assert "stood still  1 min" in out
+
+
+def test_pausing_says_how_to_go_on_and_resuming_what_is_so(console: Console, botkeep: Botkeep) -> None:
+    at = "2026-08-01T12:00:00Z"
+    console.on("PUT", "/api/v1/jobs/j1/pause", Answer(job("running", pause_requested_at=at)))
+    console.on("DELETE", "/api/v1/jobs/j1/pause", Answer(job("running")))
+    assert botkeep("job", "pause", "j1").out == "Job j1 is pausing. It goes on with: botkeep job resume j1\n"
+    assert botkeep("job", "resume", "j1").out == "Job j1 is running.\n"

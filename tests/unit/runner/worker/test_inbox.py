@@ -10,9 +10,9 @@ from kombu.transport import redis
 
 from runner.lanes import TASK, transport
 from runner.worker import inbox
-from runner.worker.tasks import LANE
+from runner.worker.tasks import JOB, LANE
 
-JOB = str(uuid.UUID(int=7))
+JOB_ID = str(uuid.UUID(int=7))
 
 
 def entry(body: object, **headers: object) -> dict[str, object]:
@@ -26,12 +26,23 @@ def entry(body: object, **headers: object) -> dict[str, object]:
 
 
 def test_an_entry_that_names_a_job_becomes_a_clean_message_about_its_lane() -> None:
-    clean = inbox.hint(entry([[JOB], {"evil": 1}, {"callbacks": ["evil"]}], eta="2999-01-01", expires=-1), "dev.x")
+    clean = inbox.hint(entry([[JOB_ID], {"evil": 1}, {"callbacks": ["evil"]}], eta="2999-01-01", expires=-1), "dev.x")
     assert clean is not None
-    assert clean["headers"] == {"task": TASK, LANE: ["dev", "x"]}
+    assert clean["headers"] == {"task": TASK, LANE: ["dev", "x"], JOB: JOB_ID}
     assert clean["body"] == ""
     assert "evil" not in json.dumps(clean)
     assert clean["content-type"] == "application/json"
+
+
+def test_a_message_that_goes_back_names_the_job_that_it_named() -> None:
+    clean = inbox.hint(entry([[JOB_ID], {}, {}]), "dev.x")
+    assert clean is not None
+    back = json.loads(json.dumps(inbox.returned(clean)))
+    assert json.loads(base64.b64decode(back["body"]))[0] == [JOB_ID]
+    again = inbox.hint(back, "dev.x")
+    assert again is not None
+    assert again["body"] == clean["body"]
+    assert again["headers"][JOB] == JOB_ID
 
 
 @pytest.mark.parametrize(
@@ -48,17 +59,17 @@ def test_an_entry_that_names_a_job_becomes_a_clean_message_about_its_lane() -> N
         {"headers": {"task": TASK}, "body": "%%%"},
         {"headers": {"task": TASK}, "body": base64.b64encode(b"\x80\x04pickle").decode()},
         {"headers": {"task": TASK}, "body": base64.b64encode(b"[" * 100_000).decode()},
-        entry([[JOB], {}, {}], task="os.system"),
+        entry([[JOB_ID], {}, {}], task="os.system"),
         entry({"not": "a list"}),
         entry([]),
         entry([[], {}, {}]),
-        entry([[JOB, JOB], {}, {}]),
-        entry([[JOB], {}]),
+        entry([[JOB_ID, JOB_ID], {}, {}]),
+        entry([[JOB_ID], {}]),
         entry([["no id"], {}, {}]),
         entry([[7], {}, {}]),
         entry([[None], {}, {}]),
         entry([[["a"]], {}, {}]),
-        entry([[JOB + "0"], {}, {}]),
+        entry([[JOB_ID + "0"], {}, {}]),
     ],
 )
 def test_everything_else_is_refused(bad: object) -> None:
