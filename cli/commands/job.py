@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.attempts import lines as attempt_lines
 from cli.client import Client, Item, connected, path_of
 from cli.errors import CliError, Misused
 from cli.follow import ending, follow, show_log, wait, why
@@ -176,6 +177,7 @@ def _show_job(to: Screen, job: Item) -> None:
                 ("state", word(str(job.get("state")), colour=to.colour)),
                 ("reason", why(job)),
                 ("created", moment(job.get("created_at"), now=to.now)),
+                ("next attempt", _maybe(to, job.get("not_before"))),
                 ("started", _maybe(to, job.get("started_at"))),
                 ("finished", _maybe(to, job.get("finished_at"))),
                 ("runner", plain(str(job.get("runner") or ""))),
@@ -187,6 +189,7 @@ def _show_job(to: Screen, job: Item) -> None:
             )
         )
     )
+    to.lines(attempt_lines(attempts))
     for warning in job.get("warnings") or []:
         to.line(f"Warning: {plain(str(warning))}")
 

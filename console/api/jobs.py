@@ -23,6 +23,7 @@ from runner.errors import Conflict, NotFound
 from runner.history import Entry, Filter
 from runner.jobs import Cause, Priority
 from runner.models import Attempt
+from runner.states import State
 from vault import audit
 from vault.models import Reading
 from vault.names import ENVIRONMENTS, shown
@@ -66,6 +67,9 @@ class AttemptItem(BaseModel):
     survivors: int | None
     max_rss_kb: int | None
     cpu_seconds: float | None
+    steps: dict[str, float] | None = Field(description="When each step began, in seconds after the claim.")
+    ended_by: str | None = Field(description="Who or what ended it, where it did not end by itself.")
+    adopted_at: datetime | None = Field(description="When its end was found in its launcher's record.")
 
 
 class ReadingItem(BaseModel):
@@ -91,6 +95,7 @@ class JobItem(BaseModel):
     detail: str | None
     exit_code: int | None
     attempt: int
+    not_before: datetime | None = Field(description="When the next attempt of a queued job may begin.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -292,6 +297,7 @@ def job_item(entry: Entry) -> JobItem:
         detail=job.detail,
         exit_code=job.exit_code,
         attempt=job.attempt,
+        not_before=job.not_before if job.state == State.QUEUED else None,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -305,7 +311,10 @@ def job_item(entry: Entry) -> JobItem:
 
 
 def _attempt(attempt: Attempt) -> AttemptItem:
-    return AttemptItem(**{name: getattr(attempt, name) for name in AttemptItem.model_fields})
+    given = {name: getattr(attempt, name) for name in AttemptItem.model_fields}
+    if attempt.steps is not None:  # PostgreSQL keeps no order of keys
+        given["steps"] = dict(sorted(attempt.steps.items(), key=lambda step: step[1]))
+    return AttemptItem(**given)
 
 
 def _reading(reading: Reading) -> ReadingItem:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from console import auth
-from runner import bots, history, jobs, requests, runners, schema, workspaces
+from runner import announcements, bots, conclusion, history, jobs, requests, runners, schema, workspaces
 from runner.archive import canonical, pack
 from runner.jobs import Cause, Claim, Report
 from runner.models import Bot
@@ -247,10 +247,13 @@ def test_the_scheduler_publishes_again_and_ends_what_was_lost(world: World, tmp_
     lost, waiting = world.enqueue(), world.enqueue()
     claim = world.claim(lost, lease=timedelta(seconds=-1))
     with db.writing(world.engines["scheduler"]) as session:
-        (lane,) = jobs.waiting_lanes(session, older_than=timedelta(seconds=-1))
-        assert [row.id for row in jobs.due_in_lane(session, lane, older_than=timedelta(seconds=-1))] == [waiting]
-        jobs.mark_published(session, [waiting])
-        assert jobs.lose_expired(session) == [(lost, claim.attempt, "r1")]
+        (lane,) = announcements.waiting_lanes(session, older_than=timedelta(seconds=-1))
+        assert [row.id for row in announcements.due_in_lane(session, lane, older_than=timedelta(seconds=-1))] == [
+            waiting
+        ]
+        announcements.mark_published(session, [waiting])
+        (ended,) = conclusion.lose_expired(session, lot=lambda: 0.0)
+        assert (ended.job_id, ended.attempt, ended.conclusion.state) == (lost, claim.attempt, State.QUEUED)
 
 
 def test_a_key_host_rotates_verifies_and_reads(world: World) -> None:

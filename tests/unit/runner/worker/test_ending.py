@@ -7,7 +7,7 @@ import pytest
 
 from runner.states import Reason, State
 from runner.worker import ending
-from runner.worker.process import EndReason, Outcome
+from runner.worker.outcomes import EndReason, Outcome
 
 
 def outcome(
@@ -33,7 +33,7 @@ def outcome(
 
 
 def judged(ended: Outcome, ended_by: Reason | None = None) -> tuple[State, Reason | None]:
-    report = ending.report(ended, ended_by=ended_by, warnings=())
+    report = ending.report(ended, ended_by=ended_by, runner="r1", warnings=())
     return report.state, report.reason
 
 
@@ -69,19 +69,19 @@ def test_a_time_limit_counts_more_than_the_exit_code() -> None:
 
 def test_a_signal_is_named_and_an_unknown_one_numbered() -> None:
     for number, name in ((signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")):
-        report = ending.report(outcome(number=number), ended_by=None, warnings=())
+        report = ending.report(outcome(number=number), ended_by=None, runner="r1", warnings=())
         assert report.detail is not None
         assert name in report.detail
 
 
 def test_survivors_are_a_warning_after_those_there_are() -> None:
-    report = ending.report(outcome(0, survivors=2), ended_by=None, warnings=("first",))
+    report = ending.report(outcome(0, survivors=2), ended_by=None, runner="r1", warnings=("first",))
     assert report.warnings[0] == "first"
     assert report.warnings[1].startswith("2 processes of the bot could not be ended")
     assert report.survivors == 2
 
 
 def test_what_the_process_used_is_reported() -> None:
-    report = ending.report(outcome(0), ended_by=None, warnings=())
+    report = ending.report(outcome(0), ended_by=None, runner="r1", warnings=())
     assert (report.max_rss_kb, report.cpu_seconds) == (1000, 0.75)
     assert report.started_at == datetime.fromtimestamp(1_000_000, UTC)
