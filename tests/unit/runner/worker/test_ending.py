@@ -1,6 +1,7 @@
 """From an outcome to what history says."""
 
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -50,6 +51,10 @@ def judged(ended: Outcome, ended_by: Reason | None = None) -> tuple[State, Reaso
         (outcome(143, reason="killed"), Reason.CANCELLED, State.CANCELLED, Reason.CANCELLED),
         (outcome(number=15, reason="killed"), Reason.RUNNER_STOPPED, State.FAILED, Reason.RUNNER_STOPPED),
         (outcome(number=9, reason="killed"), Reason.RUNNER_LOST, State.FAILED, Reason.RUNNER_LOST),
+        (outcome(number=9, reason="worker_died"), None, State.FAILED, Reason.RUNNER_LOST),
+        (outcome(number=9, reason="lease_over"), Reason.CANCELLED, State.FAILED, Reason.RUNNER_LOST),
+        (outcome(0, reason="lease_over"), Reason.RUNNER_LOST, State.SUCCEEDED, None),
+        (outcome(5, reason="worker_died"), None, State.FAILED, Reason.EXIT_CODE),
     ],
 )
 def test_an_outcome_has_one_state_and_reason(
@@ -61,6 +66,35 @@ def test_an_outcome_has_one_state_and_reason(
 @pytest.mark.parametrize("ended_by", [Reason.CANCELLED, Reason.RUNNER_STOPPED, Reason.RUNNER_LOST])
 def test_a_bot_that_finished_its_work_while_it_was_to_end_has_succeeded(ended_by: Reason) -> None:
     assert judged(outcome(0), ended_by) == (State.SUCCEEDED, None)
+
+
+def test_the_status_of_a_business_error_means_nothing_of_a_command_that_is_not_python() -> None:
+    command = replace(outcome(ending.BUSINESS_STATUS), mode="exec")
+    assert judged(command) == (State.FAILED, Reason.EXIT_CODE)
+
+
+@pytest.mark.parametrize(
+    ("ended", "ended_by", "words"),
+    [
+        (outcome(1), None, None),
+        (outcome(0), Reason.RUNNER_STOPPED, None),
+        (outcome(number=9, reason="timeout"), None, "time limit"),
+        (outcome(number=15, reason="killed"), Reason.RUNNER_STOPPED, "runner r1, which was stopping"),
+        (outcome(number=15, reason="killed"), Reason.RUNNER_LOST, "runner r1, which lost its lease"),
+        (outcome(number=9, reason="worker_died"), None, "launcher, since the process of runner r1 ended"),
+        (outcome(number=9, reason="lease_over"), None, "launcher, since runner r1 did not keep its lease"),
+        (outcome(0, reason="worker_died"), None, None),
+    ],
+)
+def test_an_end_from_outside_names_who_made_it(ended: Outcome, ended_by: Reason | None, words: str | None) -> None:
+    assert ending.report(ended, ended_by=ended_by, runner="r1", warnings=()).ended_by == words
+
+
+def test_what_a_dead_worker_had_ordered_counts_as_its_stop() -> None:
+    ordered = ending.adopted(outcome(number=15, reason="killed"), runner="r1")
+    unseen = ending.adopted(outcome(reason="killed", detail="The bot's supervisor ended early."), runner="r1")
+    assert (ordered.reason, unseen.reason) == (Reason.RUNNER_STOPPED, Reason.INTERNAL)
+    assert ordered.warnings == (ending.ADOPTED,)
 
 
 def test_a_time_limit_counts_more_than_the_exit_code() -> None:
