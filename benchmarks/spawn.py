@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from runner.worker import descendants
+from runner.worker.outcomes import Journal
 from runner.worker.process import Launch, Limits, Spawner, python_argv
 
 BOT = "print('ready')\n"
@@ -78,12 +80,13 @@ def measure(folder: Path, rounds: int) -> tuple[Side, Side]:
     python = folder / "venv/bin/python"
     (folder / "bot.py").write_text(BOT)
     spawner = Spawner()
+    journal = Journal(folder / "outcomes", instance=uuid.uuid4())
     spawner.start()
     try:
         warm_up, plain, ours = Side(), Side(), Side()
         for turn in range(rounds + 1):
             take_turn(plain if turn else warm_up, lambda side: start_plain(python, folder, side))
-            take_turn(ours if turn else warm_up, lambda side: start_ours(spawner, python, folder, side))
+            take_turn(ours if turn else warm_up, lambda side: start_ours(spawner, journal, python, folder, side))
     finally:
         spawner.close()
     return plain, ours
@@ -114,14 +117,14 @@ def start_plain(python: Path, folder: Path, side: Side) -> None:
     side.end.append(time.perf_counter() - began)
 
 
-def start_ours(spawner: Spawner, python: Path, folder: Path, side: Side) -> None:
+def start_ours(spawner: Spawner, journal: Journal, python: Path, folder: Path, side: Side) -> None:
     launch = Launch(
         argv=python_argv(python, folder, "bot.py", sdk=Path(__file__).resolve().parent.parent / "sdk"),
         cwd=folder,
         limits=Limits(open_files=1024),
         deadline=timedelta(minutes=1),
         grace=timedelta(seconds=1),
-        record=folder / "exit.json",
+        entry=journal.entry(uuid.uuid4(), 1),
         environment_fd_mode="bootstrap",
         base_environment=ENVIRONMENT,
     )

@@ -1,4 +1,4 @@
-"""Jobs: the only module that changes a job's state.
+"""Jobs: the only module, with `runner.ends`, that changes a job's state.
 
 Each transition is one guarded statement with the expected state, and for a report the attempt's number, in its
 WHERE; a statement that matches nothing is an expected loss and answers `None` or `False`. Leases are measured by
@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from runner import statements
 from runner.errors import Conflict, Invalid
-from runner.models import Attempt, Job
+from runner.models import Job
 from runner.states import FINAL, Reason, State
 from vault import db
 from vault.audit import Actor
@@ -28,7 +28,8 @@ from vault.db import clock
 from vault.direct import Direct, Row, Run
 from vault.names import shown
 
-#: How long a claim holds without a heartbeat; after it the rescuer may take the job from its runner.
+#: How long a claim holds without a heartbeat unless a runner's settings say otherwise; after it the rescuer may take
+#: the job from its runner.
 LEASE = timedelta(seconds=60)
 
 
@@ -112,6 +113,10 @@ class Report:
     cpu_seconds: float | None = None
     paused_seconds: float | None = None
     warnings: tuple[str, ...] = field(default=())
+    #: When each step began, in seconds after the claim.
+    steps: Mapping[str, float] | None = None
+    #: Who or what ended the attempt, where it did not end by itself.
+    ended_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +161,6 @@ def enqueue(session: Session, request: Request, *, now: datetime) -> uuid.UUID:
 def not_published(session: Session, job_id: uuid.UUID) -> None:
     """Remember that the broker did not take this job, so that the rescuer publishes it as soon as it can."""
     session.execute(update(Job).where(Job.id == job_id, Job.state == State.QUEUED).values(published_at=None))
-
-
-def mark_published(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
-    """Remember when these jobs were last announced, so that the rescuer leaves them alone for a while."""
-    session.execute(update(Job).where(Job.id.in_(job_ids)).values(published_at=clock()))
 
 
 def claim(direct: Direct, *, environment: str, group: str, runner: str, lease: timedelta = LEASE) -> Claim | None:
@@ -216,29 +216,45 @@ def finish(direct: Direct, job_id: uuid.UUID, *, attempt: int, report: Report) -
     Raises:
         Unavailable: when the database cannot be reached; asking again is safe.
     """
-    end = {
+    job, used = end_of_job(job_id, attempt, report, final=True), end_of_attempt(job_id, attempt, report)
+    if direct.dialect == "sqlite":
+        with direct.transaction() as run:
+            accepted = bool(run(statements.FINISH, job))
+            if accepted:
+                run(statements.END_ATTEMPT, used)
+        return accepted
+    return bool(direct.write(statements.FINISH_AT_ONCE, {**job, **used}))
+
+
+def end_of_job(job_id: uuid.UUID, attempt: int, report: Report, *, final: bool = False) -> dict[str, Any]:
+    """The parameters of a statement that ends a job's attempt; `final` where it ends the job, too."""
+    return {
+        "job": job_id,
+        "fence": attempt,
+        "why": report.reason,
+        "words": storable(report.detail),
+        "status": report.exit_code,
+        "notes": [storable(note) for note in report.warnings],
+    } | ({"end": report.state} if final else {})
+
+
+def end_of_attempt(job_id: uuid.UUID, attempt: int, report: Report) -> dict[str, Any]:
+    """The parameters of the statement that ends the attempt itself."""
+    return {
         "job": job_id,
         "fence": attempt,
         "end": report.state,
         "why": report.reason,
-        "words": _storable(report.detail),
+        "words": storable(report.detail),
         "status": report.exit_code,
-    }
-    job = {**end, "notes": [_storable(note) for note in report.warnings]}
-    used = {
         "began": report.started_at,
         "left": report.survivors,
         "memory": report.max_rss_kb,
         "cpu": report.cpu_seconds,
         "stood": report.paused_seconds,
+        "steps": None if report.steps is None else dict(report.steps),
+        "who": report.ended_by,
     }
-    if direct.dialect == "sqlite":
-        with direct.transaction() as run:
-            accepted = bool(run(statements.FINISH, job))
-            if accepted:
-                run(statements.END_ATTEMPT, {**end, **used})
-        return accepted
-    return bool(direct.write(statements.FINISH_AT_ONCE, {**job, **used}))
 
 
 def extend_leases(session: Session, held: Mapping[uuid.UUID, int], *, lease: timedelta = LEASE) -> list[Wish]:
@@ -280,107 +296,41 @@ def cancel(session: Session, job: Job, *, actor: Actor, now: datetime) -> State:
     Raises:
         Conflict: when the job is final.
     """
-    changed = db.changes(
+    # Twice: between the two looks a running job may have been queued again for its next attempt.
+    for _ in range(2):
+        if _cancel_queued(session, job, actor=actor, now=now):
+            return State.CANCELLED
+        changed = db.changes(
+            session,
+            update(Job)
+            .where(Job.id == job.id, Job.state == State.RUNNING)
+            .values(cancel_requested_at=now, cancel_requested_by=actor.name),
+        )
+        if changed:
+            return State.RUNNING
+    raise Conflict(f"Job {job.id} has ended ({job.state}); only queued and running jobs can be cancelled.")
+
+
+def _cancel_queued(session: Session, job: Job, *, actor: Actor, now: datetime) -> int:
+    return db.changes(
         session,
         update(Job)
         .where(Job.id == job.id, Job.state == State.QUEUED)
         .values(
             state=State.CANCELLED,
             reason=Reason.CANCELLED,
-            detail=f"Cancelled by {actor.name} before it started.",
+            detail=case(
+                (Job.attempt == 0, f"Cancelled by {actor.name} before it started."),
+                else_=f"Cancelled by {actor.name} before its next attempt.",
+            ),
             finished_at=clock(),
             cancel_requested_at=now,
             cancel_requested_by=actor.name,
         ),
     )
-    if changed:
-        return State.CANCELLED
-    changed = db.changes(
-        session,
-        update(Job)
-        .where(Job.id == job.id, Job.state == State.RUNNING)
-        .values(cancel_requested_at=now, cancel_requested_by=actor.name),
-    )
-    if changed:
-        return State.RUNNING
-    raise Conflict(f"Job {job.id} has ended ({job.state}); only queued and running jobs can be cancelled.")
 
 
-def lose_expired(session: Session, *, limit: int = 100) -> list[tuple[uuid.UUID, int, str]]:
-    """End the attempts whose lease ran out, by the database's clock; answers job, attempt and runner."""
-    expired = (
-        select(Job.id).where(Job.state == State.RUNNING, Job.lease_expires_at < clock()).limit(limit).scalar_subquery()
-    )
-    rows = session.execute(
-        update(Job)
-        .where(Job.id.in_(expired), Job.state == State.RUNNING, Job.lease_expires_at < clock())
-        .values(
-            state=State.FAILED,
-            reason=Reason.RUNNER_LOST,
-            detail=Reason.RUNNER_LOST.sentence,
-            finished_at=clock(),
-            lease_expires_at=None,
-            paused_at=None,
-        )
-        .returning(Job.id, Job.attempt, Job.runner)
-    ).all()
-    for row in rows:
-        session.execute(
-            update(Attempt)
-            .where(Attempt.job_id == row.id, Attempt.number == row.attempt)
-            .values(
-                state=State.FAILED,
-                reason=Reason.RUNNER_LOST,
-                detail=Reason.RUNNER_LOST.sentence,
-                finished_at=clock(),
-            )
-        )
-    return [(row.id, row.attempt, row.runner) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A lane with queued jobs of which at least one is due to be announced again; `queued` counts all that wait."""
-
-    environment: str
-    group: str
-    queued: int
-
-
-def waiting_lanes(session: Session, *, older_than: timedelta) -> list[Waiting]:
-    """The lanes in which a job was never announced, or so long ago that the message may be lost."""
-    due = _due(older_than)
-    if session.execute(select(Job.id).where(due).limit(1)).first() is None:
-        return []  # the usual case costs one look into a small index
-    rows = session.execute(
-        select(Job.environment, Job.group_name, func.count())
-        .where(Job.state == State.QUEUED, _ready())
-        .group_by(Job.environment, Job.group_name)
-    ).all()
-    return [Waiting(*row) for row in rows]
-
-
-def due_in_lane(session: Session, lane: Waiting, *, older_than: timedelta, limit: int = 500) -> Sequence[Row]:
-    """The oldest jobs of a lane that are due to be announced again: their ids and their bots' ids."""
-    return session.execute(
-        select(Job.id, Job.bot_id)
-        .where(_due(older_than), Job.environment == lane.environment, Job.group_name == lane.group)
-        .order_by(Job.id)
-        .limit(limit)
-    ).all()
-
-
-def _due(older_than: timedelta) -> ColumnElement[bool]:
-    announced = or_(Job.published_at.is_(None), Job.published_at < clock(-older_than))
-    return and_(Job.state == State.QUEUED, announced, _ready())
-
-
-def _ready() -> ColumnElement[bool]:
-    due = or_(Job.not_before.is_(None), Job.not_before <= clock())
-    return and_(due, Job.pause_requested_at.is_(None))
-
-
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
     """Text as PostgreSQL can store it: without NUL (postgresql.org/docs/current/datatype-character.html)."""
     return None if text is None else text.replace("\0", "\ufffd")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import OperationalError as CeleryOperationalError
@@ -33,6 +34,8 @@ SOCKET_TIMEOUT = 5
 
 #: What every key of ours in Redis begins with.
 PREFIX = "botkeep:"
+#: The key that goes with everything else when the broker is flushed.
+_MEMORY = "memory"
 
 _GROUP = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
 
@@ -113,6 +116,25 @@ def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot
     except (CeleryOperationalError, KombuError, RedisError, OSError):
         return False
     return True
+
+
+def epoch(app: Celery) -> str | None:
+    """The mark that the broker was given; nothing when it has forgotten what it was told, or was never given one."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        found = channel.client.hget(_MEMORY, "epoch")
+    return found.decode() if isinstance(found, bytes) else found
+
+
+def begin_epoch(app: Celery, mark: str) -> None:
+    """Give the broker a mark, by whose absence a flush is noticed."""
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        channel.client.hset(_MEMORY, "epoch", mark)
+
+
+def broker_info(app: Celery) -> dict[str, Any]:
+    """What the broker says of itself (https://redis.io/docs/latest/commands/info/)."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        return dict(channel.client.info())
 
 
 def depth(app: Celery, *, environment: str, group: str = DEFAULT_GROUP) -> int:

@@ -5,7 +5,7 @@
     command = ["./report", "--fast"]   # for a bot that is not Python: argv, no shell
     timeout = "1h"                     # default 1h; "30s", "5m", "1.5h", "2d" or a number of seconds
     grace = "10s"                      # between the request to stop and the kill; default 10s
-    retries = { limit = 3, delay = "10s", factor = 2.0 }    # default: no retry
+    retries = { limit = 3, delay = "10s", factor = 2.0 }    # default: no retry; all keys: `Retries`
     concurrency = 1                    # attempts of this bot at the same time; omitted: no limit
     assets = ["SAP.*", "DB.PASSWORD"]  # omitted: every asset of the workspace
     files = ["DB.CERTIFICATE"]         # of these, also delivered as files
@@ -49,6 +49,7 @@ from pydantic import (
 )
 
 from runner.errors import Invalid
+from runner.states import REPEATABLE
 from vault.errors import VaultError
 from vault.names import parse_pattern
 
@@ -62,6 +63,9 @@ ENTRY_NAMES = ("main.py", "bot.py")
 
 #: The longest duration a bot.toml may ask for.
 LONGEST = timedelta(days=30)
+
+#: Repeats after a lost runner unless the bot says otherwise: three attempts tell a poison job from a dead host.
+LOST_TWICE = 2
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -108,6 +112,11 @@ def _asset_pattern(value: str) -> str:
     return value
 
 
+def _times(value: object) -> object:
+    """Reads `true` as the default and `false` as never."""
+    return {True: LOST_TWICE, False: 0}[value] if isinstance(value, bool) else value
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(duration),
@@ -122,11 +131,27 @@ class _Table(BaseModel):
 
 
 class Retries(_Table):
-    """How often a failed attempt is followed by another: after `delay`, then `delay * factor`, and so on."""
+    """How often a failed attempt is followed by another, how soon, and after which reasons.
+
+    The wait is `delay`, then `delay * factor`, and so on; up to the part `jitter` of it is taken away by lot.
+    `runner_lost` is how often the bot may be repeated because its runner disappeared, when nobody knows how far
+    it had come; 0 or false for a bot that must never run twice.
+    """
 
     limit: StrictInt = Field(default=0, ge=0, le=100)
     delay: Duration = timedelta(seconds=10)
     factor: float = Field(default=2.0, ge=1, le=10, strict=True)
+    jitter: float = Field(default=0.5, ge=0, le=1, strict=True)
+    on: tuple[str, ...] = REPEATABLE
+    runner_lost: Annotated[StrictInt, BeforeValidator(_times)] = Field(default=LOST_TWICE, ge=0, le=10)
+
+    @field_validator("on")
+    @classmethod
+    def _can_be_repeated(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for reason in value:
+            if reason not in REPEATABLE:
+                raise ValueError(f"holds {reason[:40]!r}; a repeat can help after {', '.join(REPEATABLE)} only")
+        return value
 
 
 class Parameter(_Table):

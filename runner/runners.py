@@ -17,7 +17,7 @@ from runner.states import State
 from vault import db
 from vault.db import clock, database_time
 
-#: Time between two heartbeats.
+#: Time between two heartbeats unless a runner's settings say otherwise.
 HEARTBEAT = timedelta(seconds=5)
 
 #: A runner that was not heard of for this long counts as lost: several heartbeats, so that one slow write is not death.

@@ -117,6 +117,11 @@ _TAKEN = {
     "runner": bindparam("claimant"),
     "started_at": clock(),
     "lease_expires_at": clock_after(bindparam("lease", type_=Float())),
+    # What a former attempt ended with stays in its own row.
+    "reason": None,
+    "detail": None,
+    "exit_code": None,
+    "not_before": None,
 }
 
 _CLAIMED = (
@@ -233,6 +238,8 @@ END_ATTEMPT = (
         max_rss_kb=bindparam("memory"),
         cpu_seconds=bindparam("cpu"),
         paused_seconds=bindparam("stood"),
+        steps=bindparam("steps", type_=_attempts.c.steps.type),
+        ended_by=bindparam("who"),
     )
 )
 
@@ -240,3 +247,75 @@ _done = FINISH.cte("done")
 
 #: Both ends in one statement, for PostgreSQL; it answers a row where the fence let them through.
 FINISH_AT_ONCE = END_ATTEMPT.where(exists(select(_done.c.id))).returning(_attempts.c.number)
+
+#: A further attempt of a job whose attempt was lost, unless somebody wants the job cancelled. Parameters: `job`,
+#: `fence`, `wait` in seconds, and the columns of the report that the scheduler may write.
+REPEAT_LOST = (
+    update(_jobs)
+    .where(
+        _jobs.c.id == bindparam("job"),
+        _jobs.c.state == State.RUNNING,
+        _jobs.c.attempt == bindparam("fence"),
+        _jobs.c.cancel_requested_at.is_(None),
+    )
+    .values(
+        state=State.QUEUED,
+        reason=bindparam("why"),
+        detail=bindparam("words"),
+        not_before=clock_after(bindparam("wait")),
+        published_at=None,  # the rescuer announces it when it is due
+        lease_expires_at=None,
+        paused_at=None,
+        warnings=bindparam("notes", type_=_jobs.c.warnings.type),
+    )
+)
+
+#: The same after a report of the runner.
+REPEAT = REPEAT_LOST.values(exit_code=bindparam("status"))
+
+#: The end of a job whose attempt was lost. Parameters: `job`, `fence`, `end`, `why`, `words`, `notes`.
+LOSE = (
+    update(_jobs)
+    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == State.RUNNING, _jobs.c.attempt == bindparam("fence"))
+    .values(
+        state=bindparam("end"),
+        reason=bindparam("why"),
+        detail=bindparam("words"),
+        finished_at=clock(),
+        lease_expires_at=None,
+        paused_at=None,
+        warnings=bindparam("notes", type_=_jobs.c.warnings.type),
+    )
+)
+
+#: The end of a lost attempt. Parameters: `job`, `fence`, `why`, `words`, `who`.
+LOSE_ATTEMPT = (
+    update(_attempts)
+    .where(_attempts.c.job_id == bindparam("job"), _attempts.c.number == bindparam("fence"))
+    .values(
+        state=State.FAILED,
+        reason=bindparam("why"),
+        detail=bindparam("words"),
+        finished_at=clock(),
+        ended_by=bindparam("who"),
+    )
+)
+
+#: What a job's end depends on beside the report, while its attempt is the running one. Parameters: `job`, `fence`.
+CIRCUMSTANCES = (
+    select(
+        _jobs.c.warnings,
+        _jobs.c.cancel_requested_at,
+        _jobs.c.cancel_requested_by,
+        _versions.c.manifest,
+    )
+    .join(_versions, _versions.c.id == _jobs.c.version_id)
+    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == State.RUNNING, _jobs.c.attempt == bindparam("fence"))
+)
+
+#: How the earlier attempts of a job ended, counted by reason. Parameters: `job`, `fence`.
+EARLIER = (
+    select(_attempts.c.reason, func.count())
+    .where(_attempts.c.job_id == bindparam("job"), _attempts.c.number < bindparam("fence"))
+    .group_by(_attempts.c.reason)
+)

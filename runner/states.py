@@ -13,7 +13,8 @@ class State(StrEnum):
     """Where a job is. A final state never changes: a person's retry is a new job."""
 
     QUEUED = "queued"
-    """In by `enqueue`; out by a runner's claim or a cancellation."""
+    """In by `enqueue`, or again for a further attempt (`retry`, `rescue`); out by a runner's claim, a cancellation,
+    or the late end of its lost attempt (`adopt`)."""
 
     RUNNING = "running"
     """In by a claim, which also counts the attempt; out by its report, or by the rescuer when its lease ran out."""
@@ -38,7 +39,12 @@ TRANSITIONS: tuple[tuple[State, State, str], ...] = (
     (State.RUNNING, State.SUCCEEDED, "finish"),
     (State.RUNNING, State.FAILED, "finish"),
     (State.RUNNING, State.CANCELLED, "finish"),
+    (State.RUNNING, State.QUEUED, "retry"),
+    (State.RUNNING, State.QUEUED, "rescue"),
     (State.RUNNING, State.FAILED, "rescue"),
+    (State.RUNNING, State.CANCELLED, "rescue"),
+    (State.QUEUED, State.SUCCEEDED, "adopt"),
+    (State.QUEUED, State.FAILED, "adopt"),
 )
 
 
@@ -65,6 +71,17 @@ class Reason(StrEnum):
         """What happened and what to do next, without particulars of the job."""
         return _SENTENCES[self]
 
+
+#: Failures of an attempt itself after which another one may go better; bot.toml chooses among them.
+#: Not there: `business` and the others that only a person can mend, and what has rules of its own (`runner.retry`).
+REPEATABLE = (
+    Reason.EXIT_CODE,
+    Reason.SIGNAL,
+    Reason.TIMEOUT,
+    Reason.START_FAILED,
+    Reason.DEPENDENCIES,
+    Reason.INTERNAL,
+)
 
 _SENTENCES: dict[Reason, str] = {
     Reason.EXIT_CODE: "The bot ended with an exit status other than 0; its log says why.",

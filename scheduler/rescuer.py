@@ -6,6 +6,7 @@ file), the queued row is not. Running it twice at once, or in two schedulers, do
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,7 +14,7 @@ from datetime import timedelta
 from celery import Celery
 from sqlalchemy import Engine, Row
 
-from runner import jobs, lanes
+from runner import announcements, conclusion, lanes
 from runner.logging import logger
 from vault import db
 
@@ -30,16 +31,16 @@ def republish(engine: Engine, app: Celery, *, older_than: timedelta) -> int:
     times as long. Stops at the first job that the broker does not take; answers how many it took.
     """
     with db.reading(engine) as session:
-        lanes_due = jobs.waiting_lanes(session, older_than=older_than)
+        lanes_due = announcements.waiting_lanes(session, older_than=older_than)
     count = 0
     for lane in lanes_due:
         crowded = lanes.depth(app, environment=lane.environment, group=lane.group) >= lane.queued
         with db.reading(engine) as session:
-            due = jobs.due_in_lane(session, lane, older_than=older_than * CROWDED if crowded else older_than)
+            due = announcements.due_in_lane(session, lane, older_than=older_than * CROWDED if crowded else older_than)
         published = _publish(app, lane, due)
         if published:
             with db.writing(engine) as session:
-                jobs.mark_published(session, published)
+                announcements.mark_published(session, published)
         count += len(published)
         if len(published) < len(due):
             break
@@ -48,7 +49,33 @@ def republish(engine: Engine, app: Celery, *, older_than: timedelta) -> int:
     return count
 
 
-def _publish(app: Celery, lane: jobs.Waiting, due: Sequence[Row[uuid.UUID, uuid.UUID]]) -> list[uuid.UUID]:
+class Memory:
+    """Whether the broker still knows what it was told; one for each scheduler process."""
+
+    def __init__(self, engine: Engine, app: Celery) -> None:
+        self._engine, self._app = engine, app
+        self._epoch: str | None = None
+
+    def check(self) -> bool:
+        """Let every queued job be announced again where the broker was flushed; answers whether it was.
+
+        The jobs are marked before the broker is, so that a scheduler which dies in between is repeated.
+        """
+        found = lanes.epoch(self._app)
+        if found is not None and self._epoch in (None, found):
+            self._epoch = found
+            return False
+        with db.writing(self._engine) as session:
+            count = announcements.forget(session)
+        if found is None:
+            found = uuid.uuid4().hex
+            lanes.begin_epoch(self._app, found)
+        self._epoch = found
+        _log.warning("broker.forgot", queued=count)
+        return True
+
+
+def _publish(app: Celery, lane: announcements.Waiting, due: Sequence[Row[uuid.UUID, uuid.UUID]]) -> list[uuid.UUID]:
     """The ids that the broker took, up to the first that it did not."""
     taken: list[uuid.UUID] = []
     for job_id, bot_id in due:
@@ -59,9 +86,15 @@ def _publish(app: Celery, lane: jobs.Waiting, due: Sequence[Row[uuid.UUID, uuid.
 
 
 def end_lost(engine: Engine) -> int:
-    """End the attempts whose runner let their lease run out; answers how many."""
+    """End the attempts whose runner let their lease run out, as each bot's policy says; answers how many."""
     with db.writing(engine) as session:
-        lost = jobs.lose_expired(session)
-    for job_id, attempt, runner in lost:
-        _log.warning("runner.lost", job_id=str(job_id), attempt=attempt, runner=runner)
+        lost = conclusion.lose_expired(session, lot=random.random)
+    for one in lost:
+        _log.warning(
+            "runner.lost",
+            job_id=str(one.job_id),
+            attempt=one.attempt,
+            runner=one.runner,
+            state=str(one.conclusion.state),
+        )
     return len(lost)

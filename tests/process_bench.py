@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +18,8 @@ from typing import Any, Literal
 import pytest
 
 from runner.worker import descendants as tree
-from runner.worker.process import Launch, Limits, Outcome, Process, Spawner, python_argv
+from runner.worker.outcomes import Entry, Journal, Outcome
+from runner.worker.process import Launch, Limits, Process, Spawner, python_argv
 from tests.support import ROOT, ProcessId, read_stat
 
 BOTS = ROOT / "tests/bots"
@@ -38,7 +41,9 @@ class Bench:
 
     spawner: Spawner
     folder: Path
+    journal: Journal
     launched: list[Process]
+    entries: list[Entry]
 
     def launch(
         self,
@@ -50,18 +55,22 @@ class Bench:
         grace: float = 5.0,
         limits: Limits | None = None,
         cwd: Path | None = None,
-        record: Path | None = None,
+        entry: Entry | None = None,
+        patience: float | None = None,
     ) -> Process:
         python = isinstance(bot, str)
+        self.entries.append(entry or self.journal.entry(uuid.uuid4(), 1))
         launch = Launch(
             argv=python_argv(PYTHON, BOTS, f"{bot}.py", sdk=ROOT / "sdk") if isinstance(bot, str) else bot,
             cwd=cwd or self.folder,
             limits=limits or Limits(),
             deadline=None if deadline is None else timedelta(seconds=deadline),
             grace=timedelta(seconds=grace),
-            record=record or self.folder / f"exit-{len(self.launched)}.json",
+            entry=self.entries[-1],
             environment_fd_mode=mode or ("bootstrap" if python else "exec"),
             base_environment=BASE,
+            kept_at=time.monotonic(),
+            patience=None if patience is None else timedelta(seconds=patience),
         )
         environment = "".join(f"{name}={value}\0" for name, value in (variables or {}).items())
         self.launched.append(self.spawner.launch(launch, environment.encode()))
@@ -70,7 +79,9 @@ class Bench:
 
 @pytest.fixture
 def bench(spawner: Spawner, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(spawner, tmp_path, [])
+    folder = tmp_path / "attempt"
+    folder.mkdir()
+    bench = Bench(spawner, folder, Journal(tmp_path / "outcomes", instance=uuid.uuid4()), [], [])
     yield bench
     for process in bench.launched:
         process.close()

@@ -252,6 +252,7 @@ def running(
         "BOTKEEP_TICK": "0.2",
         "BOTKEEP_REPUBLISH_AFTER": "2",
         "BOTKEEP_CONCURRENCY": "4",
+        "BOTKEEP_HEARTBEAT": "0.5",
         "UV_OFFLINE": "1",
         "UV_FIND_LINKS": str(home / "index"),
         **(env or {}),

@@ -56,6 +56,11 @@ PATIENCE = {
 }
 
 
+#: Seconds after which PostgreSQL ends a transaction whose client says nothing: a process that was frozen in one would
+#: keep its locks, and with them a job from its next attempt. Half of a lease; ours speak every few milliseconds.
+FROZEN_AFTER = 30
+
+
 class _ClockTime(FunctionElement[datetime]):
     """The database's own clock plus an offset in seconds; the only clock that leases are measured by."""
 
@@ -108,7 +113,7 @@ def engine(url: str | URL, *, pool_size: int = 10) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, pool_size=pool_size)
     if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
-        return create_engine(
+        made = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             max_overflow=pool_size,
@@ -116,10 +121,18 @@ def engine(url: str | URL, *, pool_size: int = 10) -> Engine:
             connect_args={name: value for name, value in PATIENCE.items() if name not in parsed.query},
             hide_parameters=True,
         )
+        event.listen(made, "connect", _end_frozen_transactions)
+        return made
     raise InvalidDatabase(
         f"BOTKEEP_DATABASE_URL names the database kind {parsed.drivername!r}; "
         "use sqlite:///PATH or postgresql+psycopg://…"
     )
+
+
+def _end_frozen_transactions(connection: Any, _record: object) -> None:  # noqa: ANN401 - psycopg's own
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {FROZEN_AFTER * 1000}")
+    connection.commit()
 
 
 def _address(url: str | URL) -> URL:

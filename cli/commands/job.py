@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.attempts import lines as attempt_lines
 from cli.client import Client, Item, connected, path_of
 from cli.errors import CliError, Misused
 from cli.follow import ending, follow, show_log, wait, waits_for, why
@@ -172,6 +173,7 @@ def _show_job(to: Screen, job: Item) -> None:
                 ("reason", why(job)),
                 ("waiting", waits_for(job)),
                 ("created", moment(job.get("created_at"), now=to.now)),
+                ("next attempt", _maybe(to, job.get("not_before"))),
                 ("started", _maybe(to, job.get("started_at"))),
                 ("finished", _maybe(to, job.get("finished_at"))),
                 ("paused by", _paused_by(to, job)),
@@ -185,6 +187,7 @@ def _show_job(to: Screen, job: Item) -> None:
             )
         )
     )
+    to.lines(attempt_lines(attempts))
     for warning in job.get("warnings") or []:
         to.line(f"Warning: {plain(str(warning))}")
 

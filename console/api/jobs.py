@@ -10,14 +10,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from console.api.job_item import JobAccepted, JobDetail, JobItem, WaitItem, attempt_item, job_item, reading_item
 from console.deps import Allowed, Call, Limit, publish
 from console.health import broker_answers
 from console.paging import Page
@@ -26,11 +26,9 @@ from runner import history, jobs, pauses, requests, signals, waiting
 from runner.errors import Conflict, NotFound
 from runner.history import Entry, Filter
 from runner.jobs import Cause, Priority
-from runner.models import Attempt
 from runner.states import State
-from runner.waiting import Obstacle, Situation
+from runner.waiting import Situation
 from vault import audit
-from vault.models import Reading
 from vault.names import ENVIRONMENTS, shown
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -47,90 +45,6 @@ class Order(BaseModel):
     idempotency_key: Text | None = None
     group: Text | None = None
     priority: Text = Priority.NORMAL.word
-
-
-class CauseItem(BaseModel):
-    """What started a job."""
-
-    kind: str
-    name: str
-    id: str | None
-
-
-class AttemptItem(BaseModel):
-    """One process that was started for a job."""
-
-    number: int
-    runner: str
-    state: str
-    reason: str | None
-    detail: str | None
-    exit_code: int | None
-    claimed_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    survivors: int | None
-    max_rss_kb: int | None
-    cpu_seconds: float | None
-    paused_seconds: float | None
-
-
-class ReadingItem(BaseModel):
-    """A value that an attempt was given, by its number."""
-
-    asset: str
-    scope: str
-    number: int
-    attempt: int
-
-
-class JobItem(BaseModel):
-    """A job as lists show it."""
-
-    id: uuid.UUID
-    bot: str
-    version: int
-    environment: str
-    group: str
-    priority: str
-    state: str
-    reason: str | None
-    detail: str | None
-    exit_code: int | None
-    attempt: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    cancel_requested_at: datetime | None
-    pause_requested_at: datetime | None
-    pause_requested_by: str | None
-    paused_at: datetime | None
-    runner: str | None
-    cause: CauseItem
-    parameters: dict[str, Any]
-    warnings: list[Any]
-    retry_of: uuid.UUID | None
-
-
-class WaitItem(BaseModel):
-    """What a queued job waits for: a code for programs, and a sentence that says what to do about it."""
-
-    code: Obstacle
-    sentence: str
-
-
-class JobAccepted(JobItem):
-    """A new job; where it names a group of runners, also what it waits for."""
-
-    waiting_for: WaitItem | None = None
-
-
-class JobDetail(JobItem):
-    """A job with its attempts and the values they were given, and what it waits for while it is queued."""
-
-    waiting_for: WaitItem | None
-    attempts: list[AttemptItem]
-    readings: list[ReadingItem]
 
 
 @router.get("", summary="List jobs")
@@ -193,8 +107,8 @@ def show(call: Allowed, job_id: str) -> JobDetail:
     return JobDetail(
         **item.model_dump(),
         waiting_for=_waiting_for(call, situation),
-        attempts=[_attempt(attempt) for attempt in found.attempts],
-        readings=[_reading(reading) for reading in found.readings],
+        attempts=[attempt_item(attempt) for attempt in found.attempts],
+        readings=[reading_item(reading) for reading in found.readings],
     )
 
 
@@ -351,47 +265,9 @@ def _record(session: Session, call: Call, entry: Entry) -> None:
     )
 
 
-def job_item(entry: Entry) -> JobItem:
-    """A job as lists show it; inside the transaction that read it."""
-    job = entry.job
-    return JobItem(
-        id=job.id,
-        bot=entry.bot,
-        version=entry.version,
-        environment=job.environment,
-        group=job.group_name,
-        priority=Priority(job.priority).word,
-        state=job.state,
-        reason=job.reason,
-        detail=job.detail,
-        exit_code=job.exit_code,
-        attempt=job.attempt,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        cancel_requested_at=job.cancel_requested_at,
-        pause_requested_at=job.pause_requested_at,
-        pause_requested_by=job.pause_requested_by,
-        paused_at=job.paused_at,
-        runner=job.runner,
-        cause=CauseItem(kind=job.cause_kind, name=job.cause_name, id=job.cause_id),
-        parameters=job.parameters,
-        warnings=job.warnings,
-        retry_of=job.retry_of,
-    )
-
-
 def _waiting_for(call: Call, situation: Situation | None) -> WaitItem | None:
     """Outside any transaction, since a broker that is away takes a second to say nothing."""
     if situation is None:
         return None
     found = waiting.why(situation, broker=lambda: broker_answers(call.console))
     return WaitItem(code=found.code, sentence=found.sentence)
-
-
-def _attempt(attempt: Attempt) -> AttemptItem:
-    return AttemptItem(**{name: getattr(attempt, name) for name in AttemptItem.model_fields})
-
-
-def _reading(reading: Reading) -> ReadingItem:
-    return ReadingItem(asset=reading.asset, scope=reading.scope, number=reading.number, attempt=reading.attempt)

@@ -16,6 +16,7 @@ import sys
 import uuid
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -28,7 +29,7 @@ from runner import labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
-from runner.worker import executor, inbox, presence, returning, tasks
+from runner.worker import adoption, executor, inbox, presence, returning, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
@@ -36,6 +37,7 @@ from runner.worker.executor import Station
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.listener import Listener
+from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
@@ -53,6 +55,9 @@ INVALID, UNREACHABLE = 5, 6
 
 #: Exit status when another living runner has the name: worth a later try (EX_TEMPFAIL, sysexits.h(3head)).
 NAME_TAKEN = 75
+
+#: Folder in the home for the journals of outcomes of this host's runners.
+OUTCOMES = "outcomes"
 
 _log = logger()
 
@@ -110,16 +115,32 @@ def _serve(settings: RunnerSettings) -> int:
     app = lanes.transport(settings.broker())
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
+
+    def each_beat() -> None:
+        keyring.expire()
+        adoption.adopt(engine, settings.home / OUTCOMES)
+
+    adoption.adopt(engine, settings.home / OUTCOMES)
     stopping = Stopping(grace=settings.drain_grace)
     station = Station(
         settings=settings,
+        engine=engine,
         direct=Direct(engine),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
         spawner=Spawner(),
         endpoint=Endpoint(),
         scratch=Scratch(settings.home / "work", instance=instance),
-        held=Held(engine, settings.runner_name, instance=instance, drain=stopping.drain, each_beat=keyring.expire),
+        journal=Journal(settings.home / OUTCOMES, instance=instance),
+        held=Held(
+            engine,
+            settings.runner_name,
+            instance=instance,
+            lease=timedelta(seconds=settings.lease),
+            heartbeat=timedelta(seconds=settings.heartbeat),
+            drain=stopping.drain,
+            each_beat=each_beat,
+        ),
         interpreter=own_interpreter(),
         censor=censor,
         log_group=settings.log_group_id(),
@@ -211,6 +232,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         station.endpoint.close()
         station.spawner.close()
         station.scratch.close()
+        station.journal.close()
         station.direct.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)
 

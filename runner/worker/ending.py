@@ -8,14 +8,26 @@ from datetime import UTC, datetime
 
 from runner.jobs import Report
 from runner.states import Reason, State
-from runner.worker.process import Outcome
+from runner.worker.outcomes import Outcome
 
-#: The exit status of an uncaught `botkeep.BusinessError` (73; Python uses 1, 2 and 120 itself).
+#: The exit status of an uncaught `botkeep.BusinessError` (73; Python uses 1, 2 and 120 itself). Of a command that is
+#: not Python it is a status like any other.
 BUSINESS_STATUS = 73
 
+#: What history says of an attempt whose end came from its launcher's record.
+ADOPTED = "Adopted from its launcher's record after its runner ended; the last lines of its log may be missing."
 
-def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str], stood: float = 0.0) -> Report:
-    """What to write for an outcome; `ended_by` is why this worker ended the bot, if it did.
+#: The ends that launchers make by themselves, and in whose name.
+_GUARDS = {
+    "worker_died": "launcher, since the process of runner {} ended",
+    "lease_over": "launcher, since runner {} did not keep its lease",
+}
+
+
+def report(
+    outcome: Outcome, *, ended_by: Reason | None, runner: str, warnings: Sequence[str], stood: float = 0.0
+) -> Report:
+    """What to write for an outcome on this runner; `ended_by` is why the runner ended the bot, if it did.
 
     `stood` are the seconds of pause before the bot was started, on top of those that its launcher counted.
     """
@@ -35,7 +47,31 @@ def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]
         cpu_seconds=outcome.user_seconds + outcome.system_seconds,
         paused_seconds=(stood + outcome.paused_seconds) or None,
         warnings=tuple(notes),
+        ended_by=_guard(outcome, runner) if reason is Reason.RUNNER_LOST else words(reason, runner),
     )
+
+
+def words(reason: Reason | None, runner: str) -> str | None:
+    """Who or what ends a bot for this reason; `None` where it ends by itself, and where the database knows."""
+    by = {
+        Reason.TIMEOUT: "time limit",
+        Reason.RUNNER_STOPPED: f"runner {runner}, which was stopping",
+        Reason.RUNNER_LOST: f"runner {runner}, which lost its lease",
+    }
+    return None if reason is None else by.get(reason)
+
+
+def _guard(outcome: Outcome, runner: str) -> str | None:
+    by = _GUARDS.get(outcome.reason)
+    return by.format(runner) if by else words(Reason.RUNNER_LOST, runner)
+
+
+def adopted(outcome: Outcome, *, runner: str) -> Report:
+    """What to write for an outcome that a worker of `runner` could not report any more."""
+    # Nobody knows any more why it ordered the end: a cancellation is in the database, the other order is its own stop.
+    ordered = outcome.reason == "killed" and (outcome.exit_code, outcome.signal) != (None, None)
+    ended_by = Reason.RUNNER_STOPPED if ordered else None
+    return report(outcome, ended_by=ended_by, runner=runner, warnings=[ADOPTED])
 
 
 def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | None, str | None]:
@@ -46,6 +82,8 @@ def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | N
     if outcome.exit_code == 0:
         # A bot that finished its work while somebody wanted to end it has finished its work.
         return State.SUCCEEDED, None, None
+    if outcome.reason in _GUARDS and outcome.exit_code is None:
+        ended_by = Reason.RUNNER_LOST
     if ended_by is Reason.CANCELLED:
         return State.CANCELLED, Reason.CANCELLED, Reason.CANCELLED.sentence
     if ended_by is not None:
@@ -59,7 +97,7 @@ def _own_failure(outcome: Outcome) -> tuple[Reason, str]:
         return Reason.INTERNAL, outcome.detail
     if outcome.signal is not None:
         return Reason.SIGNAL, f"The bot was ended by {_signal_name(outcome.signal)}."
-    if outcome.exit_code == BUSINESS_STATUS:
+    if outcome.exit_code == BUSINESS_STATUS and outcome.mode == "bootstrap":
         return Reason.BUSINESS, Reason.BUSINESS.sentence
     return Reason.EXIT_CODE, f"The bot ended with exit status {outcome.exit_code}; its log says why."
 

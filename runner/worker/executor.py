@@ -10,17 +10,21 @@ package or a broken dependency never costs a reading, and plaintexts live as sho
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Engine
 
 from runner import jobs
 from runner.archive import PackageTampered
+from runner.conclusion import Conclusion, conclude
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
 from runner.logging import logger
@@ -31,18 +35,21 @@ from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint, Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, Interpreter, provide
-from runner.worker.held import Held, Hold
+from runner.worker.held import KILL_AFTER, Held, Hold
 from runner.worker.keyring import Keyring
 from runner.worker.launching import launch_of
 from runner.worker.masker import Masker
+from runner.worker.outcomes import Entry, Journal, Outcome
 from runner.worker.packages import Declaration, PackageStore, Version
-from runner.worker.process import Outcome, Process, ProcessError, Spawner
+from runner.worker.process import Process, ProcessError, Spawner
 from runner.worker.pump import Pump, wall_clock
 from runner.worker.refusal import Refusal
 from runner.worker.resolution import Resolved
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
+from runner.worker.timeline import Timeline
 from runner.worker.unpacking import restore
+from vault import db
 from vault.decrypt import Secret
 from vault.direct import Direct
 from vault.errors import Unavailable
@@ -64,12 +71,14 @@ class Station:
     """What all attempts of one worker share."""
 
     settings: RunnerSettings
+    engine: Engine
     direct: Direct
     keyring: Keyring
     packages: PackageStore
     spawner: Spawner
     endpoint: Endpoint
     scratch: Scratch
+    journal: Journal
     held: Held
     interpreter: Interpreter
     censor: Censor
@@ -86,6 +95,8 @@ class Run:
     folders: Folders
     writer: LogWriter
     version: Version
+    entry: Entry
+    timeline: Timeline
     warnings: list[str] = field(default_factory=list)
     resolved: Resolved | None = None
     masker: Masker | None = None
@@ -100,25 +111,30 @@ def execute(station: Station, *, environment: str, group: str) -> Claim | None:
     with (
         structlog.contextvars.bound_contextvars(job_id=str(claim.job_id), attempt=claim.attempt),
         station.held.holding(claim.job_id, claim.attempt, since=since) as hold,
+        station.journal.entry(claim.job_id, claim.attempt) as entry,
     ):
         _log.debug("job.claimed", environment=claim.environment)
-        report = _attempt(station, claim, hold)
-        _report(station, claim, report)
+        timeline = Timeline(since=since)
+        report = _attempt(station, claim, hold, entry=entry, timeline=timeline)
+        timeline.begin("report")
+        _report(station, claim, replace(report, steps=timeline.steps()))
     return claim
 
 
 def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
-    return jobs.claim(station.direct, environment=environment, group=group, runner=station.settings.runner_name)
+    settings = station.settings
+    lease = timedelta(seconds=settings.lease)
+    return jobs.claim(station.direct, environment=environment, group=group, runner=settings.runner_name, lease=lease)
 
 
-def _attempt(station: Station, claim: Claim, hold: Hold) -> Report:
+def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeline: Timeline) -> Report:
     """The end of an attempt, whatever happens in it."""
     try:
         folders = station.scratch.open(claim.job_id, claim.attempt)
         try:
             with _log_writer(station, claim) as writer:
                 version = _when_database_is_back(hold, lambda: station.packages.version(claim.version_id))
-                return _end_of(Run(station, claim, hold, folders, writer, version))
+                return _end_of(Run(station, claim, hold, folders, writer, version, entry, timeline))
         finally:
             _discard(station, folders)
     except Exception:
@@ -149,6 +165,7 @@ def _end_of(run: Run) -> Report:
             refusal.reason,
             detail=refusal.detail,
             paused_seconds=run.hold.stood or None,
+            ended_by=ending.words(refusal.reason, run.station.settings.runner_name),
             warnings=tuple(run.warnings),
         )
     except Exception:
@@ -158,16 +175,26 @@ def _end_of(run: Run) -> Report:
 
 
 def _steps(run: Run) -> Report:
+    run.timeline.begin("preflight")
     package = _preflight(run)
+    run.timeline.begin("prepare")
     python = _prepare(run, package)
     _stand(run.hold)
+    run.timeline.begin("resolve")
     resolved = _resolve(run, package)
+    run.timeline.begin("start")
     token = run.station.endpoint.admit(_grant(run, resolved))
     try:
         process = _start(run, package, resolved, python=python, token=token)
         with process:
             process.on_pause = run.hold.stands
-            run.hold.on_end(process.terminate, kill=process.kill, pause=process.pause, resume=process.resume)
+            run.hold.on_end(
+                process.terminate,
+                kill=process.kill,
+                keep=process.keep,
+                pause=process.pause,
+                resume=process.resume,
+            )
             # After the start, so that the bot's interpreter starts meanwhile.
             run.masker = masker = Masker(resolved.named_values(), literal=[token.encode()])
             resolved.forget()
@@ -176,7 +203,9 @@ def _steps(run: Run) -> Report:
                 outcome = _pump(run, process, masker)
     finally:
         run.station.endpoint.revoke(token)
-    return ending.report(outcome, ended_by=run.hold.reason, warnings=run.warnings, stood=run.hold.stood)
+    runner = run.station.settings.runner_name
+    reason, stood = run.hold.reason, run.hold.stood
+    return ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
 
 
 def _preflight(run: Run) -> Declaration:
@@ -260,7 +289,16 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         token=token,
     )
     public = public_environment(facts, run.folders, python=python)
-    launch = launch_of(package.manifest, run.folders, public=public, python=python)
+    patience = timedelta(seconds=run.station.settings.lease * KILL_AFTER)
+    launch = launch_of(
+        package.manifest,
+        run.folders,
+        run.entry,
+        public=public,
+        python=python,
+        kept_at=run.hold.extended_at,
+        patience=patience,
+    )
     try:
         return run.station.spawner.launch(launch, encode(public, resolved.delivery))
     except ProcessError as error:
@@ -269,9 +307,15 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
 
 def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
     pump = Pump(run.writer, masker, limit=run.station.settings.output_limit)
+
+    def feed(stream: str, data: bytes) -> None:
+        run.timeline.begin("first_output")
+        pump.feed(stream, data)
+
     try:
-        return process.drain(pump.feed)
+        return process.drain(feed)
     finally:
+        run.timeline.begin("end")
         pump.close()
 
 
@@ -280,7 +324,7 @@ def _report(station: Station, claim: Claim, report: Report) -> None:
     pause = 0.1
     while True:
         try:
-            accepted = jobs.finish(station.direct, claim.job_id, attempt=claim.attempt, report=report)
+            done = _concluded(station, claim, report)
         except Unavailable as error:
             _log.warning("report.delayed", error=str(error))
             time.sleep(pause)
@@ -292,11 +336,22 @@ def _report(station: Station, claim: Claim, report: Report) -> None:
             report = Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence)
         else:
             break
-    _log.info(
-        "job.finished" if accepted else "report.refused",
-        state=str(report.state),
-        reason=str(report.reason) if report.reason else None,
-    )
+    if done is None:
+        _log.warning("report.refused", state=str(report.state), reason=report.reason)
+    elif done.wait is None:
+        _log.info("job.finished", state=str(done.state), reason=done.reason)
+    else:
+        _log.info("job.repeated", reason=done.reason, wait=done.wait.total_seconds())
+
+
+def _concluded(station: Station, claim: Claim, report: Report) -> Conclusion | None:
+    # The usual end is one statement; every other one may be followed by a further attempt.
+    plain = claim.attempt == 1 and report.state is State.SUCCEEDED
+    if plain and jobs.finish(station.direct, claim.job_id, attempt=claim.attempt, report=report):
+        return Conclusion(report.state, report.reason)
+    lot = random.random()  # noqa: S311 - spreads repeats in time, and guards nothing
+    with db.writing(station.engine) as session:
+        return conclude(session, claim.job_id, attempt=claim.attempt, report=report, lot=lot)
 
 
 def _when_database_is_back(hold: Hold, step: Callable[[], T]) -> T:

@@ -26,8 +26,13 @@ from vault.errors import VaultError
 #: How often somebody's wish is looked for where no signal tells of it.
 POLL = timedelta(seconds=2)
 
-#: How long before its lease could end elsewhere a bot is ended here.
-SAFETY = timedelta(seconds=15)
+#: Parts of the lease after which a bot is asked to end, and then killed by its launcher, when the lease was not
+#: extended: a quarter of it for the bot's grace, an eighth for the kill, long before it could begin elsewhere.
+END_AFTER, KILL_AFTER = 3 / 4, 7 / 8
+
+
+#: Seconds after which an attempt that was taken away and is still there is killed again: its bot may start just then.
+_KILL_AGAIN = 1.0
 
 
 class Hold:
@@ -52,6 +57,7 @@ class Hold:
         self._changed = changed
         self._end: Callable[[], None] | None = None
         self._kill: Callable[[], None] | None = None
+        self._keep: Callable[[float], None] | None = None
         self._pause: Callable[[], None] | None = None
         self._resume: Callable[[], None] | None = None
         self._lock = threading.Condition()
@@ -61,15 +67,21 @@ class Hold:
         end: Callable[[], None],
         *,
         kill: Callable[[], None] | None = None,
+        keep: Callable[[float], None] | None = None,
         pause: Callable[[], None] | None = None,
         resume: Callable[[], None] | None = None,
     ) -> None:
-        """Say how to end the bot, to kill it, and to let it stand and go on; what is due is called at once."""
+        """Say how to end the bot, to kill it, to let it stand and go on, and whom to tell that its lease was extended.
+
+        What is due is called at once.
+        """
         with self._lock:
-            self._end, self._kill, self._pause, self._resume = end, kill, pause, resume
+            self._end, self._kill, self._keep, self._pause, self._resume = end, kill, keep, pause, resume
             due = self.reason is not None
             if self.paused and pause is not None:
                 pause()
+        if keep is not None:
+            keep(self.extended_at)  # there may have been a beat since the launch
         if due:
             end()
 
@@ -82,6 +94,13 @@ class Hold:
             self._lock.notify_all()
         if end is not None:
             end()
+
+    def extended(self, since: float) -> None:
+        """The lease was extended after `since`, an instant of the monotonic clock."""
+        with self._lock:
+            self.extended_at, keep = since, self._keep
+        if keep is not None:
+            keep(since)
 
     def kill(self) -> None:
         """Kill the bot, whatever grace it has left."""
@@ -135,13 +154,16 @@ class Held:
         name: str,
         *,
         instance: uuid.UUID,
+        lease: timedelta,
+        heartbeat: timedelta,
         drain: Callable[[], None],
         each_beat: Callable[[], None],
     ) -> None:
+        self._lease, self._heartbeat = lease, heartbeat
         self._engine, self._name, self._instance = engine, name, instance
         self._drain, self._each_beat = drain, each_beat
         self._holds: dict[uuid.UUID, Hold] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._stopped = threading.Event()
         self._news = threading.Event()
         self._beat_at = 0.0
@@ -161,10 +183,16 @@ class Held:
 
     @contextmanager
     def holding(self, job_id: uuid.UUID, attempt: int, *, since: float) -> Iterator[Hold]:
-        """Keep an attempt's lease for the time of the block; `since` is an instant before its claim."""
+        """Keep an attempt's lease for the time of the block; `since` is an instant before its claim.
+
+        An earlier attempt of the job that was taken away from this very worker is killed and waited for.
+        """
         hold = Hold(job_id, attempt, since=since, changed=self._news.set)
-        with self._lock:
-            self._holds[job_id] = hold
+        while former := self._taken(hold):
+            former.end(Reason.RUNNER_LOST)
+            former.kill()
+            with self._lock:
+                self._lock.wait_for(lambda: self._holds.get(job_id) is not former, timeout=_KILL_AGAIN)
         if self._ending is not None:
             hold.end(self._ending)
         try:
@@ -172,6 +200,13 @@ class Held:
         finally:
             with self._lock:
                 self._holds.pop(job_id, None)
+                self._lock.notify_all()
+
+    def _taken(self, hold: Hold) -> Hold | None:
+        """Take the job's place for this hold, or answer who has it."""
+        with self._lock:
+            former = self._holds.setdefault(hold.job_id, hold)
+        return None if former is hold else former
 
     def look(self, job_id: uuid.UUID) -> None:
         """Look at once what people want of a job, where it is held here."""
@@ -201,7 +236,7 @@ class Held:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                if time.monotonic() - self._beat_at >= runners.HEARTBEAT.total_seconds():
+                if time.monotonic() - self._beat_at >= self._heartbeat.total_seconds():
                     self._beat_at = time.monotonic()
                     self._beat()
                 else:
@@ -222,11 +257,12 @@ class Held:
         started = time.monotonic()
         with db.writing(self._engine) as session:
             draining = runners.beat(session, self._name, instance=self._instance)
-            wishes = jobs.extend_leases(session, {job_id: hold.attempt for job_id, hold in holds.items()})
+            held = {job_id: hold.attempt for job_id, hold in holds.items()}
+            wishes = jobs.extend_leases(session, held, lease=self._lease)
         kept = {wish.job_id for wish in wishes}
         for job_id, hold in holds.items():
             if job_id in kept:
-                hold.extended_at = started
+                hold.extended(started)
             else:
                 hold.end(Reason.RUNNER_LOST)
         _fulfil(holds, wishes)
@@ -249,7 +285,7 @@ class Held:
                 hold.noted = standing
 
     def _end_what_may_be_lost(self) -> None:
-        longest = (jobs.LEASE - SAFETY).total_seconds()
+        longest = self._lease.total_seconds() * END_AFTER
         for hold in self._current():
             if time.monotonic() - hold.extended_at > longest:
                 hold.end(Reason.RUNNER_LOST)

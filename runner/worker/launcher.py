@@ -1,21 +1,21 @@
 """Supervises attempts, one at a time: starts the bot, keeps its time, and lets nothing of it survive.
 
 Promises that an attempt ends, for whatever reason, only when no descendant of the bot is alive (the count of survivors
-is in the outcome), and that the outcome is durable (temporary name, fsync, rename) before anybody is told. Holds no
+is in the outcome), and that the outcome is durable (a line of the worker's journal) before anybody is told. Holds no
 value: the environment's pipe is read by the bot, or by the very process that becomes it. Refuses to outlive its
-worker: the end of the control socket kills the tree. A launcher that is itself killed is finished by the spawner.
+worker, or its worker's lease: the end of the control socket kills the tree, and so does a worker that has not said for
+too long that it keeps the lease (it may be frozen, and the next attempt about to begin elsewhere). A launcher that is
+itself killed is finished by the spawner.
 
 It is forked from `spawner.py`, never executed, and serves many attempts: the pages that a fork must copy cost 2 ms
 each time. It imports little beside the standard library for the same reason. On the control socket
-(SOCK_SEQPACKET) it takes the words terminate, kill, pause and resume, and sends the JSON events `started`, `paused`,
-`resumed` and `outcome`.
+(SOCK_SEQPACKET) it takes the words terminate, kill, pause, resume and `keep INSTANT`, and sends the JSON events
+`started`, `paused`, `resumed` and `outcome`.
 """
-
-# pathlib would make the process larger that is copied for each attempt.
-# ruff: noqa: PTH104
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -42,6 +42,8 @@ PR_SET_NO_NEW_PRIVS = 38
 ATTEMPTS = 1000
 #: Longest request in bytes; the worker refuses longer ones. It fits the kernel's default socket buffer (208 KiB).
 MAX_REQUEST = 128 * 1024
+#: Characters of a detail that go into the journal; its lines stay below 4096 bytes.
+MAX_DETAIL = 800
 
 
 def serve(link: socket.socket, *, prctl: Prctl) -> None:
@@ -83,7 +85,8 @@ def run(message: bytes, files: Descriptors, deaths: int, *, prctl: Prctl) -> Non
     request = Request(message)
     attempt = Attempt(request, files.control)
     attempt.supervise(attempt.start(files, prctl=prctl), deaths)
-    report(request.record, files.control, attempt.end())
+    report(request, files.journal, files.control, attempt.end())
+    os.close(files.journal)
     os.close(files.control)
 
 
@@ -96,6 +99,7 @@ class Attempt:
         "detail",
         "ended_at",
         "expires",
+        "kept_at",
         "kill_at",
         "paused_at",
         "paused_seconds",
@@ -119,6 +123,8 @@ class Attempt:
         self.kill_at: float | None = None
         self.paused_at: float | None = None
         self.paused_seconds = 0.0
+        # When the worker last extended the lease.
+        self.kept_at: float = request.kept_at
         self.usage = Usage()
 
     def start(self, files: Descriptors, *, prctl: Prctl) -> int | None:
@@ -169,11 +175,18 @@ class Attempt:
 
     def patience(self) -> float | None:
         """Milliseconds until the clock wants something, rounded up so that it then really does."""
-        instants = [instant for instant in (self.expires, self.kill_at) if instant is not None]
-        if not instants or self.paused_at is not None:
+        own: tuple[float | None, ...] = (self.expires, self.kill_at) if self.paused_at is None else ()
+        instants = [instant for instant in (*own, self.lease_over) if instant is not None]
+        if not instants:
             return None
         # poll(2) takes at most 2**31 ms; an hour is as good as for ever, since the clock is looked at again.
         return min(max(0.0, min(instants) - time.monotonic()), 3600.0) * 1000 + 1
+
+    @property
+    def lease_over(self) -> float | None:
+        """When the tree must be dead because somebody else may begin soon; no pause stops this clock."""
+        patience = self.request.patience
+        return None if patience is None else self.kept_at + patience
 
     def hear_of_start(self, failure: str) -> None:
         """Nothing means that the bot's program was executed."""
@@ -206,11 +219,18 @@ class Attempt:
             self.pause()
         elif command == b"resume":
             self.resume()
+        elif command.startswith(b"keep "):
+            self.kept_at = max(self.kept_at, float(command[5:]))
         return True
 
     def in_time(self) -> bool:
         """Ends a bot that is out of time; False when its grace is over as well."""
         now = time.monotonic()
+        if self.lease_over is not None and now >= self.lease_over:
+            if self.reason == "exit":
+                self.reason = "lease_over"
+                self.detail = "The runner did not extend its lease in time, so the bot was killed before it ran out."
+            return False
         if self.paused_at is not None:
             return True
         if self.kill_at is not None:
@@ -276,6 +296,7 @@ class Attempt:
             code=None if status is None else os.waitstatus_to_exitcode(status),
             started_at=self.started_at,
             ended_at=self.ended_at,
+            mode=self.request.mode,
         )
         return {**found, "paused_seconds": round(self.paused_seconds, 3)}
 
@@ -289,8 +310,9 @@ def outcome(
     code: int | None,
     started_at: float,
     ended_at: float,
+    mode: str,
 ) -> dict[str, object]:
-    """The fields of `process.Outcome`. A negative `code` is the signal that ended the bot."""
+    """The fields of `outcomes.Outcome`. A negative `code` is the signal that ended the bot."""
     return {
         "exit_code": code if code is not None and code >= 0 else None,
         "signal": -code if code is not None and code < 0 else None,
@@ -302,32 +324,27 @@ def outcome(
         "system_seconds": round(usage.system_seconds, 6),
         "started_at": started_at,
         "ended_at": ended_at,
+        "mode": mode,
     }
 
 
-def report(record: str, control: int, found: dict[str, object]) -> None:
-    """Writes the exit record durably, then tells the worker, who may be gone."""
+def report(request: Request, journal: int, control: int, found: dict[str, object]) -> None:
+    """Writes the outcome durably, then tells the worker, who may be gone."""
     try:
-        write_record(record, json.dumps(found).encode())
+        write_line(journal, {"job": request.job, "attempt": request.attempt, **found})
     except OSError as error:
-        note = f"The exit record could not be written ({why(error)})."
+        note = f"The outcome could not be recorded ({why(error)})."
         found["detail"] = f"{found['detail']} {note}".strip()
     tell(control, {"event": "outcome", **found})
 
 
-def write_record(record: str, content: bytes) -> None:
-    """Leaves either no file of that name or the whole content, also after a power cut.
-
-    The folder is not synchronised: after a power cut the record may be missing, which is what a lost host means.
-    """
-    temporary = f"{record}.{os.getpid()}"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(file, content)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    os.rename(temporary, record)
+def write_line(journal: int, found: dict[str, object]) -> None:
+    """Appends one line and waits until it is on the disk. It begins with an end: what came before may be torn."""
+    short = {**found, "detail": str(found["detail"])[:MAX_DETAIL]}
+    line = b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
+    if os.write(journal, line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fdatasync(journal)
 
 
 def tell(control: int, message: dict[str, object]) -> None:

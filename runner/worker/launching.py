@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 from runner.manifest import Manifest
 from runner.worker.environment import Folders
+from runner.worker.outcomes import Entry
 from runner.worker.process import Launch, Limits, python_argv
 
 #: Names that hold no value and that an interpreter needs from its first instruction.
 _AT_EXEC = ("PATH", "LANG", "TZ")
 
 
-def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str], python: Path | None) -> Launch:
+def launch_of(
+    manifest: Manifest,
+    folders: Folders,
+    entry: Entry,
+    *,
+    public: Mapping[str, str],
+    python: Path | None,
+    kept_at: float,
+    patience: timedelta,
+) -> Launch:
     """What the spawner is asked for.
 
     A Python bot starts through `bootstrap.py`, which reads its environment from a pipe, so that
@@ -30,9 +41,11 @@ def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str]
         limits=Limits(),
         deadline=manifest.timeout,
         grace=manifest.grace,
-        record=folders.root / "outcome.json",
+        entry=entry,
         environment_fd_mode="exec" if manifest.entry is None else "bootstrap",
         base_environment={name: public[name] for name in _AT_EXEC},
+        kept_at=kept_at,
+        patience=patience,
     )
 
 

@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from runner.worker.launcher import MAX_REQUEST
+from runner.worker.outcomes import Entry, Outcome
 from runner.worker.pipes import CHUNK, give, pipes, readable, rest
 from runner.worker.starting import ENVIRONMENT_FD
 
@@ -40,8 +41,6 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 #: How long the spawner may leave requests unread, in seconds. It takes one in less than a millisecond.
 SPAWNER_PATIENCE = 10.0
 HERE = Path(__file__).resolve().parent
-
-EndReason = Literal["exit", "timeout", "killed", "worker_died", "start_failed"]
 
 
 class ProcessError(Exception):
@@ -85,7 +84,8 @@ class Limits:
 class Launch:
     """What to start and how long it may take. Nothing in it is confidential: it may appear in `ps`.
 
-    `record` is the file the exit record is written to, in a folder that exists. `environment_fd_mode` says who
+    `entry` is the attempt's place in the journal of outcomes. `patience` is how long after `kept_at`, an instant of the
+    monotonic clock that `Process.keep` moves on, the bot is killed; `None` is for ever. `environment_fd_mode` says who
     reads the environment: `bootstrap` the program itself, from descriptor `ENVIRONMENT_FD`, so that its
     `/proc/PID/environ` holds no value; `exec` the launcher's last child, just before the program is executed.
     `base_environment` is what the program is executed with in both cases. A `deadline` of `None` is no limit.
@@ -96,9 +96,11 @@ class Launch:
     limits: Limits
     deadline: timedelta | None
     grace: timedelta
-    record: Path
+    entry: Entry
     environment_fd_mode: Literal["bootstrap", "exec"]
     base_environment: dict[str, str]
+    kept_at: float = 0.0
+    patience: timedelta | None = None
 
     def request(self) -> bytes:
         """The message to the spawner."""
@@ -109,7 +111,10 @@ class Launch:
                 "limits": self.limits.by_constant(),
                 "deadline": None if self.deadline is None else self.deadline.total_seconds(),
                 "grace": self.grace.total_seconds(),
-                "record": str(self.record),
+                "job": str(self.entry.job_id),
+                "attempt": self.entry.attempt,
+                "kept_at": self.kept_at,
+                "patience": None if self.patience is None else self.patience.total_seconds(),
                 "mode": self.environment_fd_mode,
                 "base_environment": self.base_environment,
             }
@@ -122,39 +127,10 @@ class Launch:
         return message
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt's process ended. Times are seconds since the epoch, by this host's clock.
-
-    `signal` is the number of the signal that ended the bot; with it `exit_code` is `None`. Both are `None` where
-    nobody saw the bot's end. `survivors` counts descendants that could not be killed: 0, or -1 for unknown.
-    """
-
-    exit_code: int | None
-    signal: int | None
-    reason: EndReason
-    detail: str
-    survivors: int
-    max_rss_kb: int
-    user_seconds: float
-    system_seconds: float
-    started_at: float
-    ended_at: float
-    paused_seconds: float = 0.0
-
-
 def python_argv(python: Path, package: Path, entry: str, *, sdk: Path) -> tuple[str, ...]:
     """The command line of a Python bot in mode `bootstrap`; see `bootstrap.py`."""
     bootstrap = str(HERE / "bootstrap.py")
     return (str(python), "-I", "-X", "utf8", bootstrap, str(ENVIRONMENT_FD), str(package), entry, str(sdk))
-
-
-def read_record(record: Path) -> Outcome | None:
-    """The outcome that a launcher recorded; `None` where there is none (yet)."""
-    try:
-        return Outcome(**json.loads(record.read_bytes()))
-    except FileNotFoundError:
-        return None
 
 
 class Process:
@@ -164,14 +140,14 @@ class Process:
     `wait` and `drain` belong to one thread. As a context manager it closes itself.
     """
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, record: Path) -> None:
+    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, entry: Entry) -> None:
         self.stdout, self.stderr = stdout, stderr
         #: The bot's process id, once `started` or `wait` has heard of it.
         self.pid: int | None = None
         self.outcome: Outcome | None = None
         #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
         self.on_pause: Callable[..., None] = lambda *, standing: None  # noqa: ARG005
-        self._control, self._record = control, record
+        self._control, self._entry = control, entry
         self._launched_at = time.time()
         self._closing = threading.Lock()
 
@@ -202,6 +178,10 @@ class Process:
     def resume(self) -> None:
         """Continues a paused tree."""
         self._command(b"resume")
+
+    def keep(self, instant: float) -> None:
+        """Says that the lease was extended after `instant` of the monotonic clock."""
+        self._command(f"keep {instant!r}".encode())
 
     def started(self, timeout: float | None = None) -> bool:
         """Whether the bot's program is or was running, waiting for it at most `timeout` seconds."""
@@ -262,7 +242,7 @@ class Process:
 
     def _hear(self, message: bytes) -> None:
         if not message:
-            self.outcome = read_record(self._record) or self._unreported()
+            self.outcome = self._entry.read() or self._unreported()
             return
         event: dict[str, Any] = json.loads(message)
         if (kind := event.pop("event")) in {"paused", "resumed"}:
@@ -342,10 +322,12 @@ class Spawner:
                 f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
                 "its concurrency."
             ) from None
-        process = Process(ours, stdout, stderr, record=launch.record)
+        process = Process(ours, stdout, stderr, entry=launch.entry)
         try:
             with theirs:
-                self._send(request, [theirs.fileno(), stdout_end, stderr_end, environment_end, values])
+                self._send(
+                    request, [theirs.fileno(), launch.entry.fileno(), stdout_end, stderr_end, environment_end, values]
+                )
         except BaseException:
             process.close()
             os.close(values)

@@ -7,17 +7,23 @@ import os
 import re
 import socket
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from runner import labels
 from runner.errors import Invalid
+from runner.jobs import LEASE
 from runner.lanes import DEFAULT_GROUP, check_group
+from runner.runners import HEARTBEAT
 from runner.settings import StoreSettings
 from vault.identities import Command, Credential, Source, key_path
 from vault.names import ENVIRONMENTS, check_environment
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+#: One beat may be slow and one may fail, and the bot still gets a part of the lease as its grace.
+BEATS_IN_A_LEASE = 4
 
 
 class RunnerSettings(StoreSettings):
@@ -82,6 +88,30 @@ class RunnerSettings(StoreSettings):
         description="Seconds after which a runner that receives nothing, although a lane holds messages and it has "
         "free slots, lets its bots end and ends with status 70, to be started again; 0 never.",
     )
+
+    lease: float = Field(
+        default=LEASE.total_seconds(),
+        gt=0,
+        le=3600,
+        description="Seconds that a claim holds without a heartbeat; after them a job may be run again elsewhere, and "
+        "before them its bot is killed here. At least four heartbeats.",
+    )
+    heartbeat: float = Field(
+        default=HEARTBEAT.total_seconds(),
+        gt=0,
+        le=10,
+        description="Seconds between two heartbeats, each of which extends the leases; a third of what a runner may "
+        "be silent before it counts as lost, at most.",
+    )
+
+    @model_validator(mode="after")
+    def _some_beats_in_a_lease(self) -> Self:
+        if self.lease < BEATS_IN_A_LEASE * self.heartbeat:
+            raise ValueError(
+                f"BOTKEEP_LEASE ({self.lease:g} s) must be at least {BEATS_IN_A_LEASE} times BOTKEEP_HEARTBEAT "
+                f"({self.heartbeat:g} s), or one slow heartbeat would take a job from its runner"
+            )
+        return self
 
     @field_validator("environments")
     @classmethod

@@ -9,7 +9,7 @@ stead. Single threaded; beside the standard library it loads `launcher`, `starti
 """
 
 # pathlib would make the process larger that is copied for each attempt.
-# ruff: noqa: PTH100, PTH118, PTH120, PTH123
+# ruff: noqa: PTH100, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if __name__ == "__main__":
 
 from runner.worker import launcher
 from runner.worker.descendants import Usage, sweep
-from runner.worker.starting import Prctl, Request, why
+from runner.worker.starting import Descriptors, Prctl, Request, why
 
 #: Where the spawner keeps its socket, so that it can close all other descriptors.
 REQUESTS_FD = 3
@@ -44,12 +44,12 @@ PR_CAPBSET_DROP = 24
 class Launcher:
     """A launcher's process and, while it is at work, what it takes to report in its stead."""
 
-    __slots__ = ("control", "link", "message", "pid", "started_at")
+    __slots__ = ("control", "journal", "link", "message", "pid", "started_at")
 
     def __init__(self, pid: int, link: socket.socket) -> None:
         self.pid = pid
         self.link = link
-        self.control = -1
+        self.control = self.journal = -1
         self.message = b""
         self.started_at = 0.0
 
@@ -59,12 +59,15 @@ class Launcher:
 
     def give(self, message: bytes, files: list[int]) -> None:
         """Hands a request on, descriptors and all. Raises OSError when the launcher is gone."""
-        self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("5i", *files))])
-        self.control, self.message, self.started_at = files[0], message, time.time()
+        packed = struct.pack(f"{Descriptors.COUNT}i", *files)
+        self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
+        self.control, self.journal = files[: Descriptors.KEPT]
+        self.message, self.started_at = message, time.time()
 
     def rest(self) -> None:
         os.close(self.control)
-        self.control = -1
+        os.close(self.journal)
+        self.control = self.journal = -1
 
 
 def main() -> None:
@@ -161,7 +164,7 @@ def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select
     except (OSError, struct.error) as error:
         refuse(message, files, error)
         return True
-    for file in files[1:]:
+    for file in files[Descriptors.KEPT :]:
         os.close(file)
     return True
 
@@ -189,8 +192,8 @@ def hand_on(
 
 def requests_and(launchers: dict[int, Launcher]) -> list[int]:
     """What belongs to the spawner and to other attempts."""
-    theirs = [file for one in launchers.values() for file in (one.link.fileno(), one.control) if file >= 0]
-    return [REQUESTS_FD, *theirs]
+    theirs = [file for one in launchers.values() for file in (one.link.fileno(), one.control, one.journal)]
+    return [REQUESTS_FD, *(file for file in theirs if file >= 0)]
 
 
 def fork(foreign: list[int], files: list[int], *, prctl: Prctl) -> Launcher:
@@ -213,9 +216,10 @@ def fork(foreign: list[int], files: list[int], *, prctl: Prctl) -> Launcher:
 
 def refuse(message: bytes, files: list[int], error: Exception) -> None:
     """No descriptor, no process: tells the worker, if at least its control socket arrived."""
-    if files:
+    if len(files) >= Descriptors.KEPT:
         detail = f"The bot was not started: this host gave no further process or descriptor ({why(error)})."
-        report(message, files[0], ("start_failed", detail), time.time(), survivors=0)
+        found = stand_in(message, ("start_failed", detail), time.time(), survivors=0)
+        launcher.report(Request(message), files[1], files[0], found)
     for file in files:
         os.close(file)
 
@@ -228,7 +232,11 @@ def finish(ended: Launcher, launchers: dict[int, Launcher]) -> None:
         survivors = sweep(frozenset(other.pid for other in launchers.values()), Usage())
         if not ended.idle:
             detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
-            report(ended.message, ended.control, ("killed", detail), ended.started_at, survivors=survivors)
+            if known := recorded(ended.message, ended.journal):
+                launcher.tell(ended.control, {"event": "outcome", **known})
+            else:
+                found = stand_in(ended.message, ("killed", detail), ended.started_at, survivors=survivors)
+                launcher.report(Request(ended.message), ended.journal, ended.control, found)
     if not ended.idle:
         ended.rest()
 
@@ -238,19 +246,23 @@ def describe(status: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def report(message: bytes, control: int, reason: tuple[str, str], started_at: float, *, survivors: int) -> None:
-    """Records and tells an outcome, unless the launcher lived to record its own, which then stands."""
-    record = Request(message).record
-    try:
-        with open(record, "rb") as file:
-            found = json.load(file)
-    except FileNotFoundError:
-        found = launcher.outcome(
-            *reason, survivors, usage=Usage(), code=None, started_at=started_at, ended_at=time.time()
-        )
-        launcher.report(record, control, found)
-    else:
-        launcher.tell(control, {"event": "outcome", **found})
+def recorded(message: bytes, journal: int) -> dict[str, object] | None:
+    """The outcome that a launcher lived to record; it stands."""
+    request = Request(message)
+    for line in os.pread(journal, os.fstat(journal).st_size, 0).splitlines():
+        if request.job.encode() in line:
+            found: dict[str, object] = json.loads(line)
+            if (found.pop("job"), found.pop("attempt")) == (request.job, request.attempt):
+                return found
+    return None
+
+
+def stand_in(message: bytes, reason: tuple[str, str], started_at: float, *, survivors: int) -> dict[str, object]:
+    """The outcome of an attempt whose launcher cannot say it."""
+    mode, now = Request(message).mode, time.time()
+    return launcher.outcome(
+        *reason, survivors, usage=Usage(), code=None, started_at=started_at, ended_at=now, mode=mode
+    )
 
 
 if __name__ == "__main__":

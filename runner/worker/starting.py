@@ -29,7 +29,19 @@ ENVIRONMENT_FD = 3
 class Request:
     """What the worker asks for; the fields are those of `process.Launch`, durations in seconds."""
 
-    __slots__ = ("argv", "base_environment", "cwd", "deadline", "grace", "limits", "mode", "record")
+    __slots__ = (
+        "argv",
+        "attempt",
+        "base_environment",
+        "cwd",
+        "deadline",
+        "grace",
+        "job",
+        "kept_at",
+        "limits",
+        "mode",
+        "patience",
+    )
 
     def __init__(self, message: bytes) -> None:
         raw = json.loads(message)
@@ -40,22 +52,27 @@ class Request:
         self.grace: float = raw["grace"]
         self.limits: dict[str, int] = raw["limits"]
         self.mode: str = raw["mode"]
-        self.record: str = raw["record"]
+        self.job: str = raw["job"]
+        self.attempt: int = raw["attempt"]
+        self.kept_at: float = raw["kept_at"]
+        self.patience: float | None = raw["patience"]
 
 
 class Descriptors:
-    """The attempt's ends of what the worker made: its control socket, the bot's outputs, its environment's pipe.
+    """The attempt's ends of what the worker made: its control socket, the bot's outputs, its environment's pipe;
+    and the worker's journal of outcomes.
 
     `barrier` is the writing end of that pipe: while it is open the bot has not begun.
     """
 
-    __slots__ = ("barrier", "control", "environment", "stderr", "stdout")
+    __slots__ = ("barrier", "control", "environment", "journal", "stderr", "stdout")
     #: How many there are.
-    COUNT = 5
+    COUNT = 6
+    #: Of these, the first are the launcher's own, and the others the bot's.
+    KEPT = 2
 
-    def __init__(self, control: int, stdout: int, stderr: int, environment: int, barrier: int) -> None:
-        self.control, self.stdout, self.stderr = control, stdout, stderr
-        self.environment, self.barrier = environment, barrier
+    def __init__(self, *files: int) -> None:
+        self.control, self.journal, self.stdout, self.stderr, self.environment, self.barrier = files
 
     def close(self) -> None:
         """Closes all that is the bot's."""

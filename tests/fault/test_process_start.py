@@ -5,13 +5,15 @@ import signal
 import stat
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from runner.worker.process import LaunchRefused, Limits, read_record
+from runner.worker.outcomes import Entry, File
+from runner.worker.process import LaunchRefused, Limits
 from tests.process_bench import (
     BASE,
     BOTS,
@@ -42,10 +44,10 @@ def test_a_bot_ends_with_its_own_exit_code_and_the_record_says_the_same(bench: B
     assert before <= outcome.started_at <= outcome.ended_at <= time.time()
     assert outcome.max_rss_kb > 1000
     assert outcome.user_seconds + outcome.system_seconds > 0
-    record = bench.folder / "exit-0.json"
-    assert read_record(record) == outcome
-    assert stat.S_IMODE(record.stat().st_mode) == 0o600
-    assert [path.name for path in bench.folder.iterdir()] == [record.name]
+    assert bench.entries[0].read() == outcome
+    (journal,) = (bench.folder.parent / "outcomes").iterdir()
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    assert list(bench.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
@@ -162,7 +164,7 @@ def test_a_start_that_fails_says_why(
     assert words in outcome.detail or "Argument list too long" in outcome.detail
     assert CANARY not in outcome.detail
     assert (stdout, stderr) == (b"", b"")
-    assert read_record(bench.folder / "exit-0.json") == outcome
+    assert bench.entries[0].read() == outcome
 
 
 def test_a_variable_that_no_program_can_take_fails_the_start(bench: Bench) -> None:
@@ -177,10 +179,13 @@ def test_a_command_line_that_fits_no_request_is_refused(bench: Bench) -> None:
 
 
 def test_an_outcome_reaches_the_worker_even_if_it_cannot_be_recorded(bench: Bench) -> None:
-    process = bench.launch("exits", variables={"CODE": 0}, record=Path("/nowhere/exit.json"))
+    full = File(Path("/dev/full"), os.open("/dev/full", os.O_RDWR))
+    entry = Entry(uuid.uuid4(), 1, journal=bench.journal, file=full)
+    process = bench.launch("exits", variables={"CODE": 0}, entry=entry)
     outcome, _, _ = finish(process)
     assert outcome.exit_code == 0
-    assert outcome.detail == "The exit record could not be written (No such file or directory, errno 2)."
+    assert outcome.detail == "The outcome could not be recorded (No space left on device, errno 28)."
+    os.close(full.descriptor)
 
 
 # Output and descriptors

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from runner.worker import descendants as tree
-from runner.worker.process import Launch, Limits, Process, Spawner, SpawnerFailed, read_record
+from runner.worker.outcomes import Journal, abandoned, taking_over
+from runner.worker.process import Launch, Limits, Process, Spawner, SpawnerFailed
 from tests.conftest import Start
 from tests.process_bench import (
     Bench,
@@ -85,8 +87,7 @@ def test_no_descendant_survives_an_end_by_force(bench: Bench, end: Callable[[Pro
     assert process.started(5)
     end(process)
     wait_until(lambda: all_dead(members), what="the whole family to end")
-    record = bench.folder / "exit-0.json"
-    outcome = wait_until(lambda: read_record(record), what="the record")
+    outcome = wait_until(bench.entries[0].read, what="the record")
     assert outcome is not None
     assert outcome.survivors == 0
     assert outcome.reason == ("worker_died" if end is close else "killed")
@@ -126,15 +127,17 @@ def test_orphans_that_die_during_the_attempt_are_collected(bench: Bench) -> None
 
 
 WORKER = """
-import signal, sys
+import signal, sys, uuid
 from datetime import timedelta
 from pathlib import Path
+from runner.worker.outcomes import Journal
 from runner.worker.process import Launch, Limits, Spawner, python_argv
 folder = Path(sys.argv[1])
 spawner = Spawner()
 spawner.start()
 argv = python_argv(Path(sys.executable), Path("tests/bots").resolve(), "forks.py", sdk=Path("sdk").resolve())
-launch = Launch(argv, folder, Limits(), None, timedelta(seconds=30), folder / "exit.json", "bootstrap", {})
+entry = Journal(folder, instance=uuid.uuid4()).entry(uuid.uuid4(), 1)
+launch = Launch(argv, folder, Limits(), None, timedelta(seconds=30), entry, "bootstrap", {})
 process = spawner.launch(launch, f"PIDS={folder / 'pids'}\\0THEN=sleep\\0".encode())
 process.started()
 import os
@@ -152,8 +155,9 @@ def test_a_worker_killed_by_sigkill_leaves_neither_bots_nor_helpers(start: Start
     assert len(ours) == 6, "spawner, launcher and the four of the bot"
     worker.stop(signal.SIGKILL)
     wait_until(lambda: all_dead(ours), what="spawner, launcher and bot to end")
-    outcome = read_record(tmp_path / "exit.json")
-    assert outcome is not None
+    (journal,) = abandoned(tmp_path)
+    with taking_over(journal) as records:
+        (outcome,) = [one.outcome for one in records]
     assert (outcome.reason, outcome.survivors) == ("worker_died", 0)
     assert outcome.detail == "The runner's process ended while the bot ran, so the bot was killed."
 
@@ -174,7 +178,7 @@ def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(bench: Bench) 
     assert stdout == b"killing\n"
     assert (outcome.reason, outcome.survivors) == ("killed", 0)
     assert "ended early (signal 9)" in outcome.detail
-    assert read_record(bench.folder / "exit-0.json") == outcome
+    assert bench.entries[0].read() == outcome
     assert [pid for pid in pids.read_text().split() if ProcessId.of(int(pid))] == []
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
 
@@ -262,10 +266,11 @@ def test_a_paused_bot_can_be_terminated_and_killed(bench: Bench) -> None:
 # The spawner itself
 
 
-def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_library() -> None:
+def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_library(tmp_path: Path) -> None:
     spawner = Spawner()
+    entry = Journal(tmp_path, instance=uuid.uuid4()).entry(uuid.uuid4(), 1)
     with pytest.raises(SpawnerFailed, match=r"call start\(\)"):
-        spawner.launch(Launch(("true",), Path("/"), Limits(), None, timedelta(0), Path("/x"), "exec", {}), b"X=1\0")
+        spawner.launch(Launch(("true",), Path("/"), Limits(), None, timedelta(0), entry, "exec", {}), b"X=1\0")
     spawner.start()
     identity = ProcessId.of(spawner.pid or 0)
     assert identity is not None
@@ -289,3 +294,37 @@ def test_children_are_found_without_the_kernels_list_of_them() -> None:
 
 def two(pids: list[int]) -> list[int]:
     return pids if len(pids) == 2 else []
+
+
+# The lease
+
+
+def test_a_bot_whose_worker_falls_silent_is_killed_before_the_lease_is_over(bench: Bench) -> None:
+    pids = bench.folder / "pids"
+    process = bench.launch("forks", variables={"PIDS": pids, "THEN": "sleep"}, deadline=None, grace=30, patience=1.0)
+    members = family(process, pids)
+    outcome = ended(process)
+    assert (outcome.reason, outcome.signal, outcome.survivors) == ("lease_over", signal.SIGKILL, 0)
+    assert outcome.ended_at - outcome.started_at < 1.5
+    assert all_dead(members)
+
+
+def test_a_bot_whose_worker_keeps_its_lease_goes_on_and_an_old_word_counts_for_nothing(bench: Bench) -> None:
+    process = bench.launch("sleeps", deadline=None, patience=1.0)
+    wait_for_line(process)
+    for _ in range(4):
+        process.keep(time.monotonic())
+        process.keep(0.0)
+        assert process.wait(0.5) is None
+    assert ended(process, 2.0).reason == "lease_over"
+
+
+def test_neither_a_pause_nor_a_grace_stops_the_clock_of_the_lease(bench: Bench) -> None:
+    paused = bench.launch("sleeps", deadline=None, patience=1.0)
+    ending = bench.launch("ignores_term", deadline=None, grace=30, patience=1.0)
+    for process in (paused, ending):
+        wait_for_line(process)
+    paused.pause()
+    ending.terminate()
+    assert ended(paused, 3.0).reason == "lease_over"
+    assert (ended(ending, 3.0).reason, ended(ending).signal) == ("killed", signal.SIGKILL)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import jobs, lanes, signals
+from runner import announcements, jobs, lanes, signals
 from runner.models import Job
 from tests.api import TESTER, Api, error_of, serving
 from tests.support import Stores
@@ -37,9 +37,9 @@ def test_a_queued_job_that_is_paused_is_neither_claimed_nor_announced_until_it_i
     with db.writing(api.console.engine) as session:
         jobs.not_published(session, uuid.UUID(job_id))
     with db.reading(api.console.engine) as session:
-        assert jobs.waiting_lanes(session, older_than=jobs.LEASE) == []
-        lane = jobs.Waiting("dev", "default", 1)
-        assert jobs.due_in_lane(session, lane, older_than=jobs.LEASE) == []
+        assert announcements.waiting_lanes(session, older_than=jobs.LEASE) == []
+        lane = announcements.Waiting("dev", "default", 1)
+        assert announcements.due_in_lane(session, lane, older_than=jobs.LEASE) == []
     before = lanes.depth(api.console.transport, environment="dev")
     resumed = api.client.delete(path(job_id)).json()
     assert (resumed["pause_requested_at"], resumed["pause_requested_by"]) == (None, None)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from runner import bots, jobs
+from runner import bots, conclusion, jobs
 from runner.archive import canonical
 from runner.jobs import Cause, Claim, Priority, Report, Request
 from runner.models import Attempt, Job
@@ -168,7 +168,7 @@ def test_a_lost_attempt_does_not_hold_its_bots_limit(yard: Yard) -> None:
     assert yard.claim(lease=timedelta(seconds=-1)) is not None
     assert yard.claim() is None
     with db.writing(yard.engine) as session:
-        jobs.lose_expired(session)
+        conclusion.lose_expired(session, lot=lambda: 0.0)
     assert yard.claim() is not None
 
 
@@ -184,9 +184,10 @@ def test_a_late_report_after_the_rescue_is_refused(yard: Yard) -> None:
     job_id = yard.enqueue()
     assert yard.claim(lease=timedelta(seconds=-1)) is not None
     with db.writing(yard.engine) as session:
-        assert jobs.lose_expired(session) == [(job_id, 1, "one")]
+        (lost,) = conclusion.lose_expired(session, lot=lambda: 0.0)
+    assert (lost.job_id, lost.attempt, lost.runner) == (job_id, 1, "one")
     assert not yard.finish(job_id, 1)
-    assert yard.state(job_id) == ("failed", "runner_lost", 1)
+    assert yard.state(job_id) == ("queued", "runner_lost", 1)
     with db.reading(yard.engine) as session:
         attempt = session.get_one(Attempt, (job_id, 1))
         assert (attempt.state, attempt.reason) == ("failed", "runner_lost")
@@ -208,7 +209,7 @@ def test_the_rescuer_leaves_an_attempt_alone_whose_lease_holds(yard: Yard) -> No
     job_id = yard.enqueue()
     assert yard.claim() is not None
     with db.writing(yard.engine) as session:
-        assert jobs.lose_expired(session) == []
+        assert conclusion.lose_expired(session, lot=lambda: 0.0) == []
     assert yard.state(job_id) == ("running", None, 1)
 
 

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import Engine
 
 from console import auth
-from runner import bots, history, jobs, pauses, requests, runners, schema, workspaces
+from runner import announcements, bots, conclusion, ends, history, jobs, pauses, requests, runners, schema, workspaces
 from runner.archive import canonical, pack
 from runner.jobs import Cause, Claim, Report
 from runner.models import Bot, Job
-from runner.states import State
+from runner.states import Reason, State
 from runner.worker.keyring import Keyring
 from runner.worker.packages import PackageStore
 from tests.conftest import Start
@@ -272,10 +272,38 @@ def test_the_scheduler_publishes_again_and_ends_what_was_lost(world: World, tmp_
     lost, waiting = world.enqueue(), world.enqueue()
     claim = world.claim(lost, lease=timedelta(seconds=-1))
     with db.writing(world.engines["scheduler"]) as session:
-        (lane,) = jobs.waiting_lanes(session, older_than=timedelta(seconds=-1))
-        assert [row.id for row in jobs.due_in_lane(session, lane, older_than=timedelta(seconds=-1))] == [waiting]
-        jobs.mark_published(session, [waiting])
-        assert jobs.lose_expired(session) == [(lost, claim.attempt, "r1")]
+        (lane,) = announcements.waiting_lanes(session, older_than=timedelta(seconds=-1))
+        assert [row.id for row in announcements.due_in_lane(session, lane, older_than=timedelta(seconds=-1))] == [
+            waiting
+        ]
+        announcements.mark_published(session, [waiting])
+        (ended,) = conclusion.lose_expired(session, lot=lambda: 0.0)
+        assert (ended.job_id, ended.attempt, ended.conclusion.state) == (lost, claim.attempt, State.QUEUED)
+
+
+def test_a_runner_repeats_and_adopts_attempts_and_records_what_came_late(world: World, tmp_path: Path) -> None:
+    world.add_bot(tmp_path)
+    stopped = Report(State.FAILED, Reason.RUNNER_STOPPED, detail="stopped", steps={"claim": 0.0}, ended_by="r1")
+    done = Report(State.SUCCEEDED, None, exit_code=0, survivors=0)
+    job_id = world.enqueue()
+
+    def conclude(attempt: int, report: Report) -> State | None:
+        with db.writing(world.engines["runner"]) as session:
+            found = conclusion.conclude(session, job_id, attempt=attempt, report=report, lot=0.0)
+            ends.mark_adopted(session, job_id, attempt=attempt)
+            return found.state if found else None
+
+    def lose() -> None:
+        with db.writing(world.engines["scheduler"]) as session:
+            assert len(conclusion.lose_expired(session, lot=lambda: 0.0)) == 1
+
+    world.claim(job_id)
+    assert conclude(1, stopped) is State.QUEUED
+    world.claim(job_id, lease=timedelta(seconds=-1))
+    lose()
+    world.claim(job_id, lease=timedelta(seconds=-1))
+    assert conclude(2, done) is None, "recorded, and no more"
+    assert conclude(3, done) is State.SUCCEEDED
 
 
 def test_a_key_host_rotates_verifies_and_reads(world: World) -> None:

@@ -9,7 +9,9 @@ import redis
 from sqlalchemy import create_engine, inspect, text
 
 from tests.services import PostgresServer, RedisServer
-from tests.support import Stores
+from tests.support import Stores, wait_until
+from vault import db
+from vault.errors import Unavailable
 
 
 def test_a_test_gets_a_migrated_database_and_an_empty_broker(stores: Stores) -> None:
@@ -47,6 +49,29 @@ def test_a_postgresql_of_its_own_comes_back_on_the_same_address(own_postgres: Po
         own_postgres.connect("kept")
     own_postgres.start()
     own_postgres.connect("kept").close()
+
+
+def test_a_transaction_whose_process_froze_gives_its_locks_back(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "FROZEN_AFTER", 1)
+    url = postgres.create_database("frozen", template=postgres.migrated_template())
+    engine = db.engine(url)
+
+    def lock_is_free() -> bool:
+        with db.reading(engine) as session:
+            return bool(session.scalar(text("SELECT pg_try_advisory_xact_lock(7)")))
+
+    def freeze() -> None:
+        with db.writing(engine) as session:
+            session.execute(text("SELECT pg_advisory_xact_lock(7)"))
+            assert not lock_is_free()
+            wait_until(lock_is_free, 20, "the server to end the silent transaction")
+
+    with pytest.raises(Unavailable):
+        freeze()
+    engine.dispose()
+    postgres.drop_database("frozen")
 
 
 def test_postgresql_does_not_run_as_root(postgres: PostgresServer) -> None:

@@ -1,72 +1,59 @@
-"""A hold tells its bot what is wanted, in order, whenever that becomes possible."""
+"""What a worker holds: one living attempt of a job at a time, whatever the database says meanwhile."""
 
 import threading
 import uuid
+from datetime import timedelta
 
-import pytest
+from sqlalchemy import create_engine
 
 from runner.states import Reason
-from runner.worker.held import Hold
-from tests.support import wait_until
+from runner.worker.held import Held, Hold
+
+JOB = uuid.UUID(int=1)
 
 
-class Bot:
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def attach(self, hold: Hold) -> None:
-        hold.on_end(
-            lambda: self.told.append("end"),
-            kill=lambda: self.told.append("kill"),
-            pause=lambda: self.told.append("pause"),
-            resume=lambda: self.told.append("resume"),
-        )
+def held() -> Held:
+    return Held(
+        create_engine("sqlite://"),
+        "r1",
+        instance=uuid.UUID(int=2),
+        lease=timedelta(seconds=4),
+        heartbeat=timedelta(seconds=1),
+        drain=lambda: None,
+        each_beat=lambda: None,
+    )
 
 
-def new_hold() -> Hold:
-    return Hold(uuid.uuid4(), 1, since=0.0)
+def test_a_further_attempt_of_a_job_waits_until_the_one_before_it_was_killed_and_is_gone() -> None:
+    ours = held()
+    holds, killed, begun = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with ours.holding(JOB, 1, since=0.0) as hold:
+            hold.on_end(lambda: None, kill=killed.set)
+            holds.set()
+            assert killed.wait(10)
+            assert not begun.is_set()
+            assert hold.reason is Reason.RUNNER_LOST
+
+    def second() -> None:
+        with ours.holding(JOB, 2, since=0.0):
+            begun.set()
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert holds.wait(10)
+    threads[1].start()
+    for thread in threads:
+        thread.join(10)
+    assert killed.is_set()
+    assert begun.is_set()
 
 
-def test_a_bot_is_told_once_however_often_the_wish_is_read() -> None:
-    hold, bot = new_hold(), Bot()
-    bot.attach(hold)
-    for _ in range(3):
-        hold.pause()
-    for _ in range(3):
-        hold.resume()
-    assert bot.told == ["pause", "resume"]
-
-
-def test_a_pause_that_came_before_the_bot_reaches_it_at_its_start() -> None:
-    hold, bot = new_hold(), Bot()
-    hold.pause()
-    bot.attach(hold)
-    assert bot.told == ["pause"]
-
-
-def test_a_bot_that_must_end_is_not_paused_any_more() -> None:
-    hold, bot = new_hold(), Bot()
-    bot.attach(hold)
-    hold.end(Reason.CANCELLED)
-    hold.pause()
-    assert bot.told == ["end"]
-
-
-@pytest.mark.parametrize("reason", [None, Reason.CANCELLED])
-def test_an_attempt_without_a_bot_stands_until_it_is_resumed_or_must_end(reason: Reason | None) -> None:
-    hold = new_hold()
-    hold.stand()  # nothing to wait for
-    hold.pause()
-    waiting = threading.Thread(target=hold.stand)
-    waiting.start()
-    wait_until(lambda: hold.standing, 5, "the attempt to stand")
-    if reason is None:
-        hold.resume()
-    else:
-        hold.end(reason)
-    waiting.join(5)
-    assert not waiting.is_alive()
-    assert not hold.standing
-    assert hold.stood > 0
+def test_the_launcher_is_told_of_an_extension_that_came_before_it_was_there() -> None:
+    told: list[float] = []
+    hold = Hold(JOB, 1, since=1.0)
+    hold.extended(5.0)
+    hold.on_end(lambda: None, keep=told.append)
+    hold.extended(9.0)
+    assert told == [5.0, 9.0]

@@ -1,0 +1,96 @@
+"""Adoption: reports what dead workers of this host could not report any more, from what their launchers recorded.
+
+A bot that ended once ends once: where its worker was killed between the bot's end and the report, the outcome is in
+a journal, and whichever runner of this home comes next reports it, by the same fence as everybody. A journal is
+taken over when its worker and all its launchers have ended, and removed when all of it is in the database.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Engine, and_, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from runner import conclusion, ends
+from runner.jobs import Report
+from runner.logging import logger
+from runner.models import Attempt
+from runner.states import Reason, State
+from runner.worker import ending
+from runner.worker.outcomes import Recorded, abandoned, taking_over
+from vault import db
+from vault.errors import VaultError
+
+#: Lines that one statement looks for in the database.
+_AT_ONCE = 200
+
+_log = logger()
+
+
+def adopt(engine: Engine, root: Path) -> int:
+    """Report what the abandoned journals below `root` hold; answers how many outcomes were news.
+
+    Raises nothing, since heartbeats wait for it. Where the database is away the journals stay for the next call.
+    """
+    count = 0
+    for path in abandoned(root):
+        try:
+            with taking_over(path) as records:
+                count += _report(engine, records)
+        except (VaultError, OSError) as error:
+            _log.warning("adoption.delayed", error=str(error))
+            break
+        except Exception:
+            _log.exception("adoption.broken", journal=path.name)
+    return count
+
+
+def _report(engine: Engine, records: Sequence[Recorded]) -> int:
+    # Of two lines for one attempt the first was written by who saw the bot's end.
+    first = list({(one.job_id, one.attempt): one for one in reversed(records)}.values())
+    count = 0
+    for start in range(0, len(first), _AT_ONCE):
+        some = first[start : start + _AT_ONCE]
+        with db.reading(engine) as session:
+            wanted = _unreported(session, some)
+        for recorded, runner in wanted:
+            _conclude(engine, recorded, ending.adopted(recorded.outcome, runner=runner))
+            count += 1
+    return count
+
+
+def _unreported(session: Session, records: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+    """Those of which the database does not know the end, or only that it was given up; with their runners' names."""
+    known = {(one.job_id, one.attempt): one for one in records}
+    rows = session.execute(
+        select(Attempt.job_id, Attempt.number, Attempt.runner).where(
+            tuple_(Attempt.job_id, Attempt.number).in_(known),
+            or_(
+                Attempt.state == State.RUNNING,
+                and_(Attempt.reason == Reason.RUNNER_LOST, Attempt.survivors.is_(None)),
+            ),
+        )
+    )
+    return [(known[row.job_id, row.number], row.runner) for row in rows]
+
+
+def _conclude(engine: Engine, recorded: Recorded, report: Report) -> None:
+    lot = random.random()  # noqa: S311 - spreads repeats in time, and guards nothing
+    try:
+        with db.writing(engine) as session:
+            done = conclusion.conclude(session, recorded.job_id, attempt=recorded.attempt, report=report, lot=lot)
+            ends.mark_adopted(session, recorded.job_id, attempt=recorded.attempt)
+    except VaultError:
+        raise
+    except Exception:
+        if report.reason is Reason.INTERNAL:
+            raise
+        # What cannot be stored must not keep the job from its end, nor the lines after it from theirs.
+        _log.exception("report.broken", job_id=str(recorded.job_id))
+        _conclude(engine, recorded, Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence))
+    else:
+        state = None if done is None else str(done.state)
+        _log.info("outcome.adopted", job_id=str(recorded.job_id), attempt=recorded.attempt, state=state)

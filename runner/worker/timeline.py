@@ -1,0 +1,26 @@
+"""When the steps of an attempt began, as history shows them."""
+
+from __future__ import annotations
+
+import time
+
+
+class Timeline:
+    """Steps in the order in which they first began, each with the seconds since the claim; an instant each costs 1 µs.
+
+    A step that never began is not there, so the last one says how far an attempt came.
+    """
+
+    def __init__(self, *, since: float) -> None:
+        """`since` is the instant of the monotonic clock at which the claim began."""
+        self._since = since
+        self._steps = {"claim": 0.0}
+
+    def begin(self, step: str) -> None:
+        """A step begins now; its first beginning counts."""
+        if step not in self._steps:
+            self._steps[step] = round(time.monotonic() - self._since, 4)
+
+    def steps(self) -> dict[str, float]:
+        """Each step's name and when it began."""
+        return dict(self._steps)
