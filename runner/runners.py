@@ -38,6 +38,7 @@ class Presence:
     environments: tuple[str, ...]
     groups: tuple[str, ...]
     concurrency: int
+    isolation: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def register(
     row.environments = list(presence.environments)
     row.groups = list(presence.groups)
     row.concurrency = presence.concurrency
+    row.isolation = presence.isolation
     row.started_at = row.heartbeat_at = database_time(session)
     row.stopped_at = row.drain_requested_at = None
     session.flush()

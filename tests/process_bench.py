@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pytest
 
 from runner.worker import descendants as tree
+from runner.worker import isolation
 from runner.worker.process import Launch, Limits, Outcome, Process, Spawner, python_argv
 from tests.support import ROOT, ProcessId, read_stat
 
@@ -24,9 +25,16 @@ BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 PYTHON = Path(sys.executable)
 
 
+def new_spawner() -> Spawner:
+    """A spawner as a runner has it, with the domains that this kernel gives."""
+    facts = isolation.examine()
+    readable = isolation.system(PYTHON, sdk=ROOT / "sdk/botkeep")
+    return Spawner(isolation.ground(facts, readable=readable, writable=(), own=()))
+
+
 @pytest.fixture
 def spawner() -> Iterator[Spawner]:
-    spawner = Spawner()
+    spawner = new_spawner()
     spawner.start()
     yield spawner
     spawner.close()
@@ -62,6 +70,8 @@ class Bench:
             record=record or self.folder / f"exit-{len(self.launched)}.json",
             environment_fd_mode=mode or ("bootstrap" if python else "exec"),
             base_environment=BASE,
+            readable=(BOTS, ROOT / ".venv"),
+            writable=(self.folder,),
         )
         environment = "".join(f"{name}={value}\0" for name, value in (variables or {}).items())
         self.launched.append(self.spawner.launch(launch, environment.encode()))
@@ -74,6 +84,17 @@ def bench(spawner: Spawner, tmp_path: Path) -> Iterator[Bench]:
     yield bench
     for process in bench.launched:
         process.close()
+
+
+@pytest.fixture
+def unconfined(tmp_path: Path) -> Iterator[Bench]:
+    """As `bench`, on a kernel without Landlock."""
+    bench = Bench(Spawner(), tmp_path, [])
+    bench.spawner.start()
+    yield bench
+    for process in bench.launched:
+        process.close()
+    bench.spawner.close()
 
 
 def finish(process: Process) -> tuple[Outcome, bytes, bytes]:

@@ -28,13 +28,14 @@ from sqlalchemy import Engine
 from runner import lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.logging import configure, logger
-from runner.worker import executor, inbox, presence, tasks
+from runner.worker import executor, inbox, isolation, presence, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
 from runner.worker.executor import Station
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
+from runner.worker.launching import sdk_folder
 from runner.worker.packages import PackageStore
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
@@ -101,22 +102,33 @@ def _serve(settings: RunnerSettings) -> int:
     )
     keyring.prove(engine)
     instance = uuid.uuid4()
-    _register(engine, settings, instance)
+    facts = isolation.examine()
+    _log.info("runner.isolation", **facts.document())
+    _register(engine, settings, instance, facts)
     app = lanes.transport(settings.broker())
     app.conf.broker_transport = inbox.TRANSPORT
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stop = threading.Event()
     stopping = Stopping(stop, grace=settings.drain_grace)
+    interpreter = own_interpreter()
+    scratch = Scratch(settings.home / "work", instance=instance)
+    ground = isolation.ground(
+        facts,
+        readable=[*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
+        writable=settings.bot_writable,
+        own=[*settings.own(), scratch.memory, isolation.OUR_SETTINGS],
+    )
     station = Station(
         settings=settings,
         direct=Direct(engine),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(),
+        spawner=Spawner(ground),
         endpoint=Endpoint(),
-        scratch=Scratch(settings.home / "work", instance=instance),
+        scratch=scratch,
         held=Held(engine, settings.runner_name, instance=instance, drain=stopping.drain, each_beat=keyring.expire),
-        interpreter=own_interpreter(),
+        interpreter=interpreter,
+        facts=facts,
         censor=censor,
         log_group=settings.log_group_id(),
         stopping=stop,
@@ -133,7 +145,7 @@ def _check_schema(engine: Engine) -> None:
             raise Invalid("The database has another schema than this version needs; run: botkeep migrate")
 
 
-def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> None:
+def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts) -> None:
     presence.hold(instance)
     announced = runners.Presence(
         name=settings.runner_name,
@@ -143,6 +155,7 @@ def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> 
         environments=settings.environments,
         groups=settings.groups,
         concurrency=settings.concurrency,
+        isolation=facts.document(),
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)

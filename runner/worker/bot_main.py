@@ -29,12 +29,14 @@ class SdkFinder:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def find_spec(self, name: str, _path: object = None, target: object = None) -> object:
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> object:
         if name != "botkeep":
             return None
-        from importlib.machinery import PathFinder  # noqa: PLC0415  (only bots that use the SDK pay for it)
+        import _frozen_importlib_external as machinery  # noqa: PLC0415  (only bots that use the SDK pay for it)
 
-        return PathFinder.find_spec(name, [self.folder], target)  # type: ignore[arg-type]
+        # Not by a search, which lists the folder first: the bot's domain need not let it.
+        package = f"{self.folder}/botkeep"
+        return machinery.spec_from_file_location(name, f"{package}/__init__.py", submodule_search_locations=[package])
 
 
 def main(descriptor: str, package: str, entry: str, sdk: str, *, loader: type) -> None:
@@ -75,7 +77,11 @@ def receive_environment(descriptor: int) -> None:
 def offer_sdk(folder: str) -> None:
     """Makes `botkeep` importable; through the path where that offers nothing else, since children inherit it."""
     folder = os.path.dirname(folder) if os.path.basename(folder) == "botkeep" else folder
-    if {*os.listdir(folder)} <= {"botkeep", "__pycache__"}:
+    try:
+        shared = not {*os.listdir(folder)} <= {"botkeep", "__pycache__"}
+    except OSError:
+        shared = True
+    if not shared:
         sys.path.append(folder)
     else:
         sys.meta_path.append(SdkFinder(folder))  # type: ignore[arg-type]

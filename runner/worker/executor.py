@@ -26,7 +26,7 @@ from runner.jobs import Claim, Report
 from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Reason, State
-from runner.worker import ending, resolution
+from runner.worker import ending, isolation, resolution
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint, Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
@@ -72,6 +72,7 @@ class Station:
     scratch: Scratch
     held: Held
     interpreter: Interpreter
+    facts: isolation.Facts
     censor: Censor
     log_group: int | None
     stopping: threading.Event

@@ -25,13 +25,16 @@ import struct
 import time
 
 from runner.worker.descendants import Usage, continue_all, send_group, stop_all, sweep
+from runner.worker.landlock import Ground
 from runner.worker.starting import (
     ENVIRONMENT_FD,
+    Cradle,
     Descriptors,
     NotStarted,
     Prctl,
     Request,
     become_bot,
+    make_ruleset,
     spawn_bot,
     why,
 )
@@ -44,7 +47,7 @@ ATTEMPTS = 1000
 MAX_REQUEST = 128 * 1024
 
 
-def serve(link: socket.socket, *, prctl: Prctl) -> None:
+def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
     """The life of a launcher, just forked: attempts, until the spawner is gone or it has done enough of them."""
     os.setsid()
     os.dup2(0, ENVIRONMENT_FD, inheritable=False)  # keeps the number free of anything else
@@ -56,7 +59,7 @@ def serve(link: socket.socket, *, prctl: Prctl) -> None:
         message, files = receive(link)
         if not message:
             return
-        run(message, Descriptors(*files), deaths, prctl=prctl)
+        run(message, Descriptors(*files), deaths, ground=ground, prctl=prctl)
         if left:
             link.send(b"idle")
 
@@ -78,11 +81,11 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
     return message, [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
 
 
-def run(message: bytes, files: Descriptors, deaths: int, *, prctl: Prctl) -> None:
+def run(message: bytes, files: Descriptors, deaths: int, *, ground: Ground | None, prctl: Prctl) -> None:
     """One attempt, from request to outcome."""
     request = Request(message)
     attempt = Attempt(request, files.control)
-    attempt.supervise(attempt.start(files, prctl=prctl), deaths)
+    attempt.supervise(attempt.start(files, ground=ground, prctl=prctl), deaths)
     report(request.record, files.control, attempt.end())
     os.close(files.control)
 
@@ -93,6 +96,7 @@ class Attempt:
     __slots__ = (
         "bot",
         "control",
+        "cradle",
         "detail",
         "ended_at",
         "expires",
@@ -109,6 +113,7 @@ class Attempt:
         self.request = request
         self.control = control
         self.bot = 0
+        self.cradle: Cradle | None = None
         self.reason = "exit"
         self.detail = ""
         self.started = False
@@ -119,29 +124,33 @@ class Attempt:
         self.paused_at: float | None = None
         self.usage = Usage()
 
-    def start(self, files: Descriptors, *, prctl: Prctl) -> int | None:
+    def start(self, files: Descriptors, *, ground: Ground | None, prctl: Prctl) -> int | None:
         """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
-        failure = None
+        failure = ruleset = None
         try:
+            ruleset = make_ruleset(self.request, ground)
             if self.request.mode == "bootstrap":
-                self.bot = self.usage.bot = spawn_bot(self.request, files)
+                self.bot, self.cradle = spawn_bot(self.request, files, ruleset)
+                self.usage.bot = self.bot
                 self.hear_of_start("")
             else:
-                failure = self.fork(files, prctl)
+                failure = self.fork(files, ruleset, prctl)
         except NotStarted as reason:
             self.hear_of_start(str(reason))
         finally:
             files.close()
+            if ruleset is not None:
+                os.close(ruleset)
         if self.request.deadline is not None:
             self.expires = time.monotonic() + self.request.deadline
         return failure
 
-    def fork(self, files: Descriptors, prctl: Prctl) -> int:
+    def fork(self, files: Descriptors, ruleset: int | None, prctl: Prctl) -> int:
         failure, failure_end = os.pipe()
         launcher = os.getpid()
         self.bot = self.usage.bot = os.fork()
         if self.bot == 0:
-            become_bot(self.request, files, failure_end, launcher=launcher, prctl=prctl)
+            become_bot(self.request, files, failure_end, ruleset, launcher=launcher, prctl=prctl)
         os.close(failure_end)
         return failure
 
@@ -255,6 +264,8 @@ class Attempt:
         if self.bot:
             self.usage.collect(self.bot)
         survivors = sweep(frozenset(), self.usage)
+        if self.cradle is not None:
+            self.cradle.release()
         status = None if self.reason == "start_failed" else self.usage.status
         return outcome(
             self.reason,

@@ -33,7 +33,15 @@ def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str]
         record=folders.root / "outcome.json",
         environment_fd_mode="exec" if manifest.entry is None else "bootstrap",
         base_environment={name: public[name] for name in _AT_EXEC},
+        readable=_readable(folders, python),
+        writable=(folders.root,),
     )
+
+
+def _readable(folders: Folders, python: Path | None) -> tuple[Path, ...]:
+    """What is the attempt's own and not below its root: its values, its virtual environment, a shared package."""
+    package = () if folders.package.is_relative_to(folders.root) else (folders.package,)
+    return (folders.assets, *package, *(() if python is None else (python.parent.parent,)))
 
 
 @cache

@@ -41,6 +41,9 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 SPAWNER_PATIENCE = 10.0
 HERE = Path(__file__).resolve().parent
 
+#: Landlock's ABI, and paths with the rights that are granted below them.
+Ground = tuple[int, tuple[tuple[str, int], ...]]
+
 EndReason = Literal["exit", "timeout", "killed", "worker_died", "start_failed"]
 
 
@@ -89,6 +92,8 @@ class Launch:
     reads the environment: `bootstrap` the program itself, from descriptor `ENVIRONMENT_FD`, so that its
     `/proc/PID/environ` holds no value; `exec` the launcher's last child, just before the program is executed.
     `base_environment` is what the program is executed with in both cases. A `deadline` of `None` is no limit.
+    `readable` and `writable` are the files and folders that the bot's domain grants beyond the spawner's ground;
+    what is not there grants nothing.
     """
 
     argv: tuple[str, ...]
@@ -99,6 +104,8 @@ class Launch:
     record: Path
     environment_fd_mode: Literal["bootstrap", "exec"]
     base_environment: dict[str, str]
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
 
     def request(self) -> bytes:
         """The message to the spawner."""
@@ -112,6 +119,8 @@ class Launch:
                 "record": str(self.record),
                 "mode": self.environment_fd_mode,
                 "base_environment": self.base_environment,
+                "readable": [str(path) for path in self.readable],
+                "writable": [str(path) for path in self.writable],
             }
         ).encode()
         if len(message) > MAX_REQUEST:
@@ -289,10 +298,12 @@ class Process:
 class Spawner:
     """The spawner process of this worker; started before the worker has threads, replaced when it died.
 
-    `launch` may be called from any thread.
+    `launch` may be called from any thread. `ground` is what each bot's Landlock domain grants (`isolation.ground`);
+    with `None` bots run in no domain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ground: Ground | None = None) -> None:
+        self._ground = ground
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._replacing = threading.Lock()
@@ -311,7 +322,7 @@ class Spawner:
             program = str(HERE / "spawner.py")
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", program, str(theirs.fileno())],
+                    [sys.executable, "-I", "-S", program, str(theirs.fileno()), json.dumps(self._ground)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

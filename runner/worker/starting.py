@@ -7,16 +7,23 @@ and holds no value.
 Mode `bootstrap` is posix_spawn(3), which copies no memory and is 1 ms faster than fork(2); the limits follow while
 the bot still waits for the end of its environment, since the launcher holds the pipe open. Mode `exec` forks: only
 there a value is read outside worker and bot, by the very process that becomes the bot.
-Standard library only: the spawner's process loads it.
+
+In both the bot is born in its Landlock domain, before its interpreter runs anything. A domain belongs to a thread, so
+in mode `bootstrap` a thread of its own enters it and spawns the bot (0.14 ms, half of it CPU time of making the
+ruleset; by fork it would be 0.7 ms). Standard library only: the spawner's process loads it.
 """
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import resource
 import signal
 from collections.abc import Callable
+
+from runner.worker import landlock
+from runner.worker.landlock import Ground
 
 #: prctl(operation, argument), raising OSError.
 Prctl = Callable[[int, int], None]
@@ -29,7 +36,18 @@ ENVIRONMENT_FD = 3
 class Request:
     """What the worker asks for; the fields are those of `process.Launch`, durations in seconds."""
 
-    __slots__ = ("argv", "base_environment", "cwd", "deadline", "grace", "limits", "mode", "record")
+    __slots__ = (
+        "argv",
+        "base_environment",
+        "cwd",
+        "deadline",
+        "grace",
+        "limits",
+        "mode",
+        "readable",
+        "record",
+        "writable",
+    )
 
     def __init__(self, message: bytes) -> None:
         raw = json.loads(message)
@@ -41,6 +59,8 @@ class Request:
         self.limits: dict[str, int] = raw["limits"]
         self.mode: str = raw["mode"]
         self.record: str = raw["record"]
+        self.readable: list[str] = raw["readable"]
+        self.writable: list[str] = raw["writable"]
 
 
 class Descriptors:
@@ -67,34 +87,96 @@ class NotStarted(Exception):
     """The bot does not run; the sentence says why."""
 
 
-def spawn_bot(request: Request, files: Descriptors) -> int:
-    """Mode `bootstrap`: returns the process id of the bot, which has begun nothing yet. Raises `NotStarted`."""
+class Cradle:
+    """The thread of the launcher that enters a domain and starts the bot in it.
+
+    It stays until `release`, which is for after the bot's end: the bot's parent-death signal tells of the thread.
+    """
+
+    __slots__ = ("_ended", "_spawn", "_tried", "bot", "error")
+
+    def __init__(self, ruleset: int, spawn: Callable[[], int]) -> None:
+        self.bot = 0
+        self.error: BaseException | None = None
+        self._spawn = spawn
+        self._tried, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
+        self._tried.acquire()
+        self._ended.acquire()
+        _thread.start_new_thread(self._live, (ruleset,))
+        self._tried.acquire()
+
+    def release(self) -> None:
+        self._ended.release()
+
+    def _live(self, ruleset: int) -> None:
+        try:
+            landlock.enter(ruleset)
+            self.bot = self._spawn()
+        except BaseException as error:  # raised again where somebody can say it
+            self.error = error
+        self._tried.release()
+        self._ended.acquire()
+
+
+def spawn_bot(request: Request, files: Descriptors, ruleset: int | None) -> tuple[int, Cradle | None]:
+    """Mode `bootstrap`: the process id of the bot, which has begun nothing yet, and its cradle. Raises `NotStarted`."""
     actions = [
         (os.POSIX_SPAWN_DUP2, files.stdout, 1),
         (os.POSIX_SPAWN_DUP2, files.stderr, 2),
         (os.POSIX_SPAWN_DUP2, files.environment, ENVIRONMENT_FD),
     ]
+    cradle: Cradle | None = None
+
+    def spawn() -> int:
+        return os.posix_spawnp(
+            request.argv[0], request.argv, request.base_environment, file_actions=actions, setsid=True
+        )
+
     doing = into_folder(request)
     try:
         os.chdir(request.cwd)
         doing = into_program(request)
-        bot = os.posix_spawnp(
-            request.argv[0], request.argv, request.base_environment, file_actions=actions, setsid=True
-        )
+        if ruleset is None:
+            bot = spawn()
+        else:
+            cradle = Cradle(ruleset, spawn)
+            if cradle.error is not None:
+                raise cradle.error
+            bot = cradle.bot
+        doing = INTO_LIMITS
+        limit_spawned(request.limits, bot)
     except (OSError, ValueError) as error:
+        if cradle is not None:
+            cradle.release()
         raise NotStarted(sentence(doing, error)) from None
     finally:
         os.chdir("/")
+    return bot, cradle
+
+
+def limit_spawned(limits: dict[str, int], bot: int) -> None:
+    """Limits for a bot that waits; one that cannot have them is ended."""
     try:
-        set_limits(request.limits, bot)
-    except ValueError as error:
+        set_limits(limits, bot)
+    except ValueError:
         os.kill(bot, signal.SIGKILL)
         os.waitpid(bot, 0)
-        raise NotStarted(sentence(INTO_LIMITS, error)) from None
-    return bot
+        raise
 
 
-def become_bot(request: Request, files: Descriptors, failure: int, *, launcher: int, prctl: Prctl) -> None:
+def make_ruleset(request: Request, ground: Ground | None) -> int | None:
+    """The ruleset of the bot's domain; `None` where the kernel has none. Raises `NotStarted`."""
+    if ground is None:
+        return None
+    try:
+        return ground.ruleset(request.readable, request.writable)
+    except OSError as error:
+        raise NotStarted(sentence("its Landlock domain cannot be made", error)) from None
+
+
+def become_bot(
+    request: Request, files: Descriptors, failure: int, ruleset: int | None, *, launcher: int, prctl: Prctl
+) -> None:
     """Mode `exec`, in the last child: session, limits and descriptors, then the bot's program. Never returns.
 
     No signal is ignored here, and those with a handler get their default back by execve(2).
@@ -114,6 +196,9 @@ def become_bot(request: Request, files: Descriptors, failure: int, *, launcher: 
         environment = read_environment(request, files.environment)
         doing = INTO_LIMITS
         set_limits(request.limits, 0)
+        if ruleset is not None:
+            doing = "its Landlock domain cannot be entered"
+            landlock.enter(ruleset)
         close_others(failure)
         doing = into_program(request)
         os.execvpe(request.argv[0], request.argv, environment)  # noqa: S606  (no shell: that is the point)

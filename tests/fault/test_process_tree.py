@@ -25,13 +25,14 @@ from tests.process_bench import (
     finish,
     launchers,
     spawner,
+    unconfined,
     state_of,
     unprivileged,
     wait_for_line,
 )
 from tests.support import ROOT, ProcessId, descendants, read_stat, wait_until
 
-__all__ = ["bench", "spawner"]
+__all__ = ["bench", "spawner", "unconfined"]
 
 # The end, by itself and by force
 
@@ -167,7 +168,8 @@ def test_no_process_of_the_same_user_can_look_into_spawner_launcher_or_bot(start
     assert not any(can_be_read(one.pid) for one in ours)
 
 
-def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(bench: Bench) -> None:
+def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(unconfined: Bench) -> None:
+    bench = unconfined
     pids = bench.folder / "pids"
     process = bench.launch("kills_parent", variables={"PIDS": pids})
     outcome, stdout, _ = finish(process)
@@ -179,7 +181,8 @@ def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(bench: Bench) 
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
 
 
-def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(bench: Bench) -> None:
+def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(unconfined: Bench) -> None:
+    bench = unconfined
     pids = bench.folder / "pids"
     process = bench.launch("kills_parent", variables={"PIDS": pids, "BOTH": 1})
     wait_for_line(process)
@@ -275,7 +278,7 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     loaded = subprocess.check_output([sys.executable, "-I", "-S", "-c", probe, ROOT], text=True).split()
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names | {"__main__"}}
     assert foreign == {"runner", "runner.worker"} | {
-        f"runner.worker.{name}" for name in ("spawner", "launcher", "starting", "descendants")
+        f"runner.worker.{name}" for name in ("spawner", "launcher", "starting", "landlock", "descendants")
     }
 
 
