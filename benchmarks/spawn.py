@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from runner.worker import descendants
-from runner.worker.process import Launch, Limits, Spawner, python_argv
+from runner.worker.process import Launch, Bounds, Spawner, python_argv
 
 BOT = "print('ready')\n"
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -118,7 +118,7 @@ def start_ours(spawner: Spawner, python: Path, folder: Path, side: Side) -> None
     launch = Launch(
         argv=python_argv(python, folder, "bot.py", sdk=Path(__file__).resolve().parent.parent / "sdk"),
         cwd=folder,
-        limits=Limits(open_files=1024),
+        bounds=Bounds(open_files=1024),
         deadline=timedelta(minutes=1),
         grace=timedelta(seconds=1),
         record=folder / "exit.json",

@@ -17,7 +17,7 @@ import pytest
 
 from runner.worker import descendants as tree
 from runner.worker import isolation
-from runner.worker.process import Launch, Limits, Outcome, Process, Spawner, python_argv
+from runner.worker.process import Launch, Bounds, Outcome, Process, Spawner, python_argv
 from tests.support import ROOT, ProcessId, read_stat
 
 BOTS = ROOT / "tests/bots"
@@ -56,7 +56,7 @@ class Bench:
         mode: Literal["bootstrap", "exec"] | None = None,
         deadline: float | None = 30.0,
         grace: float = 5.0,
-        limits: Limits | None = None,
+        bounds: Bounds | None = None,
         cwd: Path | None = None,
         record: Path | None = None,
     ) -> Process:
@@ -64,7 +64,7 @@ class Bench:
         launch = Launch(
             argv=python_argv(PYTHON, BOTS, f"{bot}.py", sdk=ROOT / "sdk") if isinstance(bot, str) else bot,
             cwd=cwd or self.folder,
-            limits=limits or Limits(),
+            bounds=bounds or Bounds(),
             deadline=None if deadline is None else timedelta(seconds=deadline),
             grace=timedelta(seconds=grace),
             record=record or self.folder / f"exit-{len(self.launched)}.json",

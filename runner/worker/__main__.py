@@ -37,6 +37,7 @@ from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
 from runner.worker.packages import PackageStore
+from runner.worker.policies import Policies
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
@@ -129,6 +130,7 @@ def _serve(settings: RunnerSettings) -> int:
         held=Held(engine, settings.runner_name, instance=instance, drain=stopping.drain, each_beat=keyring.expire),
         interpreter=interpreter,
         facts=facts,
+        policies=Policies(engine),
         censor=censor,
         log_group=settings.log_group_id(),
         stopping=stop,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUSINESS_STATUS = 73
 INTERRUPTED_STATUS = 130
+#: For an uncaught error that says which limit was reached: of memory (MemoryError), of open files, of a file's size.
+MEMORY_STATUS, OPEN_FILES_STATUS, DISK_STATUS = 231, 232, 233
 PR_SET_DUMPABLE = 4
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
@@ -144,4 +146,13 @@ def tell(error: BaseException) -> int:
     while trace and trace.tb_frame.f_code.co_filename == tell.__code__.co_filename:
         trace = trace.tb_next
     sys.excepthook(type(error), error.with_traceback(trace), trace)
-    return INTERRUPTED_STATUS if isinstance(error, KeyboardInterrupt) else 1
+    return INTERRUPTED_STATUS if isinstance(error, KeyboardInterrupt) else limit_status(error)
+
+
+def limit_status(error: BaseException) -> int:
+    """The exit status of an uncaught error: Python's, unless it tells of a limit."""
+    if isinstance(error, MemoryError):
+        return MEMORY_STATUS
+    number = error.errno if isinstance(error, OSError) else None
+    # EMFILE of RLIMIT_NOFILE and EFBIG of RLIMIT_FSIZE (errno(3)); the module would have to be imported.
+    return {24: OPEN_FILES_STATUS, 27: DISK_STATUS}.get(number or 0, 1)

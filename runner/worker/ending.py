@@ -13,6 +13,10 @@ from runner.worker.process import Outcome
 #: The exit status of an uncaught `botkeep.BusinessError` (73; Python uses 1, 2 and 120 itself).
 BUSINESS_STATUS = 73
 
+#: Exit statuses of Python bots (`bot_main.py`) and signals (setrlimit(2)) that tell of a limit, and which.
+_LIMIT_STATUSES = {231: "memory", 232: "open_files", 233: "disk"}
+_LIMIT_SIGNALS = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "disk"}
+
 
 def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]) -> Report:
     """What to write for an outcome; `ended_by` is why this worker ended the bot, if it did."""
@@ -39,6 +43,8 @@ def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | N
         return State.FAILED, Reason.START_FAILED, outcome.detail
     if outcome.reason == "timeout":
         return State.FAILED, Reason.TIMEOUT, Reason.TIMEOUT.sentence
+    if outcome.reason == "limit":
+        return State.FAILED, Reason.LIMIT, outcome.detail
     if outcome.exit_code == 0:
         # A bot that finished its work while somebody wanted to end it has finished its work.
         return State.SUCCEEDED, None, None
@@ -53,6 +59,8 @@ def _own_failure(outcome: Outcome) -> tuple[Reason, str]:
     """Why a bot failed that nobody ended."""
     if outcome.exit_code is None and outcome.signal is None:
         return Reason.INTERNAL, outcome.detail
+    if limit := _LIMIT_SIGNALS.get(outcome.signal or 0) or _LIMIT_STATUSES.get(outcome.exit_code or 0):
+        return Reason.LIMIT, f"The bot reached its limit `{limit}` and ended; its log may say where."
     if outcome.signal is not None:
         return Reason.SIGNAL, f"The bot was ended by {_signal_name(outcome.signal)}."
     if outcome.exit_code == BUSINESS_STATUS:

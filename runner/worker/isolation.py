@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from runner.states import Isolation, Reason
 from runner.worker import landlock
 from runner.worker.process import HERE, Ground
+from runner.worker.refusal import Refusal
 
 #: Readable and executable for every bot: programs, libraries, their configuration, and how names are resolved.
 SYSTEM = (
@@ -32,14 +33,6 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 OUR_SETTINGS = Path("/etc/botkeep")
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a bot gets it only where no values lie below it
-
-
-class Isolation(StrEnum):
-    """What a runner must give before it may start bots in an environment."""
-
-    ANY = "any"
-    LANDLOCK = "landlock"
-    SANDBOX = "sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +57,20 @@ class Facts:
         if asked is Isolation.LANDLOCK and not self.landlock:
             return "its kernel has no Landlock"
         if asked is Isolation.SANDBOX and self.bubblewrap is None:
-            return "bubblewrap is not installed, or may not make namespaces for this user"
+            return "bubblewrap is not installed, or its user may not make namespaces"
         return None
+
+
+def require(facts: Facts, *asked: Isolation) -> Isolation:
+    """The strictest of what is asked for. Raises `Refusal` where this host does not give it."""
+    strictest = max(asked, key=list(Isolation).index)
+    if missing := facts.missing(strictest):
+        raise Refusal(
+            Reason.ISOLATION,
+            f"This runner cannot isolate the bot: isolation {strictest.value!r} is asked for, and {missing}. Nothing "
+            "was decrypted or started.",
+        )
+    return strictest
 
 
 def examine() -> Facts:

@@ -38,6 +38,7 @@ from runner.worker.starting import (
     spawn_bot,
     why,
 )
+from runner.worker.watch import Watch
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -107,6 +108,7 @@ class Attempt:
         "started",
         "started_at",
         "usage",
+        "watch",
     )
 
     def __init__(self, request: Request, control: int) -> None:
@@ -123,6 +125,7 @@ class Attempt:
         self.kill_at: float | None = None
         self.paused_at: float | None = None
         self.usage = Usage()
+        self.watch = Watch(request.watched, request.writable)
 
     def start(self, files: Descriptors, *, ground: Ground | None, prctl: Prctl) -> int | None:
         """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
@@ -176,7 +179,8 @@ class Attempt:
 
     def patience(self) -> float | None:
         """Milliseconds until the clock wants something, rounded up so that it then really does."""
-        instants = [instant for instant in (self.expires, self.kill_at) if instant is not None]
+        watch = None if self.kill_at is not None else self.watch.due
+        instants = [instant for instant in (self.expires, self.kill_at, watch) if instant is not None]
         if not instants or self.paused_at is not None:
             return None
         # poll(2) takes at most 2**31 ms; an hour is as good as for ever, since the clock is looked at again.
@@ -226,7 +230,18 @@ class Attempt:
             self.reason = "timeout"
             self.detail = f"The bot ran longer than its limit of {self.request.deadline:g} s."
             return self.terminate()
-        return True
+        return self.in_bounds(now)
+
+    def in_bounds(self, now: float) -> bool:
+        """Looks, when it is due, at what the bot uses; one beyond a limit is ended, False for at once."""
+        if self.watch.due is None or now < self.watch.due:
+            return True
+        found = self.watch.look(os.getpid(), self.usage)
+        if found is None:
+            return True
+        self.reason, self.detail = "limit", found[1]
+        # What grows by the moment does not get its grace.
+        return found[0] not in {"memory", "processes"} and self.terminate()
 
     def terminate(self) -> bool:
         """Asks the bot's process group to end; False when there is nobody yet who could understand."""

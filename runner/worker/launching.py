@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from runner.limits import Limits
 from runner.manifest import Manifest
+from runner.states import Isolation
 from runner.worker.environment import Folders
-from runner.worker.process import Launch, Limits, python_argv
+from runner.worker.isolation import Facts
+from runner.worker.process import Bounds, Launch, python_argv
 
 #: Names that hold no value and that an interpreter needs from its first instruction.
 _AT_EXEC = ("PATH", "LANG", "TZ")
 
 
-def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str], python: Path | None) -> Launch:
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """How far a bot is kept apart, by what this host gives, and what it may use of it."""
+
+    isolation: Isolation
+    facts: Facts
+    limits: Limits
+
+
+def launch_of(
+    manifest: Manifest, folders: Folders, *, public: Mapping[str, str], python: Path | None, confined: Confined
+) -> Launch:
     """What the spawner is asked for.
 
     A Python bot starts through `bootstrap.py`, which reads its environment from a pipe, so that
@@ -27,7 +43,7 @@ def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str]
     return Launch(
         argv=argv,
         cwd=folders.package,
-        limits=Limits(),
+        bounds=_bounds(confined.limits),
         deadline=manifest.timeout,
         grace=manifest.grace,
         record=folders.root / "outcome.json",
@@ -35,6 +51,16 @@ def launch_of(manifest: Manifest, folders: Folders, *, public: Mapping[str, str]
         base_environment={name: public[name] for name in _AT_EXEC},
         readable=_readable(folders, python),
         writable=(folders.root,),
+    )
+
+
+def _bounds(limits: Limits) -> Bounds:
+    return Bounds(
+        open_files=limits.open_files,
+        memory_bytes=limits.memory,
+        cpu_seconds=None if limits.cpu_time is None else math.ceil(limits.cpu_time.total_seconds()),
+        processes=limits.processes,
+        disk_bytes=limits.disk,
     )
 
 

@@ -44,7 +44,7 @@ HERE = Path(__file__).resolve().parent
 #: Landlock's ABI, and paths with the rights that are granted below them.
 Ground = tuple[int, tuple[tuple[str, int], ...]]
 
-EndReason = Literal["exit", "timeout", "killed", "worker_died", "start_failed"]
+EndReason = Literal["exit", "timeout", "limit", "killed", "worker_died", "start_failed"]
 
 
 class ProcessError(Exception):
@@ -60,26 +60,40 @@ class SpawnerFailed(ProcessError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits by setrlimit(2) on each process of the bot; `None` leaves the worker's own. Cores are always off.
+class Bounds:
+    """What an attempt may use; `None` leaves what the worker has. Cores are always off.
 
-    `processes` counts all processes of the user and is not enforced for root (RLIMIT_NPROC).
+    Each process gets `open_files`, and all that one alone may have of the others, by setrlimit(2). Their sums over
+    all processes, and the size of the first writable folder, are measured by the launcher (`watch.py`).
     """
 
     open_files: int | None = None
     memory_bytes: int | None = None
     cpu_seconds: int | None = None
-    file_bytes: int | None = None
     processes: int | None = None
+    disk_bytes: int | None = None
 
     def by_constant(self) -> dict[str, int]:
-        """The limits that are set, by the names of the constants of setrlimit(2)."""
+        """The limits of one process, by the names of the constants of setrlimit(2).
+
+        DATA and not AS: it counts what a process can write to, and not what it only reserves, as interpreters with a
+        garbage collector do by the gigabyte.
+        """
         named = {
             "NOFILE": self.open_files,
-            "AS": self.memory_bytes,
+            "DATA": self.memory_bytes,
             "CPU": self.cpu_seconds,
-            "FSIZE": self.file_bytes,
-            "NPROC": self.processes,
+            "FSIZE": self.disk_bytes,
+        }
+        return {name: limit for name, limit in named.items() if limit is not None}
+
+    def watched(self) -> dict[str, int]:
+        """What is measured, by the words of `[limits]` in bot.toml."""
+        named = {
+            "memory": self.memory_bytes,
+            "cpu_time": self.cpu_seconds,
+            "processes": self.processes,
+            "disk": self.disk_bytes,
         }
         return {name: limit for name, limit in named.items() if limit is not None}
 
@@ -98,7 +112,7 @@ class Launch:
 
     argv: tuple[str, ...]
     cwd: Path
-    limits: Limits
+    bounds: Bounds
     deadline: timedelta | None
     grace: timedelta
     record: Path
@@ -113,7 +127,8 @@ class Launch:
             {
                 "argv": self.argv,
                 "cwd": str(self.cwd),
-                "limits": self.limits.by_constant(),
+                "limits": self.bounds.by_constant(),
+                "watched": self.bounds.watched(),
                 "deadline": None if self.deadline is None else self.deadline.total_seconds(),
                 "grace": self.grace.total_seconds(),
                 "record": str(self.record),

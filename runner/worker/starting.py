@@ -46,6 +46,7 @@ class Request:
         "mode",
         "readable",
         "record",
+        "watched",
         "writable",
     )
 
@@ -60,6 +61,7 @@ class Request:
         self.mode: str = raw["mode"]
         self.record: str = raw["record"]
         self.readable: list[str] = raw["readable"]
+        self.watched: dict[str, int] = raw["watched"]
         self.writable: list[str] = raw["writable"]
 
 

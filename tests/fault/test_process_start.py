@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from runner.worker.process import LaunchRefused, Limits, read_record
+from runner.worker.process import LaunchRefused, Bounds, read_record
 from tests.process_bench import (
     BASE,
     BOTS,
@@ -58,7 +58,7 @@ def test_a_bot_gets_its_own_session_an_empty_input_and_no_descriptor_of_ours(ben
     reading, writing = os.pipe()
     os.set_inheritable(reading, True)
     try:
-        found = facts(bench.launch("facts", variables={"X": 1}, limits=Limits(open_files=64)))
+        found = facts(bench.launch("facts", variables={"X": 1}, bounds=Bounds(open_files=64)))
     finally:
         os.close(reading)
         os.close(writing)
@@ -143,20 +143,20 @@ def test_a_bot_that_never_reads_its_environment_holds_nobody_up(bench: Bench) ->
 
 
 @pytest.mark.parametrize(
-    ("argv", "cwd", "limits", "words"),
+    ("argv", "cwd", "bounds", "words"),
     [
         (("/nowhere/bot",), None, None, "its program /nowhere/bot cannot be executed (No such file"),
         (("nowhere-bot",), None, None, "its program nowhere-bot cannot be executed (No such file"),
         (("/etc/passwd",), None, None, "/etc/passwd cannot be executed (Permission denied, errno 13)"),
         (("true",), Path("/nowhere"), None, "its working directory /nowhere cannot be entered (No such file"),
-        (("true",), None, Limits(open_files=2**60), "its limits cannot be set on this host (RLIMIT_NOFILE"),
-        (("true",), None, Limits(memory_bytes=-7), "its limits cannot be set on this host (RLIMIT_AS"),
+        (("true",), None, Bounds(open_files=2**60), "its limits cannot be set on this host (RLIMIT_NOFILE"),
+        (("true",), None, Bounds(memory_bytes=-7), "its limits cannot be set on this host (RLIMIT_DATA"),
     ],
 )
 def test_a_start_that_fails_says_why(
-    bench: Bench, argv: tuple[str, ...], cwd: Path | None, limits: Limits | None, words: str
+    bench: Bench, argv: tuple[str, ...], cwd: Path | None, bounds: Bounds | None, words: str
 ) -> None:
-    process = bench.launch(argv, cwd=cwd, limits=limits, variables={"BIG": "v" * 300_000, "X": CANARY})
+    process = bench.launch(argv, cwd=cwd, bounds=bounds, variables={"BIG": "v" * 300_000, "X": CANARY})
     outcome, stdout, stderr = finish(process)
     assert (outcome.reason, outcome.exit_code, outcome.signal, outcome.survivors) == ("start_failed", None, None, 0)
     assert words in outcome.detail or "Argument list too long" in outcome.detail
@@ -242,8 +242,8 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
 
 
 def test_limits_end_a_bot_by_their_own_signal(bench: Bench) -> None:
-    burn = bench.launch(("sh", "-c", "while :; do :; done"), limits=Limits(cpu_seconds=1))
+    burn = bench.launch(("sh", "-c", "while :; do :; done"), bounds=Bounds(cpu_seconds=1))
     assert ended(burn).signal == signal.SIGXCPU
-    write = bench.launch(("sh", "-c", "head -c 2000000 /dev/zero > big"), limits=Limits(file_bytes=1_000_000))
+    write = bench.launch(("sh", "-c", "head -c 2000000 /dev/zero > big"), bounds=Bounds(disk_bytes=1_000_000))
     assert finish(write)[0].reason == "exit"
     assert (bench.folder / "big").stat().st_size == 1_000_000

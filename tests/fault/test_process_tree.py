@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.worker import descendants as tree
-from runner.worker.process import Launch, Limits, Process, Spawner, SpawnerFailed, read_record
+from runner.worker.process import Launch, Bounds, Process, Spawner, SpawnerFailed, read_record
 from tests.conftest import Start
 from tests.process_bench import (
     Bench,
@@ -130,12 +130,12 @@ WORKER = """
 import signal, sys
 from datetime import timedelta
 from pathlib import Path
-from runner.worker.process import Launch, Limits, Spawner, python_argv
+from runner.worker.process import Launch, Bounds, Spawner, python_argv
 folder = Path(sys.argv[1])
 spawner = Spawner()
 spawner.start()
 argv = python_argv(Path(sys.executable), Path("tests/bots").resolve(), "forks.py", sdk=Path("sdk").resolve())
-launch = Launch(argv, folder, Limits(), None, timedelta(seconds=30), folder / "exit.json", "bootstrap", {})
+launch = Launch(argv, folder, Bounds(), None, timedelta(seconds=30), folder / "exit.json", "bootstrap", {})
 process = spawner.launch(launch, f"PIDS={folder / 'pids'}\\0THEN=sleep\\0".encode())
 process.started()
 import os
@@ -268,7 +268,7 @@ def test_a_paused_bot_can_be_terminated_and_killed(bench: Bench) -> None:
 def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_library() -> None:
     spawner = Spawner()
     with pytest.raises(SpawnerFailed, match=r"call start\(\)"):
-        spawner.launch(Launch(("true",), Path("/"), Limits(), None, timedelta(0), Path("/x"), "exec", {}), b"X=1\0")
+        spawner.launch(Launch(("true",), Path("/"), Bounds(), None, timedelta(0), Path("/x"), "exec", {}), b"X=1\0")
     spawner.start()
     identity = ProcessId.of(spawner.pid or 0)
     assert identity is not None
@@ -278,7 +278,7 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     loaded = subprocess.check_output([sys.executable, "-I", "-S", "-c", probe, ROOT], text=True).split()
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names | {"__main__"}}
     assert foreign == {"runner", "runner.worker"} | {
-        f"runner.worker.{name}" for name in ("spawner", "launcher", "starting", "landlock", "descendants")
+        f"runner.worker.{name}" for name in ("spawner", "launcher", "starting", "landlock", "descendants", "watch")
     }
 
 
