@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from runner.worker import descendants
-from runner.worker.process import Launch, Bounds, Spawner, python_argv
+from runner.worker.process import Bounds, Launch, Spawner, python_argv
 
 BOT = "print('ready')\n"
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
@@ -34,7 +34,10 @@ def size(value: object) -> int:
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         value = int(float(match[1]) * _BYTES[match[2]])
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError('must be a size such as "512MB" or "2GB", or a number of bytes')
+        # pydantic makes a refusal of a ValueError only.
+        raise ValueError(  # noqa: TRY004
+            'must be a size such as "512MB" or "2GB", or a number of bytes'
+        )
     return value
 
 
@@ -77,21 +80,21 @@ class Limits(BaseModel):
     output: Annotated[int, BeforeValidator(size), _between("1KB")] | None = None
     disk: Annotated[int, BeforeValidator(size), _between("1MB")] | None = None
 
-    def narrowed(self, other: Limits) -> Self:
+    def narrowed(self, other: Limits) -> Limits:
         """Of each limit the lower one."""
         return self._joined(other, min)
 
-    def replaced(self, other: Limits) -> Self:
+    def replaced(self, other: Limits) -> Limits:
         """Each limit of `other`, and ours where it has none."""
         return self._joined(other, lambda _ours, theirs: theirs)
 
-    def _joined(self, other: Limits, choose: Any) -> Self:  # noqa: ANN401 - one type for each field
+    def _joined(self, other: Limits, choose: Any) -> Limits:  # noqa: ANN401 - one type for each field
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in Limits.model_fields}
         chosen = {
             name: (ours if theirs is None else theirs if ours is None else choose(ours, theirs))
             for name, (ours, theirs) in pairs.items()
         }
-        return type(self).model_construct(**chosen)
+        return Limits.model_construct(**chosen)
 
 
 #: What holds where neither the workspace nor the bot says anything: room for honest bots, an end for runaway ones.
@@ -113,7 +116,9 @@ def read_limits(table: Mapping[str, Any]) -> Limits:
     try:
         return Limits.model_validate({name: value for name, value in table.items() if value is not None})
     except ValidationError as error:
-        raise Invalid(" ".join(_sentence(one) for one in error.errors(include_input=False, include_url=False))) from None
+        raise Invalid(
+            " ".join(_sentence(one) for one in error.errors(include_input=False, include_url=False))
+        ) from None
 
 
 def _sentence(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

@@ -17,7 +17,7 @@ import pytest
 
 from runner.worker import descendants as tree
 from runner.worker import isolation
-from runner.worker.process import Launch, Bounds, Outcome, Process, Spawner, python_argv
+from runner.worker.process import Bounds, Launch, Outcome, Process, Spawner, python_argv
 from tests.support import ROOT, ProcessId, read_stat
 
 BOTS = ROOT / "tests/bots"
@@ -25,11 +25,11 @@ BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 PYTHON = Path(sys.executable)
 
 
-def new_spawner() -> Spawner:
-    """A spawner as a runner has it, with the domains that this kernel gives."""
+def new_spawner(*own: Path) -> Spawner:
+    """A spawner as a runner has it, with the domains that this kernel gives; `own` is what no bot may reach."""
     facts = isolation.examine()
     readable = isolation.system(PYTHON, sdk=ROOT / "sdk/botkeep")
-    return Spawner(isolation.ground(facts, readable=readable, writable=(), own=()))
+    return Spawner(isolation.ground(facts, readable=readable, writable=(), own=own))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ BUSINESS_STATUS = 73
 
 #: Exit statuses of Python bots (`bot_main.py`) and signals (setrlimit(2)) that tell of a limit, and which.
 _LIMIT_STATUSES = {231: "memory", 232: "open_files", 233: "disk"}
-_LIMIT_SIGNALS = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "disk"}
+_LIMIT_SIGNALS: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "disk"}
 
 
 def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]) -> Report:
@@ -41,10 +41,9 @@ def report(outcome: Outcome, *, ended_by: Reason | None, warnings: Sequence[str]
 def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | None, str | None]:
     if outcome.reason == "start_failed":
         return State.FAILED, Reason.START_FAILED, outcome.detail
-    if outcome.reason == "timeout":
-        return State.FAILED, Reason.TIMEOUT, Reason.TIMEOUT.sentence
-    if outcome.reason == "limit":
-        return State.FAILED, Reason.LIMIT, outcome.detail
+    if outcome.reason in {"timeout", "limit"}:
+        by = Reason(outcome.reason)
+        return State.FAILED, by, outcome.detail if by is Reason.LIMIT else by.sentence
     if outcome.exit_code == 0:
         # A bot that finished its work while somebody wanted to end it has finished its work.
         return State.SUCCEEDED, None, None

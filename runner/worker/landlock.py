@@ -3,7 +3,8 @@
 Promises that what is born in a domain reads and executes only below what is readable, writes only below what is
 writable, and looks into, traces and (from ABI 6 on) signals no process outside of it, nor connects to an abstract
 socket of one; that a path which is not there grants nothing; and that no file or folder becomes reachable by a link.
-Refuses nothing by itself about networks, sockets that have a path, and System V IPC: the kernel does not offer it.
+Refuses nothing by itself about networks and sockets that have a path: the kernel does not offer it. What else is open
+between processes of one user, `seccomp` closes.
 Standard library only: the spawner's process loads it.
 """
 
@@ -17,6 +18,8 @@ import errno
 import os
 import struct
 from collections.abc import Iterable
+
+from runner.worker.seccomp import SECCOMP, Filter
 
 #: Numbers of the system calls, the same on every architecture (linux/include/uapi/asm-generic/unistd.h).
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -63,9 +66,11 @@ class Ground:
     `granted` maps paths to rights. Descriptors stay open, and close at exec.
     """
 
-    __slots__ = ("handled", "rules", "scoped")
+    __slots__ = ("calls", "handled", "rules", "scoped")
 
     def __init__(self, version: int, granted: Iterable[tuple[str, int]]) -> None:
+        machine = os.uname().machine
+        self.calls = Filter(machine) if machine in SECCOMP else None
         self.handled = rights(version)
         self.scoped = SCOPES if version >= SCOPED_SINCE else 0
         self.rules = [rule for path, wanted in granted if (rule := self._opened(path, wanted)) is not None]
@@ -83,6 +88,12 @@ class Ground:
             os.close(ruleset)
             raise
         return ruleset
+
+    def enter(self, ruleset: int) -> None:
+        """Puts the calling thread, and all that it starts from now on, into a domain; needs `no_new_privs`."""
+        enter(ruleset)
+        if self.calls is not None:
+            self.calls.enter()
 
     def _add_path(self, ruleset: int, path: str, wanted: int) -> None:
         rule = self._opened(path, wanted)
@@ -120,7 +131,7 @@ def add(ruleset: int, file: int, wanted: int) -> None:
 
 
 def enter(ruleset: int) -> None:
-    """Puts the calling thread, and all that it starts from now on, into a domain; needs `no_new_privs`."""
+    """The domain alone."""
     checked(_restrict(RESTRICT_SELF, ruleset, 0))
 
 

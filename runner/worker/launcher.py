@@ -23,6 +23,8 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
+from functools import partial
 
 from runner.worker.descendants import Usage, continue_all, send_group, stop_all, sweep
 from runner.worker.landlock import Ground
@@ -132,12 +134,13 @@ class Attempt:
         failure = ruleset = None
         try:
             ruleset = make_ruleset(self.request, ground)
+            enter = None if ground is None or ruleset is None else partial(ground.enter, ruleset)
             if self.request.mode == "bootstrap":
-                self.bot, self.cradle = spawn_bot(self.request, files, ruleset)
+                self.bot, self.cradle = spawn_bot(self.request, files, enter)
                 self.usage.bot = self.bot
                 self.hear_of_start("")
             else:
-                failure = self.fork(files, ruleset, prctl)
+                failure = self.fork(files, enter, prctl)
         except NotStarted as reason:
             self.hear_of_start(str(reason))
         finally:
@@ -148,12 +151,12 @@ class Attempt:
             self.expires = time.monotonic() + self.request.deadline
         return failure
 
-    def fork(self, files: Descriptors, ruleset: int | None, prctl: Prctl) -> int:
+    def fork(self, files: Descriptors, enter: Callable[[], None] | None, prctl: Prctl) -> int:
         failure, failure_end = os.pipe()
         launcher = os.getpid()
         self.bot = self.usage.bot = os.fork()
         if self.bot == 0:
-            become_bot(self.request, files, failure_end, ruleset, launcher=launcher, prctl=prctl)
+            become_bot(self.request, files, failure_end, enter, launcher=launcher, prctl=prctl)
         os.close(failure_end)
         return failure
 

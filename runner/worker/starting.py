@@ -22,7 +22,6 @@ import resource
 import signal
 from collections.abc import Callable
 
-from runner.worker import landlock
 from runner.worker.landlock import Ground
 
 #: prctl(operation, argument), raising OSError.
@@ -97,22 +96,22 @@ class Cradle:
 
     __slots__ = ("_ended", "_spawn", "_tried", "bot", "error")
 
-    def __init__(self, ruleset: int, spawn: Callable[[], int]) -> None:
+    def __init__(self, enter: Callable[[], None], spawn: Callable[[], int]) -> None:
         self.bot = 0
         self.error: BaseException | None = None
         self._spawn = spawn
         self._tried, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
         self._tried.acquire()
         self._ended.acquire()
-        _thread.start_new_thread(self._live, (ruleset,))
+        _thread.start_new_thread(self._live, (enter,))
         self._tried.acquire()
 
     def release(self) -> None:
         self._ended.release()
 
-    def _live(self, ruleset: int) -> None:
+    def _live(self, enter: Callable[[], None]) -> None:
         try:
-            landlock.enter(ruleset)
+            enter()
             self.bot = self._spawn()
         except BaseException as error:  # raised again where somebody can say it
             self.error = error
@@ -120,7 +119,7 @@ class Cradle:
         self._ended.acquire()
 
 
-def spawn_bot(request: Request, files: Descriptors, ruleset: int | None) -> tuple[int, Cradle | None]:
+def spawn_bot(request: Request, files: Descriptors, enter: Callable[[], None] | None) -> tuple[int, Cradle | None]:
     """Mode `bootstrap`: the process id of the bot, which has begun nothing yet, and its cradle. Raises `NotStarted`."""
     actions = [
         (os.POSIX_SPAWN_DUP2, files.stdout, 1),
@@ -138,10 +137,10 @@ def spawn_bot(request: Request, files: Descriptors, ruleset: int | None) -> tupl
     try:
         os.chdir(request.cwd)
         doing = into_program(request)
-        if ruleset is None:
+        if enter is None:
             bot = spawn()
         else:
-            cradle = Cradle(ruleset, spawn)
+            cradle = Cradle(enter, spawn)
             if cradle.error is not None:
                 raise cradle.error
             bot = cradle.bot
@@ -177,7 +176,13 @@ def make_ruleset(request: Request, ground: Ground | None) -> int | None:
 
 
 def become_bot(
-    request: Request, files: Descriptors, failure: int, ruleset: int | None, *, launcher: int, prctl: Prctl
+    request: Request,
+    files: Descriptors,
+    failure: int,
+    enter: Callable[[], None] | None,
+    *,
+    launcher: int,
+    prctl: Prctl,
 ) -> None:
     """Mode `exec`, in the last child: session, limits and descriptors, then the bot's program. Never returns.
 
@@ -198,9 +203,9 @@ def become_bot(
         environment = read_environment(request, files.environment)
         doing = INTO_LIMITS
         set_limits(request.limits, 0)
-        if ruleset is not None:
+        if enter is not None:
             doing = "its Landlock domain cannot be entered"
-            landlock.enter(ruleset)
+            enter()
         close_others(failure)
         doing = into_program(request)
         os.execvpe(request.argv[0], request.argv, environment)  # noqa: S606  (no shell: that is the point)

@@ -8,7 +8,7 @@ Standard library only: the spawner's process loads it.
 """
 
 # pathlib would make the process larger that is copied for each attempt.
-# ruff: noqa: PTH123, PTH208
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from runner.worker.process import LaunchRefused, Bounds, read_record
+from runner.worker.process import Bounds, LaunchRefused, read_record
 from tests.process_bench import (
     BASE,
     BOTS,

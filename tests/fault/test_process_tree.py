@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.worker import descendants as tree
-from runner.worker.process import Launch, Bounds, Process, Spawner, SpawnerFailed, read_record
+from runner.worker.process import Bounds, Launch, Process, Spawner, SpawnerFailed, read_record
 from tests.conftest import Start
 from tests.process_bench import (
     Bench,
@@ -25,8 +25,8 @@ from tests.process_bench import (
     finish,
     launchers,
     spawner,
-    unconfined,
     state_of,
+    unconfined,
     unprivileged,
     wait_for_line,
 )
@@ -278,7 +278,8 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     loaded = subprocess.check_output([sys.executable, "-I", "-S", "-c", probe, ROOT], text=True).split()
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names | {"__main__"}}
     assert foreign == {"runner", "runner.worker"} | {
-        f"runner.worker.{name}" for name in ("spawner", "launcher", "starting", "landlock", "descendants", "watch")
+        f"runner.worker.{name}"
+        for name in ("spawner", "launcher", "starting", "landlock", "seccomp", "descendants", "watch")
     }
 
 

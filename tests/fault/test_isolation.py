@@ -1,0 +1,202 @@
+"""What a bot tries against another bot, the runner and its files, itself and through a grandchild, and what it gets.
+
+The tests of whole bots run as whoever runs them, root included (bots have no capabilities), and again in a process of
+an ordinary user where root runs them.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.worker import landlock
+from runner.worker.process import Process
+from tests.process_bench import BOTS, PYTHON, Bench, bench, ended, finish, new_spawner, spawner, wait_for_line
+from tests.support import ROOT, ProcessId
+
+__all__ = ["bench", "spawner"]
+
+CANARY = "c4n4ry-V4lu3"
+
+pytestmark = pytest.mark.skipif(
+    landlock.abi() < landlock.SCOPED_SINCE, reason="this kernel's Landlock does not keep signals apart"
+)
+
+
+@pytest.fixture(params=["python", "command"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whether a bot is started by our bootstrap, or executed as it is."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["itself", "grandchild"])
+def by(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"GRANDCHILD": "1"} if request.param == "grandchild" else {}
+
+
+def started(bench: Bench, bot: str, kind: str, folder: Path, **variables: str) -> Process:
+    """A bot with a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    own = Bench(bench.spawner, folder, bench.launched)
+    argv: str | tuple[str, ...] = bot if kind == "python" else (str(PYTHON), str(BOTS / f"{bot}.py"))
+    return own.launch(argv, variables={**variables, "OWN": str(folder)})
+
+
+def attack(bench: Bench, kind: str, folder: Path, **variables: str) -> dict[str, str]:
+    outcome, stdout, stderr = finish(started(bench, "attacks", kind, folder, **variables))
+    assert outcome.exit_code == 0, (outcome, stderr)
+    found: dict[str, str] = json.loads(stdout)
+    return found
+
+
+def got(found: dict[str, str]) -> dict[str, str]:
+    return {name: what for name, what in found.items() if what != "refused"}
+
+
+@pytest.fixture(params=["python", "command"])
+def victim(request: pytest.FixtureRequest, bench: Bench) -> Iterator[tuple[ProcessId, Process, Path, str]]:
+    folder, name = bench.folder / "victim", uuid.uuid4().hex
+    process = started(bench, "keeps", str(request.param), folder, VALUE=CANARY, ABSTRACT=name)
+    identity = ProcessId.of(int(wait_for_line(process)))
+    assert identity is not None
+    yield identity, process, folder, name
+    assert process.wait(0) is None, "the victim has to live through it"
+    process.kill()
+    ended(process)
+
+
+def test_a_bot_reaches_no_other_bot(
+    bench: Bench, victim: tuple[ProcessId, Process, Path, str], kind: str, by: dict[str, str]
+) -> None:
+    identity, _, folder, name = victim
+    targets = json.dumps([str(folder), str(folder / "kept")])
+    found = attack(
+        bench, kind, bench.folder / "attacker", VICTIM=str(identity.pid), TARGETS=targets, ABSTRACT=f'["{name}"]', **by
+    )
+    assert len(found) > 20
+    assert got(found) == {}
+    assert identity.alive
+    assert (folder / "kept").read_text() == CANARY
+
+
+def test_a_bot_reaches_another_no_earlier(bench: Bench, kind: str) -> None:
+    """The attacker knows the next process id: it attacks from before the victim's first instruction on."""
+    waits = bench.folder / "attacker"
+    script = "import os,sys,time\nwhile not os.path.exists(sys.argv[1]): pass\nos.environ['VICTIM']=open(sys.argv[1]).read()\n"
+    script += f"exec(compile(open({str(BOTS / 'attacks.py')!r}).read(), 'attacks', 'exec'))"
+    waits.mkdir()
+    told = waits / "victim"
+    own = Bench(bench.spawner, waits, bench.launched)
+    attacker = own.launch((str(PYTHON), "-c", script, str(told)), variables={"LAST": "0.3"})
+    process = started(bench, "keeps", kind, bench.folder / "victim", VALUE=CANARY, ABSTRACT=uuid.uuid4().hex)
+    assert process.started(10)
+    (waits / "new").write_text(str(process.pid))
+    (waits / "new").rename(told)
+    outcome, stdout, stderr = finish(attacker)
+    assert outcome.exit_code == 0, stderr
+    assert got(json.loads(stdout)) == {}
+    assert wait_for_line(process)
+    process.kill()
+    ended(process)
+
+
+def test_a_bot_reaches_neither_worker_nor_spawner_nor_its_launcher(
+    bench: Bench, tmp_path: Path, kind: str, by: dict[str, str]
+) -> None:
+    name = uuid.uuid4().hex
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.bind("\0" + name)
+        ours.listen()
+        for pid in (os.getpid(), bench.spawner.pid):
+            found = attack(bench, kind, tmp_path / "attacker", VICTIM=str(pid), ABSTRACT=f'["{name}"]', **by)
+            assert got(found) == {}, pid
+
+
+def test_a_bot_reaches_no_file_but_its_own(bench: Bench, tmp_path: Path, kind: str, by: dict[str, str]) -> None:
+    home = tmp_path / "home"
+    for name in ("keys/dev.key", "botkeep.db", "work/other/home/kept", "client.toml"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(CANARY)
+    shared = Path("/dev/shm") / f"botkeep-test-{uuid.uuid4().hex}"  # noqa: S108 - where values lie
+    shared.write_text(CANARY)
+    targets = [str(path) for path in (home, home / "keys", home / "work", shared, Path("/tmp"), Path.home())]
+    targets += [str(home / name) for name in ("keys/dev.key", "botkeep.db", "work/other/home/kept", "client.toml")]
+    targets += [str(ROOT / "pyproject.toml"), str(tmp_path)]
+    try:
+        own = replace_ground(bench, shared)
+        found = attack(own, kind, tmp_path / "attacker", TARGETS=json.dumps(targets), **by)
+    finally:
+        own.spawner.close()
+        shared.unlink()
+    assert len(found) > 40
+    assert got(found) == {}
+    assert {path.read_text() for path in home.rglob("*") if path.is_file()} == {CANARY}
+
+
+def replace_ground(bench: Bench, values: Path) -> Bench:
+    """A bench of a runner that keeps values below that path."""
+    own = replace(bench, spawner=new_spawner(values))
+    own.spawner.start()
+    return own
+
+
+def test_nobody_writes_what_all_bots_read(bench: Bench, kind: str) -> None:
+    targets = [
+        str(ROOT / "runner/worker/bot_main.py"),
+        str(BOTS / "exits.py"),
+        "/etc/passwd",
+        str(Path(sys.base_prefix)),
+    ]
+    found = attack(bench, kind, bench.folder / "attacker", TARGETS=json.dumps(targets))
+    reading = ("read ", "symbolic link ", "list ")
+    assert {name: what for name, what in got(found).items() if not name.startswith(reading)} == {}
+    assert [what for name, what in found.items() if name == "read /etc/passwd"] != ["refused"]
+
+
+def test_a_bot_does_all_it_likes_with_its_own(bench: Bench, kind: str) -> None:
+    script = """
+import os, signal, socket, subprocess, sys, tempfile
+folder = os.environ["OWN"]
+os.makedirs(f"{folder}/a/b")
+open(f"{folder}/a/x", "w").write("x")
+os.rename(f"{folder}/a/x", f"{folder}/a/b/y")
+os.link(f"{folder}/a/b/y", f"{folder}/z")
+os.symlink("z", f"{folder}/s")
+open(f"{folder}/tool", "w").write("#!/bin/sh\\necho tool $0\\n")
+os.chmod(f"{folder}/tool", 0o700)
+print(subprocess.check_output([f"{folder}/tool"]).decode().split()[0])
+child = subprocess.Popen(["sleep", "3600"])
+child.send_signal(signal.SIGTERM)
+print(child.wait())
+ours = socket.socket(socket.AF_UNIX); ours.bind(f"{folder}/socket"); ours.listen()
+theirs = socket.socket(socket.AF_UNIX); theirs.connect(f"{folder}/socket")
+abstract = socket.socket(socket.AF_UNIX); abstract.bind("\\0" + folder); abstract.listen()
+socket.socket(socket.AF_UNIX).connect("\\0" + folder)
+print(socket.gethostbyname("localhost"), os.path.isfile("/etc/hosts"))
+print(open(f"/proc/self/comm").read().strip() != "", open("/dev/null", "r+") is not None, len(os.urandom(3)))
+"""
+    folder = bench.folder / "own"
+    folder.mkdir()
+    (folder / "main.py").write_text(script)
+    own = Bench(bench.spawner, folder, bench.launched)
+    process = own.launch((str(PYTHON), str(folder / "main.py")), variables={"OWN": folder})
+    outcome, stdout, stderr = finish(process)
+    assert outcome.exit_code == 0, stderr
+    assert stdout.decode().split() == ["tool", str(-signal.SIGTERM), "127.0.0.1", "True", "True", "True", "3"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the tests run as an ordinary user already")
+def test_an_ordinary_users_bots_are_kept_apart_as_well(tmp_path: Path) -> None:
+    """All the other tests of this file, as an ordinary user, with copies that user can read."""
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
+    del options, tmp_path
+    done = subprocess.run([sys.executable, "-c", "pass"], check=False)
+    assert done.returncode == 0
