@@ -113,7 +113,7 @@ def system(interpreter: Path, *, sdk: Path) -> list[Path]:
 def beside(folder: Path, own: Sequence[Path]) -> Iterator[Path]:
     """`folder`, or, where something of `own` is below it, all in it that does not lead there."""
     real = folder.resolve()
-    if real == Path("/") or not real.exists():
+    if real == Path("/") or not os.access(real, os.F_OK):
         return
     inside = [one for one in (path.resolve() for path in own) if one.is_relative_to(real)]
     if not inside:

@@ -1,7 +1,7 @@
 """What a bot tries against another bot, the runner and its files, itself and through a grandchild, and what it gets.
 
-The tests of whole bots run as whoever runs them, root included (bots have no capabilities), and again in a process of
-an ordinary user where root runs them.
+They run as whoever runs the tests, root included (bots have no capabilities); where that is root, the core of it is
+done again by an ordinary user.
 """
 
 import json
@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -193,10 +194,24 @@ print(open(f"/proc/self/comm").read().strip() != "", open("/dev/null", "r+") is 
     assert stdout.decode().split() == ["tool", str(-signal.SIGTERM), "127.0.0.1", "True", "True", "True", "3"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the tests run as an ordinary user already")
-def test_an_ordinary_users_bots_are_kept_apart_as_well(tmp_path: Path) -> None:
-    """All the other tests of this file, as an ordinary user, with copies that user can read."""
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
-    del options, tmp_path
-    done = subprocess.run([sys.executable, "-c", "pass"], check=False)
-    assert done.returncode == 0
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as an ordinary user already")
+def test_an_ordinary_users_bots_are_kept_apart_as_well() -> None:
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    # It has to start another: setpriv itself still has root's capabilities.
+    able = "import subprocess, sys; subprocess.run([sys.executable, '-c', '']); sys.exit(sys.version_info < (3, 11))"
+    # The Python of the tests may lie where only root may look.
+    pythons = (sys.executable, "/usr/bin/python3")
+    python = next(
+        (one for one in pythons if subprocess.run([*become, one, "-c", able], check=False).returncode == 0), ""
+    )
+    if not python:
+        pytest.skip("no Python that an ordinary user may start")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chown(folder, 65534, 65534)
+        driver = [*become, python, "-I", str(ROOT / "tests/fault/as_user.py"), str(ROOT), folder]
+        done = subprocess.run(driver, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["user"] == 65534
+    assert len(told["found"]) > 200
+    assert got(told["found"]) == {}
