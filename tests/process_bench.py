@@ -59,10 +59,11 @@ class Bench:
         bounds: Bounds | None = None,
         cwd: Path | None = None,
         record: Path | None = None,
+        package: Path = BOTS,
     ) -> Process:
         python = isinstance(bot, str)
         launch = Launch(
-            argv=python_argv(PYTHON, BOTS, f"{bot}.py", sdk=ROOT / "sdk") if isinstance(bot, str) else bot,
+            argv=python_argv(PYTHON, package, f"{bot}.py", sdk=ROOT / "sdk") if isinstance(bot, str) else bot,
             cwd=cwd or self.folder,
             bounds=bounds or Bounds(),
             deadline=None if deadline is None else timedelta(seconds=deadline),

@@ -6,12 +6,10 @@ older, since a process is weakest while it starts.
 
 import ctypes
 import errno
-import glob
 import json
 import os
 import signal
 import socket
-import sys
 import time
 
 #: EXDEV is what Landlock says to a link or a move that would make more reachable.

@@ -126,7 +126,7 @@ def test_a_bot_reaches_no_file_but_its_own(bench: Bench, tmp_path: Path, kind: s
     for name in ("keys/dev.key", "botkeep.db", "work/other/home/kept", "client.toml"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(CANARY)
-    shared = Path("/dev/shm") / f"botkeep-test-{uuid.uuid4().hex}"  # noqa: S108 - where values lie
+    shared = Path("/dev/shm") / f"botkeep-test-{uuid.uuid4().hex}"
     shared.write_text(CANARY)
     targets = [str(path) for path in (home, home / "keys", home / "work", shared, Path("/tmp"), Path.home())]
     targets += [str(home / name) for name in ("keys/dev.key", "botkeep.db", "work/other/home/kept", "client.toml")]
