@@ -29,7 +29,8 @@ def new_spawner(*own: Path) -> Spawner:
     """A spawner as a runner has it, with the domains that this kernel gives; `own` is what no bot may reach."""
     facts = isolation.examine()
     readable = isolation.system(PYTHON, sdk=ROOT / "sdk/botkeep")
-    return Spawner(isolation.ground(facts, readable=readable, writable=(), own=own))
+    grants = isolation.granted(facts, readable=readable, writable=(), own=own)
+    return Spawner(isolation.ground(facts, grants))
 
 
 @pytest.fixture

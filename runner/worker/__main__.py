@@ -113,7 +113,7 @@ def _serve(settings: RunnerSettings) -> int:
     stopping = Stopping(stop, grace=settings.drain_grace)
     interpreter = own_interpreter()
     scratch = Scratch(settings.home / "work", instance=instance)
-    ground = isolation.ground(
+    grants = isolation.granted(
         facts,
         readable=[*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
         writable=settings.bot_writable,
@@ -124,12 +124,13 @@ def _serve(settings: RunnerSettings) -> int:
         direct=Direct(engine),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(ground),
+        spawner=Spawner(isolation.ground(facts, grants)),
         endpoint=Endpoint(),
         scratch=scratch,
         held=Held(engine, settings.runner_name, instance=instance, drain=stopping.drain, each_beat=keyring.expire),
         interpreter=interpreter,
         facts=facts,
+        grants=grants,
         policies=Policies(engine),
         censor=censor,
         log_group=settings.log_group_id(),

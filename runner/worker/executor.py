@@ -75,6 +75,7 @@ class Station:
     held: Held
     interpreter: Interpreter
     facts: isolation.Facts
+    grants: tuple[isolation.Grant, ...]
     policies: Policies
     censor: Censor
     log_group: int | None
@@ -270,7 +271,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         token=token,
     )
     public = public_environment(facts, run.folders, python=python)
-    confined = Confined(run.isolation, run.station.facts, run.limits)
+    confined = Confined(run.isolation, run.station.facts, run.station.grants, run.limits)
     launch = launch_of(package.manifest, run.folders, public=public, python=python, confined=confined)
     try:
         return run.station.spawner.launch(launch, encode(public, resolved.delivery))

@@ -32,6 +32,9 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 #: Where operators are told to keep the settings of Botkeep's services.
 OUR_SETTINGS = Path("/etc/botkeep")
 
+#: A path, with a slash at its end for a folder, and Landlock's rights below it.
+Grant = tuple[str, int]
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a bot gets it only where no values lie below it
 
 
@@ -84,10 +87,15 @@ def examine() -> Facts:
     )
 
 
-def ground(facts: Facts, *, readable: Iterable[Path], writable: Iterable[Path], own: Sequence[Path]) -> Ground | None:
-    """What the domain of every bot grants; `own` are the runner's files and folders. `None` without Landlock."""
-    if not facts.landlock:
-        return None
+def ground(facts: Facts, grants: tuple[Grant, ...]) -> Ground | None:
+    """What the domain of every bot grants, for the spawner; `None` without Landlock."""
+    return (facts.landlock, grants) if facts.landlock else None
+
+
+def granted(
+    facts: Facts, *, readable: Iterable[Path], writable: Iterable[Path], own: Sequence[Path]
+) -> tuple[Grant, ...]:
+    """The paths that every bot may reach, and how; `own` are the runner's files and folders."""
     everything = landlock.rights(facts.landlock)
     grants = [*((path, landlock.READ) for path in readable), *((path, everything) for path in writable)]
     parts = list(dict.fromkeys((part, right) for path, right in grants for part in beside(path, own)))
@@ -99,7 +107,7 @@ def ground(facts: Facts, *, readable: Iterable[Path], writable: Iterable[Path], 
     rules += [(device, landlock.DEVICE) for device in DEVICES]
     if not any(one.is_relative_to(SHARED_MEMORY) for one in own):
         rules.append((f"{SHARED_MEMORY}/", landlock.SHARED))
-    return facts.landlock, tuple(rules)
+    return tuple(rules)
 
 
 def system(interpreter: Path, *, sdk: Path) -> list[Path]:

@@ -89,6 +89,13 @@ class Ground:
             raise
         return ruleset
 
+    def scopes(self) -> int | None:
+        """As `ruleset`, but files are left alone: for bubblewrap, whose mounts a domain about files would refuse.
+
+        `None` where the kernel has no scopes.
+        """
+        return create(0, self.scoped) if self.scoped else None
+
     def enter(self, ruleset: int) -> None:
         """Puts the calling thread, and all that it starts from now on, into a domain; needs `no_new_privs`."""
         enter(ruleset)
@@ -111,11 +118,6 @@ class Ground:
         # A path that ends with a slash names a folder: saves a look at most of them.
         folder = path.endswith("/") or os.path.isdir(path)
         return file, wanted & self.handled & (-1 if folder else OF_FILES)
-
-
-def scopes_only(version: int) -> int:
-    """A ruleset that leaves files alone: for a program that makes its own view of them, which needs mount(2)."""
-    return create(0, SCOPES) if version >= SCOPED_SINCE else -1
 
 
 def create(handled: int, scoped: int) -> int:

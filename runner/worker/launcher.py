@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from runner.worker.descendants import Usage, continue_all, send_group, stop_all, sweep
+from runner.worker.descendants import Usage, continue_all, descendants, send, send_group, stop_all, sweep
 from runner.worker.landlock import Ground
 from runner.worker.starting import (
     ENVIRONMENT_FD,
@@ -135,7 +135,7 @@ class Attempt:
         try:
             ruleset = make_ruleset(self.request, ground)
             enter = None if ground is None or ruleset is None else partial(ground.enter, ruleset)
-            if self.request.mode == "bootstrap":
+            if self.request.mode == "bootstrap" and not self.request.sandbox:
                 self.bot, self.cradle = spawn_bot(self.request, files, enter)
                 self.usage.bot = self.bot
                 self.hear_of_start("")
@@ -252,7 +252,12 @@ class Attempt:
             return False
         self.resume()
         self.kill_at = time.monotonic() + self.request.grace
-        send_group(self.bot, signal.SIGTERM)
+        if self.request.sandbox:
+            # The first two are bubblewrap's: with them the bot would be killed, and have no grace.
+            for pid in list(descendants(self.bot))[1:]:
+                send(pid, signal.SIGTERM)
+        else:
+            send_group(self.bot, signal.SIGTERM)
         return True
 
     def pause(self) -> None:
@@ -290,10 +295,14 @@ class Attempt:
             self.detail,
             survivors,
             usage=self.usage,
-            code=None if status is None else os.waitstatus_to_exitcode(status),
+            code=None if status is None else self.exit_code(status),
             started_at=self.started_at,
             ended_at=self.ended_at,
         )
+
+    def exit_code(self, status: int) -> int:
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if self.request.sandbox and code > 128 and code - 128 in signal.valid_signals() else code
 
 
 def outcome(

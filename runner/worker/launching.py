@@ -13,8 +13,9 @@ from runner.limits import Limits
 from runner.manifest import Manifest
 from runner.states import Isolation
 from runner.worker.environment import Folders
-from runner.worker.isolation import Facts
+from runner.worker.isolation import Facts, Grant
 from runner.worker.process import Bounds, Launch, python_argv
+from runner.worker.sandbox import wrapped
 
 #: Names that hold no value and that an interpreter needs from its first instruction.
 _AT_EXEC = ("PATH", "LANG", "TZ")
@@ -26,6 +27,7 @@ class Confined:
 
     isolation: Isolation
     facts: Facts
+    grants: tuple[Grant, ...]
     limits: Limits
 
 
@@ -40,6 +42,18 @@ def launch_of(
     argv = manifest.command or ()
     if manifest.entry is not None and python is not None:
         argv = python_argv(python, folders.package, manifest.entry, sdk=sdk_folder())
+    readable = _readable(folders, python)
+    sandbox = confined.isolation is Isolation.SANDBOX
+    if sandbox and confined.facts.bubblewrap is not None:
+        argv = wrapped(
+            argv,
+            bubblewrap=confined.facts.bubblewrap,
+            grants=confined.grants,
+            readable=readable,
+            writable=(folders.root,),
+            cwd=folders.package,
+            network=manifest.network,
+        )
     return Launch(
         argv=argv,
         cwd=folders.package,
@@ -49,8 +63,9 @@ def launch_of(
         record=folders.root / "outcome.json",
         environment_fd_mode="exec" if manifest.entry is None else "bootstrap",
         base_environment={name: public[name] for name in _AT_EXEC},
-        readable=_readable(folders, python),
+        readable=readable,
         writable=(folders.root,),
+        sandbox=sandbox,
     )
 
 

@@ -107,7 +107,8 @@ class Launch:
     `/proc/PID/environ` holds no value; `exec` the launcher's last child, just before the program is executed.
     `base_environment` is what the program is executed with in both cases. A `deadline` of `None` is no limit.
     `readable` and `writable` are the files and folders that the bot's domain grants beyond the spawner's ground;
-    what is not there grants nothing.
+    what is not there grants nothing. `sandbox` says that the program is bubblewrap with the bot inside, which needs a
+    domain that leaves files alone.
     """
 
     argv: tuple[str, ...]
@@ -120,6 +121,7 @@ class Launch:
     base_environment: dict[str, str]
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    sandbox: bool = False
 
     def request(self) -> bytes:
         """The message to the spawner."""
@@ -135,6 +137,7 @@ class Launch:
                 "mode": self.environment_fd_mode,
                 "base_environment": self.base_environment,
                 "readable": [str(path) for path in self.readable],
+                "sandbox": self.sandbox,
                 "writable": [str(path) for path in self.writable],
             }
         ).encode()

@@ -31,7 +31,7 @@ REFUSED = ("shmget", "shmat", "semget", "msgget", "mq_open", "add_key", "request
 NAMES = (*OF_PROCESS, *OF_KIND, *REFUSED)
 
 #: Numbers in the order of `NAMES` (arch/x86/entry/syscalls/*.tbl, asm-generic/unistd.h), by AUDIT_ARCH.
-NUMBERS = {
+NUMBERS: dict[str, dict[int, tuple[int | None, ...]]] = {
     "x86_64": {
         0xC000003E: (302, 142, 144, 203, 314, 141, 251, 29, 30, 64, 68, 240, 248, 249, 250, None),
         0x40000003: (340, 154, 156, 241, 351, 97, 289, 395, 397, 393, 399, 277, 286, 287, 288, 117),

@@ -45,6 +45,7 @@ class Request:
         "mode",
         "readable",
         "record",
+        "sandbox",
         "watched",
         "writable",
     )
@@ -60,6 +61,7 @@ class Request:
         self.mode: str = raw["mode"]
         self.record: str = raw["record"]
         self.readable: list[str] = raw["readable"]
+        self.sandbox: bool = raw["sandbox"]
         self.watched: dict[str, int] = raw["watched"]
         self.writable: list[str] = raw["writable"]
 
@@ -170,7 +172,7 @@ def make_ruleset(request: Request, ground: Ground | None) -> int | None:
     if ground is None:
         return None
     try:
-        return ground.ruleset(request.readable, request.writable)
+        return ground.scopes() if request.sandbox else ground.ruleset(request.readable, request.writable)
     except OSError as error:
         raise NotStarted(sentence("its Landlock domain cannot be made", error)) from None
 
@@ -184,7 +186,7 @@ def become_bot(
     launcher: int,
     prctl: Prctl,
 ) -> None:
-    """Mode `exec`, in the last child: session, limits and descriptors, then the bot's program. Never returns.
+    """In the last child, for mode `exec` and a sandbox: session, limits, descriptors, then the program. Never returns.
 
     No signal is ignored here, and those with a handler get their default back by execve(2).
     """
@@ -206,7 +208,7 @@ def become_bot(
         if enter is not None:
             doing = "its Landlock domain cannot be entered"
             enter()
-        close_others(failure)
+        close_others(failure, first=ENVIRONMENT_FD + (request.mode == "bootstrap"))
         doing = into_program(request)
         os.execvpe(request.argv[0], request.argv, environment)  # noqa: S606  (no shell: that is the point)
     except BaseException as error:  # whatever it is, this must not run on as a second launcher
@@ -216,8 +218,11 @@ def become_bot(
 
 
 def read_environment(request: Request, pipe: int) -> dict[bytes, bytes]:
-    """The environment at exec: what the request says, and on top what the pipe holds."""
+    """The environment at exec: what the request says, and on top, unless the bot reads it, what the pipe holds."""
     environment = {os.fsencode(name): os.fsencode(value) for name, value in request.base_environment.items()}
+    if request.mode == "bootstrap":
+        os.dup2(pipe, ENVIRONMENT_FD)
+        return environment
     with open(pipe, "rb", buffering=0) as values:
         for pair in values.readall().split(b"\0"):
             name, equals, value = pair.partition(b"=")
@@ -226,9 +231,9 @@ def read_environment(request: Request, pipe: int) -> dict[bytes, bytes]:
     return environment
 
 
-def close_others(kept: int) -> None:
-    """Closes all but 0 to 2 and `kept`, which closes at exec. The others would, too; this is sure."""
-    os.closerange(3, kept)
+def close_others(kept: int, *, first: int) -> None:
+    """Closes all from `first` on but `kept`, which closes at exec. The others would, too; this is sure."""
+    os.closerange(first, kept)
     os.closerange(kept + 1, 2**31 - 1)
 
 

@@ -163,10 +163,10 @@ def strongest(results):
 
 def main():
     found = {}
-    victim = int(os.environ.get("VICTIM", 0))
+    victim = int(os.environ.get("VICTIM", "0"))
     if victim:
         attacks = on_process(victim)
-        until = time.monotonic() + float(os.environ.get("LAST", 0))
+        until = time.monotonic() + float(os.environ.get("LAST", "0"))
         tried = {name: [] for name in attacks}
         while True:
             for name, attack in attacks.items():

@@ -238,7 +238,10 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
     assert len(set(served)) <= 2
     assert open_descriptors(os.getpid()) == ours
     wait_until(lambda: all(open_descriptors(pid) == 7 + ground for pid in served), what="launchers to have closed all")
-    assert open_descriptors(bench.spawner.pid) == 4 + ground + len(launchers(bench.spawner))
+    wait_until(
+        lambda: open_descriptors(bench.spawner.pid) == 4 + ground + len(launchers(bench.spawner)),
+        what="the spawner to have closed all",
+    )
 
 
 def test_limits_end_a_bot_by_their_own_signal(bench: Bench) -> None:
