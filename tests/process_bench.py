@@ -17,7 +17,8 @@ import pytest
 
 from runner.worker import descendants as tree
 from runner.worker import isolation
-from runner.worker.process import Bounds, Launch, Outcome, Process, Spawner, python_argv
+from runner.worker.bounds import Bounds
+from runner.worker.process import Launch, Outcome, Process, Spawner, python_argv
 from tests.support import ROOT, ProcessId, read_stat
 
 BOTS = ROOT / "tests/bots"

@@ -12,9 +12,10 @@ from pathlib import Path
 from runner.limits import Limits
 from runner.manifest import Manifest
 from runner.states import Isolation
+from runner.worker.bounds import Bounds
 from runner.worker.environment import Folders
 from runner.worker.isolation import Facts, Grant
-from runner.worker.process import Bounds, Launch, python_argv
+from runner.worker.process import Launch, python_argv
 from runner.worker.sandbox import wrapped
 
 #: Names that hold no value and that an interpreter needs from its first instruction.

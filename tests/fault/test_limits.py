@@ -7,7 +7,8 @@ from pathlib import Path
 
 from runner.states import Reason, State
 from runner.worker import ending, watch
-from runner.worker.process import Bounds, Outcome
+from runner.worker.bounds import Bounds
+from runner.worker.process import Outcome
 from tests.process_bench import Bench, bench, finish, spawner
 from tests.support import wait_until
 

@@ -11,7 +11,8 @@ from typing import Literal
 
 import pytest
 
-from runner.worker.process import Bounds, LaunchRefused, read_record
+from runner.worker.bounds import Bounds
+from runner.worker.process import LaunchRefused, read_record
 from tests.process_bench import (
     BASE,
     BOTS,

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from runner.worker import descendants as tree
-from runner.worker.process import Bounds, Launch, Process, Spawner, SpawnerFailed, read_record
+from runner.worker.bounds import Bounds
+from runner.worker.process import Launch, Process, Spawner, SpawnerFailed, read_record
 from tests.conftest import Start
 from tests.process_bench import (
     Bench,
