@@ -21,6 +21,8 @@ def missing_packages() -> list[str]:
         packages.append("postgresql")
     if not (shutil.which("redis-server") or shutil.which("valkey-server")):
         packages.append("redis-server")
+    if not shutil.which("bwrap"):
+        packages.append("bubblewrap")
     return packages
 
 
