@@ -6,7 +6,9 @@ key, a password or a token.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,9 @@ CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
 #: The oldest that will do: `RETURNING` in SQLite, and a PostgreSQL that is still maintained.
 SQLITE_NEEDED, POSTGRESQL_NEEDED = (3, 35), 14
 
+#: The ABI of Landlock from which signals and abstract sockets are kept apart, too (Linux 6.12).
+SCOPED_SINCE = 6
+
 Level = Literal["ok", "warn", "fail"]
 
 
@@ -45,6 +50,7 @@ class Finding:
 def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
     """Every finding, in the order in which a mend is best done."""
     yield from check_user()
+    yield from check_isolation()
     yield from check_home(home)
     yield from check_keys(home, environ)
     yield from check_database(home, environ)
@@ -59,6 +65,34 @@ def check_user() -> Iterator[Finding]:
         yield Finding("user", "warn", message, "Use a plain user.")
     else:
         yield Finding("user", "ok", "Not root.")
+
+
+def check_isolation() -> Iterator[Finding]:
+    """What this kernel gives to keep bots apart, should this host be a runner's."""
+    yield judge_landlock(_landlock())
+    if shutil.which("bwrap"):
+        yield Finding("sandbox", "ok", "bubblewrap is installed.")
+    else:
+        message = 'bubblewrap is not installed; bots with isolation "sandbox" do not start here.'
+        yield Finding("sandbox", "ok", message)
+
+
+def judge_landlock(version: int) -> Finding:
+    """The finding about a kernel whose Landlock has this ABI, 0 for none."""
+    if version >= SCOPED_SINCE:
+        return Finding("landlock", "ok", f"Landlock ABI {version}: bots cannot reach each other.")
+    mend = "Use Linux 6.12 or newer, or a runner and a user for each group of bots that may not meet."
+    if version:
+        message = f"Landlock ABI {version}: bots of one user can signal each other, and meet at abstract sockets."
+        return Finding("landlock", "warn", message, mend)
+    message = "This kernel has no Landlock, or a container's rules hide it: bots of one user can reach each other."
+    return Finding("landlock", "warn", message, mend)
+
+
+def _landlock() -> int:
+    """The kernel's ABI, by landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION."""
+    zero, null = ctypes.c_long(0), ctypes.c_void_p(None)
+    return max(0, int(ctypes.CDLL(None).syscall(ctypes.c_long(444), null, zero, ctypes.c_long(1))))
 
 
 def check_home(home: Home) -> Iterator[Finding]:

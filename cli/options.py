@@ -36,6 +36,14 @@ class Unset(StrEnum):
     REFUSE = "refuse"
 
 
+class Isolation(StrEnum):
+    """What a runner must give before it may start a bot in an environment."""
+
+    ANY = "any"
+    LANDLOCK = "landlock"
+    SANDBOX = "sandbox"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; a list is one object a line.")]
 InEnvironment = Annotated[Environment, typer.Option("--env", help="The environment.")]
 MaybeEnvironment = Annotated[Environment | None, typer.Option("--env", help="Only this environment.")]

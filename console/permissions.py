@@ -76,5 +76,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("DELETE", "/api/v1/tokens/{name}"): Permission(Role.ADMIN, "token.removed"),
     ("GET", "/api/v1/environments"): Permission(Role.VIEWER, "environment.listed"),
     ("PUT", "/api/v1/environments/{environment}"): Permission(Role.ADMIN, "environment.policy"),
+    ("GET", "/api/v1/workspace/limits"): Permission(Role.VIEWER, "workspace.limits_shown"),
+    ("PATCH", "/api/v1/workspace/limits"): Permission(Role.ADMIN, "workspace.limits"),
     ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),
 }

@@ -10,6 +10,9 @@
     assets = ["SAP.*", "DB.PASSWORD"]  # omitted: every asset of the workspace
     files = ["DB.CERTIFICATE"]         # of these, also delivered as files
     requirements = ["requests>=2"]     # omitted: see `runner.dependencies`
+    isolation = "sandbox"              # or "landlock": only on runners that give it; default "any"
+    network = false                    # with "sandbox": no network at all, the SDK's endpoint included
+    limits = { memory = "512MB" }      # see `runner.limits`
 
     [parameters.REGION]
     default = "eu"                     # or: required = true
@@ -39,7 +42,6 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    PlainSerializer,
     StrictBool,
     StrictInt,
     StringConstraints,
@@ -48,8 +50,10 @@ from pydantic import (
     model_validator,
 )
 
+from runner.durations import Duration
 from runner.errors import Invalid
-from runner.states import REPEATABLE
+from runner.limits import Limits
+from runner.states import REPEATABLE, Isolation
 from vault.errors import VaultError
 from vault.names import parse_pattern
 
@@ -61,14 +65,8 @@ MAX_SIZE = 65_536
 #: Files that are taken for the entry when nothing says which; where both are there, bot.toml has to say.
 ENTRY_NAMES = ("main.py", "bot.py")
 
-#: The longest duration a bot.toml may ask for.
-LONGEST = timedelta(days=30)
-
 #: Repeats after a lost runner unless the bot says otherwise: three attempts tell a poison job from a dead host.
 LOST_TWICE = 2
-
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h|d)", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 #: Sentences for pydantic's error types (https://docs.pydantic.dev/latest/errors/validation_errors/).
 _COMPLAINTS = {
@@ -79,6 +77,7 @@ _COMPLAINTS = {
     "tuple_type": "must be a list in square brackets",
     "dict_type": "must be a table",
     "model_type": "must be a table",
+    "enum": "must be any, landlock or sandbox",
     "invalid-json-value": "must be text, a number, true or false, a list or a table",
     "string_pattern_mismatch": "is no name: write at most 128 ASCII letters, digits, - and _, a letter first",
 }
@@ -86,22 +85,6 @@ _COMPLAINTS = {
 
 class ManifestInvalid(Invalid):
     """The bot.toml cannot be used, or nothing says what to start; each problem is one sentence."""
-
-
-def duration(value: object) -> timedelta:
-    """Reads `"30s"`, `"5m"`, `"1.5h"`, `"2d"` or a number of seconds; ValueError for anything else."""
-    seconds: float | None = None
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        seconds = float(match[1]) * _SECONDS[match[2]]
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value
-    if seconds is None:
-        raise ValueError('must be a duration such as "30s", "5m" or "1h", or a number of seconds')
-    if not 0 <= seconds <= LONGEST.total_seconds():
-        raise ValueError(f"must be between 0 seconds and {LONGEST.days} days")
-    return timedelta(seconds=seconds)
 
 
 def _asset_pattern(value: str) -> str:
@@ -117,11 +100,6 @@ def _times(value: object) -> object:
     return {True: LOST_TWICE, False: 0}[value] if isinstance(value, bool) else value
 
 
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(duration),
-    PlainSerializer(timedelta.total_seconds, return_type=float),
-]
 Patterns = tuple[Annotated[str, AfterValidator(_asset_pattern)], ...]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}\z")]
 
@@ -180,6 +158,9 @@ class Manifest(_Table):
     assets: Patterns | None = None
     files: Patterns = ()
     requirements: tuple[str, ...] | None = None
+    isolation: Isolation = Isolation.ANY
+    network: StrictBool = True
+    limits: Limits = Limits()
     parameters: dict[ParameterName, Parameter] = {}
 
     @classmethod
@@ -212,6 +193,8 @@ class Manifest(_Table):
     def _one_start(self) -> Self:
         if (self.entry is None) == (self.command is None):
             raise ValueError("Write either entry (a Python file) or command (a list of strings), not both.")
+        if not self.network and self.isolation is not Isolation.SANDBOX:
+            raise ValueError('Only a sandbox has no network: write isolation = "sandbox" beside network = false.')
         return self
 
 
@@ -256,8 +239,6 @@ def _parse(text: str) -> dict[str, object]:
     for path, value in _leaves(table):
         if "\0" in value:
             raise ManifestInvalid(f"{_place(path, text)} holds a NUL character; remove it.")
-    if "isolation" in table:
-        raise ManifestInvalid(f"{_place(('isolation',), text)} is reserved for a later version; remove it.")
     return table
 
 
@@ -306,7 +287,7 @@ def _sentence(kind: str, path: tuple[str | int, ...], message: str, *, text: str
     if not path:
         return f"{FILE}: {message.removeprefix('Value error, ')}"
     if kind == "extra_forbidden":
-        tables: dict[object, type[BaseModel]] = {"retries": Retries, "parameters": Parameter}
+        tables: dict[object, type[BaseModel]] = {"retries": Retries, "limits": Limits, "parameters": Parameter}
         model = tables.get(path[0], Manifest) if len(path) > 1 else Manifest
         near = difflib.get_close_matches(str(path[-1]), model.model_fields, 1)
         hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(model.model_fields)}."

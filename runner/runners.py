@@ -40,6 +40,7 @@ class Presence:
     groups: tuple[str, ...]
     concurrency: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    isolation: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def _describe(row: Runner, presence: Presence, *, at: datetime) -> None:
     row.groups = list(presence.groups)
     row.concurrency = presence.concurrency
     row.labels = dict(presence.labels)
+    row.isolation = presence.isolation
     row.started_at = row.heartbeat_at = at
     row.stopped_at = row.drain_requested_at = None
 

@@ -48,17 +48,32 @@ TRANSITIONS: tuple[tuple[State, State, str], ...] = (
 )
 
 
+class Isolation(StrEnum):
+    """What a runner must give before it may start a bot; each asks for more than the one before."""
+
+    ANY = "any"
+    """Whatever its kernel has."""
+
+    LANDLOCK = "landlock"
+    """A Landlock domain for each attempt, so that bots cannot reach each other."""
+
+    SANDBOX = "sandbox"
+    """Besides, processes and file systems of its own, by bubblewrap."""
+
+
 class Reason(StrEnum):
     """Why a job is in its final state; `sentence` explains it to an operator."""
 
     EXIT_CODE = "exit_code"
     SIGNAL = "signal"
     TIMEOUT = "timeout"
+    LIMIT = "limit"
     BUSINESS = "business"
     CANCELLED = "cancelled"
     RUNNER_LOST = "runner_lost"
     RUNNER_STOPPED = "runner_stopped"
     START_FAILED = "start_failed"
+    ISOLATION = "isolation"
     PACKAGE_TAMPERED = "package_tampered"
     DEPENDENCIES = "dependencies"
     ASSET_MISSING = "asset_missing"
@@ -78,6 +93,7 @@ REPEATABLE = (
     Reason.EXIT_CODE,
     Reason.SIGNAL,
     Reason.TIMEOUT,
+    Reason.LIMIT,
     Reason.START_FAILED,
     Reason.DEPENDENCIES,
     Reason.INTERNAL,
@@ -87,11 +103,14 @@ _SENTENCES: dict[Reason, str] = {
     Reason.EXIT_CODE: "The bot ended with an exit status other than 0; its log says why.",
     Reason.SIGNAL: "A signal ended the bot; look for a crash or for a memory limit of the host.",
     Reason.TIMEOUT: "The bot ran longer than its time limit and was stopped; raise `timeout` or make it faster.",
+    Reason.LIMIT: "The bot went beyond a limit that the job's detail names; raise it, or let the bot use less.",
     Reason.BUSINESS: "The bot reported a business error; mend the data, a retry alone will not help.",
     Reason.CANCELLED: "A person cancelled the job.",
     Reason.RUNNER_LOST: "The runner disappeared while the bot was running; the bot may have done its work.",
     Reason.RUNNER_STOPPED: "The runner was stopped while the bot was running, and the bot was stopped with it.",
     Reason.START_FAILED: "The bot could not be started; check its entry point or command.",
+    Reason.ISOLATION: "This runner cannot isolate the bot as its environment or its bot.toml asks for; nothing was "
+    "decrypted or started. `botkeep doctor` on the runner's host says what is missing.",
     Reason.PACKAGE_TAMPERED: "The stored package is not the one that was registered; nothing was decrypted or "
     "started. Register the bot again from a trusted copy.",
     Reason.DEPENDENCIES: "The bot's dependencies could not be installed; the job's log shows the builder's words.",

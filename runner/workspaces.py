@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from runner.errors import Invalid, NotFound
+from runner.limits import DEFAULTS, Limits, read_limits
+from runner.states import Isolation
 from vault import audit
 from vault.audit import Actor
 from vault.direct import Direct
@@ -29,6 +33,14 @@ class Unset(StrEnum):
 
     REFUSE = "refuse"
     """Refuse the job before anything is decrypted or started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a runner must know of a workspace and an environment before it starts a bot."""
+
+    isolation: Isolation
+    limits: Limits
 
 
 def ensure_default(session: Session, *, now: datetime) -> uuid.UUID:
@@ -74,28 +86,48 @@ def unset_policy(direct: Direct, environment: str, *, workspace_id: uuid.UUID) -
     return Unset(rows[0].unset) if rows else Unset.WARN
 
 
-def set_unset_policy(
+def policy(session: Session, environment: str, *, workspace_id: uuid.UUID) -> Policy:
+    """The isolation that an environment asks for, and the limits that hold where a bot has none of its own."""
+    isolation, limits = session.execute(
+        select(Environment.isolation, Workspace.limits)
+        .join(Workspace, Workspace.id == Environment.workspace_id)
+        .where(Environment.workspace_id == workspace_id, Environment.name == environment)
+    ).one()
+    return Policy(Isolation(isolation), DEFAULTS.replaced(read_limits(limits or {})))
+
+
+def set_policy(
     session: Session,
     environment: str,
     *,
     workspace_id: uuid.UUID,
-    unset: str,
+    unset: str | None = None,
+    isolation: str | None = None,
     actor: Actor,
     now: datetime,
 ) -> Environment:
-    """Decide what happens with unset values in one environment.
+    """Decide about one environment: what happens with unset values, what a runner must give; `None` changes nothing.
 
     Raises:
         NotFound: for an unknown environment.
-        Invalid: for an unknown policy.
+        Invalid: for an unknown policy, or none.
     """
     row = session.get(Environment, (workspace_id, environment))
     if row is None:
         raise NotFound(f"There is no environment {environment!r}; use one of {', '.join(ENVIRONMENTS)}.")
-    try:
-        row.unset = Unset(unset)
-    except ValueError:
-        raise Invalid(f"The policy for unset values is `warn` or `refuse`, not {unset!r}.") from None
+    decided = {name: value for name, value in (("unset", unset), ("isolation", isolation)) if value is not None}
+    if not decided:
+        raise Invalid("Say what to change: `unset` or `isolation`.")
+    if unset is not None:
+        try:
+            row.unset = Unset(unset)
+        except ValueError:
+            raise Invalid(f"The policy for unset values is `warn` or `refuse`, not {unset!r}.") from None
+    if isolation is not None:
+        try:
+            row.isolation = Isolation(isolation)
+        except ValueError:
+            raise Invalid(f"The isolation is `any`, `landlock` or `sandbox`, not {isolation!r}.") from None
     audit.record(
         session,
         actor,
@@ -104,7 +136,43 @@ def set_unset_policy(
         target=f"environment {environment}",
         environment=environment,
         now=now,
-        details={"unset": unset},
+        details=decided,
     )
     session.flush()
     return row
+
+
+def limits(session: Session, *, workspace_id: uuid.UUID) -> Limits:
+    """What the workspace decided itself about its bots' resources."""
+    return read_limits(session.scalar(select(Workspace.limits).where(Workspace.id == workspace_id)) or {})
+
+
+def set_limits(
+    session: Session,
+    changes: Mapping[str, Any],
+    *,
+    workspace_id: uuid.UUID,
+    actor: Actor,
+    now: datetime,
+) -> Limits:
+    """Change some of the workspace's limits; `None` goes back to Botkeep's own.
+
+    Raises:
+        Invalid: for an unknown limit, one that makes no sense, or none.
+    """
+    if not changes:
+        raise Invalid(f"Say which limit to change: {', '.join(Limits.model_fields)}.")
+    row = session.get_one(Workspace, workspace_id, with_for_update=True)
+    chosen = read_limits({**(row.limits or {}), **changes})
+    row.limits = chosen.model_dump(mode="json", exclude_none=True) or None
+    audit.record(
+        session,
+        actor,
+        workspace_id=workspace_id,
+        action="workspace.limits",
+        target="workspace",
+        now=now,
+        details={"limits": row.limits or {}},
+    )
+    session.flush()
+    return chosen

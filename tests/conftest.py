@@ -67,6 +67,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[SERVICES].stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the tests' temporary folders lie, for `tests.system`, whose bots may write there."""
+    os.environ["PYTEST_FOLDER"] = str(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(scope="session")
 def services(pytestconfig: pytest.Config) -> Services:
     """The servers of this run; prefer `stores`."""

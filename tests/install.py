@@ -23,6 +23,8 @@ def missing_packages() -> list[str]:
         packages.append("redis-server")
     if not shutil.which("faketime"):
         packages.append("faketime")
+    if not shutil.which("bwrap"):
+        packages.append("bubblewrap")
     return packages
 
 

@@ -18,8 +18,10 @@ from typing import Any, Literal
 import pytest
 
 from runner.worker import descendants as tree
+from runner.worker import isolation
+from runner.worker.bounds import Bounds
 from runner.worker.outcomes import Entry, Journal, Outcome
-from runner.worker.process import Launch, Limits, Process, Spawner, python_argv
+from runner.worker.process import Launch, Process, Spawner, python_argv
 from tests.support import ROOT, ProcessId, read_stat
 
 BOTS = ROOT / "tests/bots"
@@ -27,9 +29,17 @@ BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 PYTHON = Path(sys.executable)
 
 
+def new_spawner(*own: Path) -> Spawner:
+    """A spawner as a runner has it, with the domains that this kernel gives; `own` is what no bot may reach."""
+    facts = isolation.examine()
+    readable = isolation.system(PYTHON, sdk=ROOT / "sdk/botkeep")
+    grants = isolation.granted(facts, readable=readable, writable=(), own=own)
+    return Spawner(isolation.ground(facts, grants))
+
+
 @pytest.fixture
 def spawner() -> Iterator[Spawner]:
-    spawner = Spawner()
+    spawner = new_spawner()
     spawner.start()
     yield spawner
     spawner.close()
@@ -53,17 +63,18 @@ class Bench:
         mode: Literal["bootstrap", "exec"] | None = None,
         deadline: float | None = 30.0,
         grace: float = 5.0,
-        limits: Limits | None = None,
+        bounds: Bounds | None = None,
         cwd: Path | None = None,
         entry: Entry | None = None,
         patience: float | None = None,
+        package: Path = BOTS,
     ) -> Process:
         python = isinstance(bot, str)
         self.entries.append(entry or self.journal.entry(uuid.uuid4(), 1))
         launch = Launch(
-            argv=python_argv(PYTHON, BOTS, f"{bot}.py", sdk=ROOT / "sdk") if isinstance(bot, str) else bot,
+            argv=python_argv(PYTHON, package, f"{bot}.py", sdk=ROOT / "sdk") if isinstance(bot, str) else bot,
             cwd=cwd or self.folder,
-            limits=limits or Limits(),
+            bounds=bounds or Bounds(),
             deadline=None if deadline is None else timedelta(seconds=deadline),
             grace=timedelta(seconds=grace),
             entry=self.entries[-1],
@@ -71,6 +82,8 @@ class Bench:
             base_environment=BASE,
             kept_at=time.monotonic(),
             patience=None if patience is None else timedelta(seconds=patience),
+            readable=(BOTS, ROOT / ".venv"),
+            writable=(self.folder,),
         )
         environment = "".join(f"{name}={value}\0" for name, value in (variables or {}).items())
         self.launched.append(self.spawner.launch(launch, environment.encode()))
@@ -85,6 +98,17 @@ def bench(spawner: Spawner, tmp_path: Path) -> Iterator[Bench]:
     yield bench
     for process in bench.launched:
         process.close()
+
+
+@pytest.fixture
+def unconfined(tmp_path: Path) -> Iterator[Bench]:
+    """As `bench`, on a kernel without Landlock."""
+    bench = Bench(Spawner(), tmp_path, Journal(tmp_path / "outcomes", instance=uuid.uuid4()), [], [])
+    bench.spawner.start()
+    yield bench
+    for process in bench.launched:
+        process.close()
+    bench.spawner.close()
 
 
 def finish(process: Process) -> tuple[Outcome, bytes, bytes]:

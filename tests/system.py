@@ -78,6 +78,11 @@ class System:
     services: Services | None = None
 
     @property
+    def shared(self) -> Path:
+        """A folder that bots may write to; so are the temporary folders of tests on the shared system."""
+        return self.home / "shared"
+
+    @property
     def runner(self) -> Started:
         return self.processes["runner"]
 
@@ -245,6 +250,8 @@ def running(
 ) -> Iterator[System]:
     """A system on migrated stores, with new keys for every environment and a home of its own."""
     home = Path(tempfile.mkdtemp(prefix="bk-", dir="/tmp"))
+    (home / "shared").mkdir()
+    writable = [str(home / "shared"), *filter(None, [os.environ.get("PYTEST_FOLDER")])]
     own = {
         **stores.environment,
         "BOTKEEP_HOME": str(home),
@@ -253,6 +260,8 @@ def running(
         "BOTKEEP_REPUBLISH_AFTER": "2",
         "BOTKEEP_CONCURRENCY": "4",
         "BOTKEEP_HEARTBEAT": "0.5",
+        # For bots that tell a test something beside their output.
+        "BOTKEEP_BOT_WRITABLE": json.dumps(writable),
         "UV_OFFLINE": "1",
         "UV_FIND_LINKS": str(home / "index"),
         **(env or {}),

@@ -1,4 +1,4 @@
-"""Environments over HTTP: their policy for unset values, and which key new values are encrypted to."""
+"""Environments over HTTP: their policies, and which key new values are encrypted to."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ router = APIRouter(prefix="/api/v1/environments", tags=["environments"])
 
 
 class Policy(BaseModel):
-    """What happens when a job's asset has no value: `warn` or `refuse`."""
+    """What to change.
+
+    `unset` is what happens when a job's asset has no value (`warn` or `refuse`), `isolation` what a runner must give
+    before it may start a bot (`any`, `landlock` or `sandbox`).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    unset: Text
+    unset: Text | None = None
+    isolation: Text | None = None
 
 
 class EnvironmentItem(BaseModel):
@@ -29,6 +34,7 @@ class EnvironmentItem(BaseModel):
 
     environment: str
     unset: str
+    isolation: str
     recipient: str | None
 
 
@@ -41,16 +47,17 @@ def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[Enviro
         return Page(items=[_item(session, row) for row in rows], next=None)
 
 
-@router.put("/{environment}", summary="Decide about unset values")
+@router.put("/{environment}", summary="Decide about an environment")
 def decide(call: Allowed, environment: str, policy: Policy) -> EnvironmentItem:
-    """Start a job whose asset has no value with an empty one and a warning, or refuse it."""
+    """Say what happens to jobs whose asset has no value, and how bots must be kept apart."""
     call.require_environment(environment)
     with call.writing() as session:
-        row = workspaces.set_unset_policy(
+        row = workspaces.set_policy(
             session,
             environment,
             workspace_id=call.workspace_id,
             unset=policy.unset,
+            isolation=policy.isolation,
             actor=call.actor,
             now=call.now,
         )
@@ -60,4 +67,4 @@ def decide(call: Allowed, environment: str, policy: Policy) -> EnvironmentItem:
 def _item(session: Session, row: Environment) -> EnvironmentItem:
     recipient = recipients.registered(session, row.name)
     key_id = None if recipient is None else recipient.id.hex()
-    return EnvironmentItem(environment=row.name, unset=row.unset, recipient=key_id)
+    return EnvironmentItem(environment=row.name, unset=row.unset, isolation=row.isolation, recipient=key_id)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from runner.history import Entry
 from runner.jobs import Priority
 from runner.models import Attempt
+from runner.states import State
 from runner.waiting import Obstacle
 from vault.models import Reading
 

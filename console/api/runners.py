@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -20,7 +21,9 @@ router = APIRouter(prefix="/api/v1/runners", tags=["runners"])
 class RunnerItem(BaseModel):
     """A runner; `state` is `online`, `draining`, `stopped` or `lost`: not heard of for 30 s by the database's clock.
 
-    `running` is the number of its bots, `concurrency` how many it takes.
+    `running` is the number of its bots, `concurrency` how many it takes. `isolation` is what its host gives to keep
+    bots apart: `landlock` (the ABI, 0 for none), `signal_scope`, `bubblewrap` (its path) and `root`; `null` where it
+    did not say.
     """
 
     name: str
@@ -36,6 +39,7 @@ class RunnerItem(BaseModel):
     heartbeat_at: datetime
     stopped_at: datetime | None
     drain_requested_at: datetime | None
+    isolation: dict[str, Any] | None
 
 
 @router.get("", summary="List runners")
@@ -95,4 +99,5 @@ def _item(seen: Seen) -> RunnerItem:
         heartbeat_at=row.heartbeat_at,
         stopped_at=row.stopped_at,
         drain_requested_at=row.drain_requested_at,
+        isolation=row.isolation,
     )

@@ -15,7 +15,7 @@ import signal
 import sys
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -29,16 +29,18 @@ from runner import labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
-from runner.worker import adoption, executor, inbox, presence, returning, tasks
+from runner.worker import adoption, executor, inbox, isolation, presence, returning, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
 from runner.worker.executor import Station
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
+from runner.worker.launching import sdk_folder
 from runner.worker.listener import Listener
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
+from runner.worker.policies import Policies
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
@@ -111,44 +113,76 @@ def _serve(settings: RunnerSettings) -> int:
     )
     keyring.prove(engine)
     instance = uuid.uuid4()
-    _register(engine, settings, instance)
+    facts = isolation.examine()
+    _log.info("runner.isolation", **facts.document())
+    _register(engine, settings, instance, facts)
     app = lanes.transport(settings.broker())
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
+    stopping = Stopping(grace=settings.drain_grace)
+    adoption.adopt(engine, settings.home / OUTCOMES)
+    held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
+    station = _station(engine, settings, keyring, instance=instance, facts=facts, held=held, censor=censor)
+    try:
+        return _work(app, station, stopping)
+    finally:
+        _deregister(engine, settings, instance)
 
+
+def _held(
+    engine: Engine, settings: RunnerSettings, keyring: Keyring, *, instance: uuid.UUID, drain: Callable[[], None]
+) -> Held:
     def each_beat() -> None:
         keyring.expire()
         adoption.adopt(engine, settings.home / OUTCOMES)
 
-    adoption.adopt(engine, settings.home / OUTCOMES)
-    stopping = Stopping(grace=settings.drain_grace)
-    station = Station(
+    return Held(
+        engine,
+        settings.runner_name,
+        instance=instance,
+        lease=timedelta(seconds=settings.lease),
+        heartbeat=timedelta(seconds=settings.heartbeat),
+        drain=drain,
+        each_beat=each_beat,
+    )
+
+
+def _station(
+    engine: Engine,
+    settings: RunnerSettings,
+    keyring: Keyring,
+    *,
+    instance: uuid.UUID,
+    facts: isolation.Facts,
+    held: Held,
+    censor: Censor,
+) -> Station:
+    interpreter = own_interpreter()
+    scratch = Scratch(settings.home / "work", instance=instance)
+    grants = isolation.granted(
+        facts,
+        readable=[*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
+        writable=settings.bot_writable,
+        own=[*settings.own(), scratch.memory, isolation.OUR_SETTINGS],
+    )
+    return Station(
         settings=settings,
         engine=engine,
         direct=Direct(engine),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(),
+        spawner=Spawner(isolation.ground(facts, grants)),
         endpoint=Endpoint(),
-        scratch=Scratch(settings.home / "work", instance=instance),
+        scratch=scratch,
         journal=Journal(settings.home / OUTCOMES, instance=instance),
-        held=Held(
-            engine,
-            settings.runner_name,
-            instance=instance,
-            lease=timedelta(seconds=settings.lease),
-            heartbeat=timedelta(seconds=settings.heartbeat),
-            drain=stopping.drain,
-            each_beat=each_beat,
-        ),
-        interpreter=own_interpreter(),
+        held=held,
+        interpreter=interpreter,
+        facts=facts,
+        grants=grants,
+        policies=Policies(engine),
         censor=censor,
         log_group=settings.log_group_id(),
     )
-    try:
-        return _work(app, station, stopping)
-    finally:
-        _deregister(engine, settings, instance)
 
 
 def _check_schema(engine: Engine) -> None:
@@ -157,7 +191,7 @@ def _check_schema(engine: Engine) -> None:
             raise Invalid("The database has another schema than this version needs; run: botkeep migrate")
 
 
-def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> None:
+def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts) -> None:
     presence.hold(instance)
     announced = runners.Presence(
         name=settings.runner_name,
@@ -168,6 +202,7 @@ def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> 
         groups=settings.groups,
         concurrency=settings.concurrency,
         labels=settings.labels,
+        isolation=facts.document(),
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)

@@ -6,7 +6,8 @@ its path alone. Before the first value is read the process is made non-dumpable,
 same user sees its memory; `/proc/PID/environ` holds what the program was executed with, and no value.
 
 Promises: exit statuses are Python's (SystemExit's own, 1 for an exception, 130 for KeyboardInterrupt), but 73 for
-an uncaught `botkeep.BusinessError`, whose message goes to stderr instead of a traceback. Tracebacks show no line
+an uncaught `botkeep.BusinessError`, whose message goes to stderr instead of a traceback, and 231, 232 and 233 for an
+uncaught error that tells of the limit of memory, of open files or of a file's size. Tracebacks show no line
 of Botkeep's. Output is line-buffered UTF-8. `import botkeep` finds the SDK in SDK_DIR unless the bot brings its
 own; SDK_DIR is the folder of that package or the one that holds it, and nothing else in there can be imported.
 (Processes that `multiprocessing` spawns find the SDK only where the holding folder has nothing else.)

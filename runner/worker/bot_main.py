@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUSINESS_STATUS = 73
 INTERRUPTED_STATUS = 130
+#: For an uncaught error that says which limit was reached: of memory (MemoryError), of open files, of a file's size.
+MEMORY_STATUS, OPEN_FILES_STATUS, DISK_STATUS = 231, 232, 233
 PR_SET_DUMPABLE = 4
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
@@ -29,12 +31,14 @@ class SdkFinder:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def find_spec(self, name: str, _path: object = None, target: object = None) -> object:
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> object:
         if name != "botkeep":
             return None
-        from importlib.machinery import PathFinder  # noqa: PLC0415  (only bots that use the SDK pay for it)
+        import _frozen_importlib_external as machinery  # noqa: PLC0415  (only bots that use the SDK pay for it)
 
-        return PathFinder.find_spec(name, [self.folder], target)  # type: ignore[arg-type]
+        # Not by a search, which lists the folder first: the bot's domain need not let it.
+        package = f"{self.folder}/botkeep"
+        return machinery.spec_from_file_location(name, f"{package}/__init__.py", submodule_search_locations=[package])
 
 
 def main(descriptor: str, package: str, entry: str, sdk: str, *, loader: type) -> None:
@@ -75,7 +79,11 @@ def receive_environment(descriptor: int) -> None:
 def offer_sdk(folder: str) -> None:
     """Makes `botkeep` importable; through the path where that offers nothing else, since children inherit it."""
     folder = os.path.dirname(folder) if os.path.basename(folder) == "botkeep" else folder
-    if {*os.listdir(folder)} <= {"botkeep", "__pycache__"}:
+    try:
+        shared = not {*os.listdir(folder)} <= {"botkeep", "__pycache__"}
+    except OSError:
+        shared = True
+    if not shared:
         sys.path.append(folder)
     else:
         sys.meta_path.append(SdkFinder(folder))  # type: ignore[arg-type]
@@ -138,4 +146,13 @@ def tell(error: BaseException) -> int:
     while trace and trace.tb_frame.f_code.co_filename == tell.__code__.co_filename:
         trace = trace.tb_next
     sys.excepthook(type(error), error.with_traceback(trace), trace)
-    return INTERRUPTED_STATUS if isinstance(error, KeyboardInterrupt) else 1
+    return INTERRUPTED_STATUS if isinstance(error, KeyboardInterrupt) else limit_status(error)
+
+
+def limit_status(error: BaseException) -> int:
+    """The exit status of an uncaught error: Python's, unless it tells of a limit."""
+    if isinstance(error, MemoryError):
+        return MEMORY_STATUS
+    number = error.errno if isinstance(error, OSError) else None
+    # EMFILE of RLIMIT_NOFILE and EFBIG of RLIMIT_FSIZE (errno(3)); the module would have to be imported.
+    return {24: OPEN_FILES_STATUS, 27: DISK_STATUS}.get(number or 0, 1)

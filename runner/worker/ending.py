@@ -16,6 +16,10 @@ BUSINESS_STATUS = 73
 
 #: What history says of an attempt whose end came from its launcher's record.
 ADOPTED = "Adopted from its launcher's record after its runner ended; the last lines of its log may be missing."
+#: Exit statuses of Python bots (`bot_main.py`) and signals (setrlimit(2)) that tell of a limit, and which.
+_LIMIT_STATUSES = {231: "memory", 232: "open_files", 233: "disk"}
+_LIMIT_SIGNALS: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "disk"}
+
 
 #: The ends that launchers make by themselves, and in whose name.
 _GUARDS = {
@@ -77,8 +81,9 @@ def adopted(outcome: Outcome, *, runner: str) -> Report:
 def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | None, str | None]:
     if outcome.reason == "start_failed":
         return State.FAILED, Reason.START_FAILED, outcome.detail
-    if outcome.reason == "timeout":
-        return State.FAILED, Reason.TIMEOUT, Reason.TIMEOUT.sentence
+    if outcome.reason in {"timeout", "limit"}:
+        by = Reason(outcome.reason)
+        return State.FAILED, by, outcome.detail if by is Reason.LIMIT else by.sentence
     if outcome.exit_code == 0:
         # A bot that finished its work while somebody wanted to end it has finished its work.
         return State.SUCCEEDED, None, None
@@ -95,6 +100,8 @@ def _own_failure(outcome: Outcome) -> tuple[Reason, str]:
     """Why a bot failed that nobody ended."""
     if outcome.exit_code is None and outcome.signal is None:
         return Reason.INTERNAL, outcome.detail
+    if limit := _LIMIT_SIGNALS.get(outcome.signal or 0) or _LIMIT_STATUSES.get(outcome.exit_code or 0):
+        return Reason.LIMIT, f"The bot reached its limit `{limit}` and ended; its log may say where."
     if outcome.signal is not None:
         return Reason.SIGNAL, f"The bot was ended by {_signal_name(outcome.signal)}."
     if outcome.exit_code == BUSINESS_STATUS and outcome.mode == "bootstrap":

@@ -27,20 +27,22 @@ from runner.archive import PackageTampered
 from runner.conclusion import Conclusion, conclude
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
+from runner.limits import DEFAULTS, Limits
 from runner.logging import logger
 from runner.output import LogWriter
-from runner.states import Reason, State
-from runner.worker import ending, resolution
+from runner.states import Isolation, Reason, State
+from runner.worker import ending, isolation, resolution
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint, Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, Interpreter, provide
 from runner.worker.held import KILL_AFTER, Held, Hold
 from runner.worker.keyring import Keyring
-from runner.worker.launching import launch_of
+from runner.worker.launching import Confined, launch_of
 from runner.worker.masker import Masker
 from runner.worker.outcomes import Entry, Journal, Outcome
 from runner.worker.packages import Declaration, PackageStore, Version
+from runner.worker.policies import Policies
 from runner.worker.process import Process, ProcessError, Spawner
 from runner.worker.pump import Pump, wall_clock
 from runner.worker.refusal import Refusal
@@ -81,6 +83,9 @@ class Station:
     journal: Journal
     held: Held
     interpreter: Interpreter
+    facts: isolation.Facts
+    grants: tuple[isolation.Grant, ...]
+    policies: Policies
     censor: Censor
     log_group: int | None
 
@@ -98,6 +103,8 @@ class Run:
     entry: Entry
     timeline: Timeline
     warnings: list[str] = field(default_factory=list)
+    isolation: Isolation = Isolation.ANY
+    limits: Limits = DEFAULTS
     resolved: Resolved | None = None
     masker: Masker | None = None
 
@@ -216,8 +223,18 @@ def _preflight(run: Run) -> Declaration:
         raise Refusal(Reason.PACKAGE_TAMPERED, str(error)) from None
     except RunnerError as error:
         raise Refusal(Reason.START_FAILED, str(error)) from None
+    _obey_policies(run, package.declaration)
     restore(package.content, run.folders.package, listed=package.declaration.listed)
     return package.declaration
+
+
+def _obey_policies(run: Run, package: Declaration) -> None:
+    """Refuse what this host cannot isolate, before anything is decrypted, and settle the limits."""
+    station, claim = run.station, run.claim
+    policy = _when_database_is_back(run.hold, lambda: station.policies.of(claim.workspace_id, claim.environment))
+    run.isolation = isolation.require(station.facts, policy.isolation, package.manifest.isolation)
+    host = Limits(output=station.settings.output_limit)
+    run.limits = policy.limits.narrowed(package.manifest.limits).narrowed(host)
 
 
 def _prepare(run: Run, package: Declaration) -> Path | None:
@@ -296,6 +313,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         run.entry,
         public=public,
         python=python,
+        confined=Confined(run.isolation, run.station.facts, run.station.grants, run.limits),
         kept_at=run.hold.extended_at,
         patience=patience,
     )
@@ -306,7 +324,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
 
 
 def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
-    pump = Pump(run.writer, masker, limit=run.station.settings.output_limit)
+    pump = Pump(run.writer, masker, limit=run.limits.output or run.station.settings.output_limit)
 
     def feed(stream: str, data: bytes) -> None:
         run.timeline.begin("first_output")
@@ -317,6 +335,8 @@ def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
     finally:
         run.timeline.begin("end")
         pump.close()
+        if pump.dropped:
+            run.warnings.append(f"The bot went beyond its limit `output`: {pump.dropped:,} bytes were not kept.")
 
 
 def _report(station: Station, claim: Claim, report: Report) -> None:

@@ -23,18 +23,24 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
+from functools import partial
 
-from runner.worker.descendants import Usage, continue_all, send_group, stop_all, sweep
+from runner.worker.descendants import Usage, continue_all, descendants, send, send_group, stop_all, sweep
+from runner.worker.landlock import Ground
 from runner.worker.starting import (
     ENVIRONMENT_FD,
+    Cradle,
     Descriptors,
     NotStarted,
     Prctl,
     Request,
     become_bot,
+    make_ruleset,
     spawn_bot,
     why,
 )
+from runner.worker.watch import Watch
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -46,7 +52,7 @@ MAX_REQUEST = 128 * 1024
 MAX_DETAIL = 800
 
 
-def serve(link: socket.socket, *, prctl: Prctl) -> None:
+def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
     """The life of a launcher, just forked: attempts, until the spawner is gone or it has done enough of them."""
     os.setsid()
     os.dup2(0, ENVIRONMENT_FD, inheritable=False)  # keeps the number free of anything else
@@ -58,7 +64,7 @@ def serve(link: socket.socket, *, prctl: Prctl) -> None:
         message, files = receive(link)
         if not message:
             return
-        run(message, Descriptors(*files), deaths, prctl=prctl)
+        run(message, Descriptors(*files), deaths, ground=ground, prctl=prctl)
         if left:
             link.send(b"idle")
 
@@ -80,11 +86,11 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
     return message, [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
 
 
-def run(message: bytes, files: Descriptors, deaths: int, *, prctl: Prctl) -> None:
+def run(message: bytes, files: Descriptors, deaths: int, *, ground: Ground | None, prctl: Prctl) -> None:
     """One attempt, from request to outcome."""
     request = Request(message)
     attempt = Attempt(request, files.control)
-    attempt.supervise(attempt.start(files, prctl=prctl), deaths)
+    attempt.supervise(attempt.start(files, ground=ground, prctl=prctl), deaths)
     report(request, files.journal, files.control, attempt.end())
     os.close(files.journal)
     os.close(files.control)
@@ -96,6 +102,7 @@ class Attempt:
     __slots__ = (
         "bot",
         "control",
+        "cradle",
         "detail",
         "ended_at",
         "expires",
@@ -108,12 +115,14 @@ class Attempt:
         "started",
         "started_at",
         "usage",
+        "watch",
     )
 
     def __init__(self, request: Request, control: int) -> None:
         self.request = request
         self.control = control
         self.bot = 0
+        self.cradle: Cradle | None = None
         self.reason = "exit"
         self.detail = ""
         self.started = False
@@ -126,30 +135,36 @@ class Attempt:
         # When the worker last extended the lease.
         self.kept_at: float = request.kept_at
         self.usage = Usage()
+        self.watch = Watch(request.watched, request.writable)
 
-    def start(self, files: Descriptors, *, prctl: Prctl) -> int | None:
+    def start(self, files: Descriptors, *, ground: Ground | None, prctl: Prctl) -> int | None:
         """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
-        failure = None
+        failure = ruleset = None
         try:
-            if self.request.mode == "bootstrap":
-                self.bot = self.usage.bot = spawn_bot(self.request, files)
+            ruleset = make_ruleset(self.request, ground)
+            enter = None if ground is None or ruleset is None else partial(ground.enter, ruleset)
+            if self.request.mode == "bootstrap" and not self.request.sandbox:
+                self.bot, self.cradle = spawn_bot(self.request, files, enter)
+                self.usage.bot = self.bot
                 self.hear_of_start("")
             else:
-                failure = self.fork(files, prctl)
+                failure = self.fork(files, enter, prctl)
         except NotStarted as reason:
             self.hear_of_start(str(reason))
         finally:
             files.close()
+            if ruleset is not None:
+                os.close(ruleset)
         if self.request.deadline is not None:
             self.expires = time.monotonic() + self.request.deadline
         return failure
 
-    def fork(self, files: Descriptors, prctl: Prctl) -> int:
+    def fork(self, files: Descriptors, enter: Callable[[], None] | None, prctl: Prctl) -> int:
         failure, failure_end = os.pipe()
         launcher = os.getpid()
         self.bot = self.usage.bot = os.fork()
         if self.bot == 0:
-            become_bot(self.request, files, failure_end, launcher=launcher, prctl=prctl)
+            become_bot(self.request, files, failure_end, enter, launcher=launcher, prctl=prctl)
         os.close(failure_end)
         return failure
 
@@ -175,7 +190,8 @@ class Attempt:
 
     def patience(self) -> float | None:
         """Milliseconds until the clock wants something, rounded up so that it then really does."""
-        own: tuple[float | None, ...] = (self.expires, self.kill_at) if self.paused_at is None else ()
+        watch = None if self.kill_at is not None else self.watch.due
+        own: tuple[float | None, ...] = (self.expires, self.kill_at, watch) if self.paused_at is None else ()
         instants = [instant for instant in (*own, self.lease_over) if instant is not None]
         if not instants:
             return None
@@ -239,7 +255,18 @@ class Attempt:
             self.reason = "timeout"
             self.detail = f"The bot ran longer than its limit of {self.request.deadline:g} s."
             return self.terminate()
-        return True
+        return self.in_bounds(now)
+
+    def in_bounds(self, now: float) -> bool:
+        """Looks, when it is due, at what the bot uses; one beyond a limit is ended, False for at once."""
+        if self.watch.due is None or now < self.watch.due:
+            return True
+        found = self.watch.look(os.getpid(), self.usage)
+        if found is None:
+            return True
+        self.reason, self.detail = "limit", found[1]
+        # What grows by the moment does not get its grace.
+        return found[0] not in {"memory", "processes"} and self.terminate()
 
     def terminate(self) -> bool:
         """Asks the bot's process group to end; False when there is nobody yet who could understand."""
@@ -247,7 +274,12 @@ class Attempt:
             return False
         self.resume()
         self.kill_at = time.monotonic() + self.request.grace
-        send_group(self.bot, signal.SIGTERM)
+        if self.request.sandbox:
+            # The first two are bubblewrap's: with them the bot would be killed, and have no grace.
+            for pid in list(descendants(self.bot))[1:]:
+                send(pid, signal.SIGTERM)
+        else:
+            send_group(self.bot, signal.SIGTERM)
         return True
 
     def pause(self) -> None:
@@ -287,18 +319,24 @@ class Attempt:
             self.usage.collect(self.bot)
         self.count_pause()
         survivors = sweep(frozenset(), self.usage)
+        if self.cradle is not None:
+            self.cradle.release()
         status = None if self.reason == "start_failed" else self.usage.status
         found = outcome(
             self.reason,
             self.detail,
             survivors,
             usage=self.usage,
-            code=None if status is None else os.waitstatus_to_exitcode(status),
+            code=None if status is None else self.exit_code(status),
             started_at=self.started_at,
             ended_at=self.ended_at,
             mode=self.request.mode,
         )
         return {**found, "paused_seconds": round(self.paused_seconds, 3)}
+
+    def exit_code(self, status: int) -> int:
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if self.request.sandbox and code > 128 and code - 128 in signal.valid_signals() else code
 
 
 def outcome(

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
+from runner.limits import Limits
 from runner.manifest import Manifest
+from runner.states import Isolation
+from runner.worker.bounds import Bounds
 from runner.worker.environment import Folders
+from runner.worker.isolation import Facts, Grant
 from runner.worker.outcomes import Entry
-from runner.worker.process import Launch, Limits, python_argv
+from runner.worker.process import Launch, python_argv
+from runner.worker.sandbox import wrapped
 
 #: Names that hold no value and that an interpreter needs from its first instruction.
 _AT_EXEC = ("PATH", "LANG", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """How far a bot is kept apart, by what this host gives, and what it may use of it."""
+
+    isolation: Isolation
+    facts: Facts
+    grants: tuple[Grant, ...]
+    limits: Limits
 
 
 def launch_of(
@@ -24,6 +41,7 @@ def launch_of(
     *,
     public: Mapping[str, str],
     python: Path | None,
+    confined: Confined,
     kept_at: float,
     patience: timedelta,
 ) -> Launch:
@@ -35,10 +53,22 @@ def launch_of(
     argv = manifest.command or ()
     if manifest.entry is not None and python is not None:
         argv = python_argv(python, folders.package, manifest.entry, sdk=sdk_folder())
+    readable = _readable(folders, python)
+    sandbox = confined.isolation is Isolation.SANDBOX
+    if sandbox and confined.facts.bubblewrap is not None:
+        argv = wrapped(
+            argv,
+            bubblewrap=confined.facts.bubblewrap,
+            grants=confined.grants,
+            readable=readable,
+            writable=(folders.root,),
+            cwd=folders.package,
+            network=manifest.network,
+        )
     return Launch(
         argv=argv,
         cwd=folders.package,
-        limits=Limits(),
+        bounds=_bounds(confined.limits),
         deadline=manifest.timeout,
         grace=manifest.grace,
         entry=entry,
@@ -46,7 +76,26 @@ def launch_of(
         base_environment={name: public[name] for name in _AT_EXEC},
         kept_at=kept_at,
         patience=patience,
+        readable=readable,
+        writable=(folders.root,),
+        sandbox=sandbox,
     )
+
+
+def _bounds(limits: Limits) -> Bounds:
+    return Bounds(
+        open_files=limits.open_files,
+        memory_bytes=limits.memory,
+        cpu_seconds=None if limits.cpu_time is None else math.ceil(limits.cpu_time.total_seconds()),
+        processes=limits.processes,
+        disk_bytes=limits.disk,
+    )
+
+
+def _readable(folders: Folders, python: Path | None) -> tuple[Path, ...]:
+    """What is the attempt's own and not below its root: its values, its virtual environment, a shared package."""
+    package = () if folders.package.is_relative_to(folders.root) else (folders.package,)
+    return (folders.assets, *package, *(() if python is None else (python.parent.parent,)))
 
 
 @cache

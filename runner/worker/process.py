@@ -31,6 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from runner.worker.bounds import Bounds
 from runner.worker.launcher import MAX_REQUEST
 from runner.worker.outcomes import Entry, Outcome
 from runner.worker.pipes import CHUNK, give, pipes, readable, rest
@@ -41,6 +42,9 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 #: How long the spawner may leave requests unread, in seconds. It takes one in less than a millisecond.
 SPAWNER_PATIENCE = 10.0
 HERE = Path(__file__).resolve().parent
+
+#: Landlock's ABI, and paths with the rights that are granted below them.
+Ground = tuple[int, tuple[tuple[str, int], ...]]
 
 
 class ProcessError(Exception):
@@ -56,31 +60,6 @@ class SpawnerFailed(ProcessError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits by setrlimit(2) on each process of the bot; `None` leaves the worker's own. Cores are always off.
-
-    `processes` counts all processes of the user and is not enforced for root (RLIMIT_NPROC).
-    """
-
-    open_files: int | None = None
-    memory_bytes: int | None = None
-    cpu_seconds: int | None = None
-    file_bytes: int | None = None
-    processes: int | None = None
-
-    def by_constant(self) -> dict[str, int]:
-        """The limits that are set, by the names of the constants of setrlimit(2)."""
-        named = {
-            "NOFILE": self.open_files,
-            "AS": self.memory_bytes,
-            "CPU": self.cpu_seconds,
-            "FSIZE": self.file_bytes,
-            "NPROC": self.processes,
-        }
-        return {name: limit for name, limit in named.items() if limit is not None}
-
-
-@dataclass(frozen=True, slots=True)
 class Launch:
     """What to start and how long it may take. Nothing in it is confidential: it may appear in `ps`.
 
@@ -89,11 +68,14 @@ class Launch:
     reads the environment: `bootstrap` the program itself, from descriptor `ENVIRONMENT_FD`, so that its
     `/proc/PID/environ` holds no value; `exec` the launcher's last child, just before the program is executed.
     `base_environment` is what the program is executed with in both cases. A `deadline` of `None` is no limit.
+    `readable` and `writable` are the files and folders that the bot's domain grants beyond the spawner's ground;
+    what is not there grants nothing. `sandbox` says that the program is bubblewrap with the bot inside, which needs a
+    domain that leaves files alone.
     """
 
     argv: tuple[str, ...]
     cwd: Path
-    limits: Limits
+    bounds: Bounds
     deadline: timedelta | None
     grace: timedelta
     entry: Entry
@@ -101,6 +83,9 @@ class Launch:
     base_environment: dict[str, str]
     kept_at: float = 0.0
     patience: timedelta | None = None
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    sandbox: bool = False
 
     def request(self) -> bytes:
         """The message to the spawner."""
@@ -108,7 +93,8 @@ class Launch:
             {
                 "argv": self.argv,
                 "cwd": str(self.cwd),
-                "limits": self.limits.by_constant(),
+                "limits": self.bounds.by_constant(),
+                "watched": self.bounds.watched(),
                 "deadline": None if self.deadline is None else self.deadline.total_seconds(),
                 "grace": self.grace.total_seconds(),
                 "job": str(self.entry.job_id),
@@ -117,6 +103,9 @@ class Launch:
                 "patience": None if self.patience is None else self.patience.total_seconds(),
                 "mode": self.environment_fd_mode,
                 "base_environment": self.base_environment,
+                "readable": [str(path) for path in self.readable],
+                "sandbox": self.sandbox,
+                "writable": [str(path) for path in self.writable],
             }
         ).encode()
         if len(message) > MAX_REQUEST:
@@ -272,10 +261,12 @@ class Process:
 class Spawner:
     """The spawner process of this worker; started before the worker has threads, replaced when it died.
 
-    `launch` may be called from any thread.
+    `launch` may be called from any thread. `ground` is what each bot's Landlock domain grants (`isolation.ground`);
+    with `None` bots run in no domain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ground: Ground | None = None) -> None:
+        self._ground = ground
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._replacing = threading.Lock()
@@ -294,7 +285,7 @@ class Spawner:
             program = str(HERE / "spawner.py")
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", program, str(theirs.fileno())],
+                    [sys.executable, "-I", "-S", program, str(theirs.fileno()), json.dumps(self._ground)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -30,7 +30,8 @@ class Pump:
         self._writer = writer
         self._clock = clock
         self._left = limit
-        self._dropped = 0
+        #: Bytes that were not kept.
+        self.dropped = 0
         self._cut: set[str] = set()
         self._streams = {name: (Stream(masker), bytearray()) for name in ("stdout", "stderr")}
 
@@ -38,7 +39,7 @@ class Pump:
         """Take what was read from one stream."""
         kept = data[: self._left]
         if len(kept) < len(data):
-            self._dropped += len(data) - len(kept)
+            self.dropped += len(data) - len(kept)
             self._cut.add(name)
         self._left -= len(kept)
         stream, line = self._streams[name]
@@ -52,8 +53,8 @@ class Pump:
             if line:
                 self._writer.write(name, [_text(line)], at=self._clock())
                 line.clear()
-        if self._dropped:
-            self.say(f"The output is longer than its limit; {self._dropped:,} more bytes were not kept.")
+        if self.dropped:
+            self.say(f"The output is longer than its limit; {self.dropped:,} more bytes were not kept.")
 
     def say(self, text: str) -> None:
         """Add a line of Botkeep's own to the log."""

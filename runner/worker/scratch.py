@@ -38,6 +38,8 @@ class Scratch:
         _check_private(vault)
         for tree in (root, vault):
             _sweep(tree)
+        #: Where values lie.
+        self.memory = vault
         self._disk, self._memory = root / instance.hex, vault / instance.hex
         self._locks = [_claim(self._disk), _claim(self._memory)]
         self._free: list[Path] = []

@@ -76,6 +76,14 @@ class RunnerSettings(StoreSettings):
         default=False,
         description="Let this runner run as root, and its bots with it. Refused unless set.",
     )
+    bot_readable: tuple[Path, ...] = Field(
+        default=(),
+        description="Files and folders, as a JSON list, that every bot may read besides the system's and its own.",
+    )
+    bot_writable: tuple[Path, ...] = Field(
+        default=(),
+        description="Files and folders, as a JSON list, that every bot may write; bots can meet there.",
+    )
     drain_grace: float = Field(
         default=30.0,
         ge=0,
@@ -120,6 +128,13 @@ class RunnerSettings(StoreSettings):
             raise ValueError('a runner serves at least one environment; write ["dev"]')
         return tuple(dict.fromkeys(check_environment(environment) for environment in value))
 
+    @field_validator("bot_readable", "bot_writable")
+    @classmethod
+    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if any(not path.is_absolute() for path in value):
+            raise ValueError("each path must be absolute")
+        return value
+
     @field_validator("groups")
     @classmethod
     def _usable_groups(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,6 +166,15 @@ class RunnerSettings(StoreSettings):
             return grp.getgrnam(self.log_group).gr_gid
         except KeyError:
             raise Invalid(f"BOTKEEP_LOG_GROUP names {self.log_group!r}, and this host has no such group.") from None
+
+    def own(self) -> list[Path]:
+        """Files and folders of this runner that no bot may reach."""
+        database = self.database()
+        passed = os.environ.get("CREDENTIALS_DIRECTORY")
+        named = [self.key_dir, self.key_passphrase_file, Path(passed) if passed else None]
+        if database.startswith("sqlite:///"):
+            named.append(Path(database.removeprefix("sqlite:///")))
+        return [self.home, *(path for path in named if path is not None)]
 
     def key_sources(self) -> dict[str, Source]:
         """Where the key file of each served environment comes from."""

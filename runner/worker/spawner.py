@@ -1,11 +1,12 @@
 """The spawner: one small process per worker that forks a launcher for each attempt.
 
-Run by `process.Spawner` as `python -I -S spawner.py FD`; FD is its socket to the worker (SOCK_SEQPACKET). Each
-message on it is one request (JSON) with descriptors (SCM_RIGHTS), those of `starting.Descriptors`.
+Run by `process.Spawner` as `python -I -S spawner.py FD GROUND`; FD is its socket to the worker (SOCK_SEQPACKET),
+GROUND what every bot's domain grants (JSON: Landlock's ABI, and paths with rights) or `null`. Each message on the
+socket is one request (JSON) with descriptors (SCM_RIGHTS), those of `starting.Descriptors`.
 Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
 is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
 have. What a launcher that was killed leaves behind becomes the spawner's child: it kills that and reports in its
-stead. Single threaded; beside the standard library it loads `launcher`, `starting` and `descendants` only.
+stead. Single threaded; beside the standard library it loads `launcher`, `starting`, `landlock` and `descendants` only.
 """
 
 # pathlib would make the process larger that is copied for each attempt.
@@ -13,6 +14,7 @@ stead. Single threaded; beside the standard library it loads `launcher`, `starti
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import gc
 import json
@@ -24,6 +26,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 if __name__ == "__main__":
     # It is run by path and without site-packages: the folder of our packages comes last, for these imports.
@@ -31,12 +34,17 @@ if __name__ == "__main__":
 
 from runner.worker import launcher
 from runner.worker.descendants import Usage, sweep
+from runner.worker.landlock import Ground
 from runner.worker.starting import Descriptors, Prctl, Request, why
 
 #: Where the spawner keeps its socket, so that it can close all other descriptors.
 REQUESTS_FD = 3
 #: Launchers kept for the next attempts; each has 2 MB of its own.
 IDLE = 4
+#: Bytes of stack for the thread that is a bot's parent (`starting.Cradle`); posix_spawn(3) gives its child another.
+CRADLE_STACK = 256 * 1024
+#: What a launcher does, from its link to the spawner.
+Life = Callable[[socket.socket], None]
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 
@@ -80,9 +88,16 @@ def main() -> None:
         give_up_capabilities(prctl)
     forget_signals()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the values
+    _thread.stack_size(CRADLE_STACK)
+    ground = read_ground(sys.argv[2])
     gc.disable()
     gc.freeze()  # fewer pages are touched, hence copied, after each fork
-    serve(socket.socket(fileno=REQUESTS_FD), prctl)
+    serve(socket.socket(fileno=REQUESTS_FD), lambda link: launcher.serve(link, ground=ground, prctl=prctl))
+
+
+def read_ground(text: str) -> Ground | None:
+    told = json.loads(text)
+    return None if told is None else Ground(*told)
 
 
 def load_prctl() -> Prctl:
@@ -121,7 +136,7 @@ def shrug(_number: int, _frame: object) -> None:
     """A signal to a whole service must not end what ends the bots; our end is the end of the socket."""
 
 
-def serve(requests: socket.socket, prctl: Prctl) -> None:
+def serve(requests: socket.socket, live: Life) -> None:
     """Returns when the worker has closed its end and the last attempt is over."""
     launchers: dict[int, Launcher] = {}
     poll = select.poll()
@@ -134,7 +149,7 @@ def serve(requests: socket.socket, prctl: Prctl) -> None:
                 poll.unregister(file)
                 finish(launchers.pop(file), launchers)
         if requests.fileno() in ready:
-            working = accept(requests, launchers, poll, prctl=prctl)
+            working = accept(requests, launchers, poll, live=live)
         if not working and requests.fileno() in ready:
             poll.unregister(requests)
 
@@ -151,7 +166,7 @@ def hear(one: Launcher, launchers: dict[int, Launcher]) -> bool:
     return sum(other.idle for other in launchers.values()) <= IDLE
 
 
-def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select.poll, *, prctl: Prctl) -> bool:
+def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select.poll, *, live: Life) -> bool:
     """Gives one request to an idle launcher or a new one; False when the worker is gone."""
     try:
         message, files = launcher.receive(requests)
@@ -160,7 +175,7 @@ def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select
     if not message:
         return False
     try:
-        hand_on(message, files, launchers, poll, prctl=prctl)
+        hand_on(message, files, launchers, poll, live=live)
     except (OSError, struct.error) as error:
         refuse(message, files, error)
         return True
@@ -175,7 +190,7 @@ def hand_on(
     launchers: dict[int, Launcher],
     poll: select.poll,
     *,
-    prctl: Prctl,
+    live: Life,
 ) -> None:
     for one in launchers.values():
         if one.idle:
@@ -184,7 +199,7 @@ def hand_on(
             except BrokenPipeError:
                 continue  # killed while idle; `hear` is about to learn of it
             return
-    one = fork(requests_and(launchers), files, prctl=prctl)
+    one = fork(requests_and(launchers), files, live=live)
     launchers[one.link.fileno()] = one
     poll.register(one.link, select.POLLIN)
     one.give(message, files)
@@ -196,7 +211,7 @@ def requests_and(launchers: dict[int, Launcher]) -> list[int]:
     return [REQUESTS_FD, *(file for file in theirs if file >= 0)]
 
 
-def fork(foreign: list[int], files: list[int], *, prctl: Prctl) -> Launcher:
+def fork(foreign: list[int], files: list[int], *, live: Life) -> Launcher:
     """A new launcher, which has closed what is not its own."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
@@ -206,7 +221,7 @@ def fork(foreign: list[int], files: list[int], *, prctl: Prctl) -> Launcher:
             ours.close()
             for file in (*foreign, *files):
                 os.close(file)
-            launcher.serve(theirs, prctl=prctl)
+            live(theirs)
             status = 0
         finally:
             os._exit(status)

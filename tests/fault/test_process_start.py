@@ -12,8 +12,9 @@ from typing import Literal
 
 import pytest
 
+from runner.worker.bounds import Bounds
 from runner.worker.outcomes import Entry, File
-from runner.worker.process import LaunchRefused, Limits
+from runner.worker.process import LaunchRefused
 from tests.process_bench import (
     BASE,
     BOTS,
@@ -60,7 +61,7 @@ def test_a_bot_gets_its_own_session_an_empty_input_and_no_descriptor_of_ours(ben
     reading, writing = os.pipe()
     os.set_inheritable(reading, True)
     try:
-        found = facts(bench.launch("facts", variables={"X": 1}, limits=Limits(open_files=64)))
+        found = facts(bench.launch("facts", variables={"X": 1}, bounds=Bounds(open_files=64)))
     finally:
         os.close(reading)
         os.close(writing)
@@ -145,20 +146,20 @@ def test_a_bot_that_never_reads_its_environment_holds_nobody_up(bench: Bench) ->
 
 
 @pytest.mark.parametrize(
-    ("argv", "cwd", "limits", "words"),
+    ("argv", "cwd", "bounds", "words"),
     [
         (("/nowhere/bot",), None, None, "its program /nowhere/bot cannot be executed (No such file"),
         (("nowhere-bot",), None, None, "its program nowhere-bot cannot be executed (No such file"),
         (("/etc/passwd",), None, None, "/etc/passwd cannot be executed (Permission denied, errno 13)"),
         (("true",), Path("/nowhere"), None, "its working directory /nowhere cannot be entered (No such file"),
-        (("true",), None, Limits(open_files=2**60), "its limits cannot be set on this host (RLIMIT_NOFILE"),
-        (("true",), None, Limits(memory_bytes=-7), "its limits cannot be set on this host (RLIMIT_AS"),
+        (("true",), None, Bounds(open_files=2**60), "its limits cannot be set on this host (RLIMIT_NOFILE"),
+        (("true",), None, Bounds(memory_bytes=-7), "its limits cannot be set on this host (RLIMIT_DATA"),
     ],
 )
 def test_a_start_that_fails_says_why(
-    bench: Bench, argv: tuple[str, ...], cwd: Path | None, limits: Limits | None, words: str
+    bench: Bench, argv: tuple[str, ...], cwd: Path | None, bounds: Bounds | None, words: str
 ) -> None:
-    process = bench.launch(argv, cwd=cwd, limits=limits, variables={"BIG": "v" * 300_000, "X": CANARY})
+    process = bench.launch(argv, cwd=cwd, bounds=bounds, variables={"BIG": "v" * 300_000, "X": CANARY})
     outcome, stdout, stderr = finish(process)
     assert (outcome.reason, outcome.exit_code, outcome.signal, outcome.survivors) == ("start_failed", None, None, 0)
     assert words in outcome.detail or "Argument list too long" in outcome.detail
@@ -237,17 +238,21 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
 
     once()
     ours = open_descriptors(os.getpid())
+    ground = len([one for one in Path(f"/proc/{bench.spawner.pid}/fd").iterdir() if one.readlink().exists()]) - 3
     served = [once() for _ in range(20)]
     # A launcher that has just told its outcome may still be busy when the next request comes: two take turns.
     assert len(set(served)) <= 2
     assert open_descriptors(os.getpid()) == ours
-    wait_until(lambda: all(open_descriptors(pid) == 7 for pid in served), what="launchers to have closed all")
-    assert open_descriptors(bench.spawner.pid) == 4 + len(launchers(bench.spawner))
+    wait_until(lambda: all(open_descriptors(pid) == 7 + ground for pid in served), what="launchers to have closed all")
+    wait_until(
+        lambda: open_descriptors(bench.spawner.pid) == 4 + ground + len(launchers(bench.spawner)),
+        what="the spawner to have closed all",
+    )
 
 
 def test_limits_end_a_bot_by_their_own_signal(bench: Bench) -> None:
-    burn = bench.launch(("sh", "-c", "while :; do :; done"), limits=Limits(cpu_seconds=1))
+    burn = bench.launch(("sh", "-c", "while :; do :; done"), bounds=Bounds(cpu_seconds=1))
     assert ended(burn).signal == signal.SIGXCPU
-    write = bench.launch(("sh", "-c", "head -c 2000000 /dev/zero > big"), limits=Limits(file_bytes=1_000_000))
+    write = bench.launch(("sh", "-c", "head -c 2000000 /dev/zero > big"), bounds=Bounds(disk_bytes=1_000_000))
     assert finish(write)[0].reason == "exit"
     assert (bench.folder / "big").stat().st_size == 1_000_000

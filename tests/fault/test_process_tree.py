@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from runner.worker import descendants as tree
+from runner.worker.bounds import Bounds
 from runner.worker.outcomes import Journal, abandoned, taking_over
-from runner.worker.process import Launch, Limits, Process, Spawner, SpawnerFailed
+from runner.worker.process import Launch, Process, Spawner, SpawnerFailed
 from tests.conftest import Start
 from tests.process_bench import (
     Bench,
@@ -28,12 +29,13 @@ from tests.process_bench import (
     launchers,
     spawner,
     state_of,
+    unconfined,
     unprivileged,
     wait_for_line,
 )
 from tests.support import ROOT, ProcessId, descendants, read_stat, wait_until
 
-__all__ = ["bench", "spawner"]
+__all__ = ["bench", "spawner", "unconfined"]
 
 # The end, by itself and by force
 
@@ -130,14 +132,15 @@ WORKER = """
 import signal, sys, uuid
 from datetime import timedelta
 from pathlib import Path
+from runner.worker.bounds import Bounds
 from runner.worker.outcomes import Journal
-from runner.worker.process import Launch, Limits, Spawner, python_argv
+from runner.worker.process import Launch, Spawner, python_argv
 folder = Path(sys.argv[1])
 spawner = Spawner()
 spawner.start()
 argv = python_argv(Path(sys.executable), Path("tests/bots").resolve(), "forks.py", sdk=Path("sdk").resolve())
 entry = Journal(folder, instance=uuid.uuid4()).entry(uuid.uuid4(), 1)
-launch = Launch(argv, folder, Limits(), None, timedelta(seconds=30), entry, "bootstrap", {})
+launch = Launch(argv, folder, Bounds(), None, timedelta(seconds=30), entry, "bootstrap", {})
 process = spawner.launch(launch, f"PIDS={folder / 'pids'}\\0THEN=sleep\\0".encode())
 process.started()
 import os
@@ -171,7 +174,8 @@ def test_no_process_of_the_same_user_can_look_into_spawner_launcher_or_bot(start
     assert not any(can_be_read(one.pid) for one in ours)
 
 
-def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(bench: Bench) -> None:
+def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(unconfined: Bench) -> None:
+    bench = unconfined
     pids = bench.folder / "pids"
     process = bench.launch("kills_parent", variables={"PIDS": pids})
     outcome, stdout, _ = finish(process)
@@ -183,7 +187,8 @@ def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(bench: Bench) 
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
 
 
-def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(bench: Bench) -> None:
+def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(unconfined: Bench) -> None:
+    bench = unconfined
     pids = bench.folder / "pids"
     process = bench.launch("kills_parent", variables={"PIDS": pids, "BOTH": 1})
     wait_for_line(process)
@@ -270,7 +275,7 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     spawner = Spawner()
     entry = Journal(tmp_path, instance=uuid.uuid4()).entry(uuid.uuid4(), 1)
     with pytest.raises(SpawnerFailed, match=r"call start\(\)"):
-        spawner.launch(Launch(("true",), Path("/"), Limits(), None, timedelta(0), entry, "exec", {}), b"X=1\0")
+        spawner.launch(Launch(("true",), Path("/"), Bounds(), None, timedelta(0), entry, "exec", {}), b"X=1\0")
     spawner.start()
     identity = ProcessId.of(spawner.pid or 0)
     assert identity is not None
@@ -280,7 +285,8 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     loaded = subprocess.check_output([sys.executable, "-I", "-S", "-c", probe, ROOT], text=True).split()
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names | {"__main__"}}
     assert foreign == {"runner", "runner.worker"} | {
-        f"runner.worker.{name}" for name in ("spawner", "launcher", "starting", "descendants")
+        f"runner.worker.{name}"
+        for name in ("spawner", "launcher", "starting", "landlock", "seccomp", "descendants", "watch")
     }
 
 

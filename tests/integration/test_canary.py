@@ -60,6 +60,7 @@ def up(where: tuple[dict[str, str], tuple[Path, ...]], start: Start, home: Path,
     """Every process of Botkeep, whose temporary files are below `tmp_path`, too."""
     (tmp_path / "tmp").mkdir()
     own = {"TMPDIR": str(tmp_path / "tmp"), "BOTKEEP_RUN_AS_ROOT": "true"}
+    own["BOTKEEP_BOT_WRITABLE"] = json.dumps([str(tmp_path)])  # the bots wait at pipes there
     started = start(BOTKEEP, "up", "--port", "0", env={**where[0], **own}, name="up")
     started.wait_for("Botkeep is ready at", 120)
     return started

@@ -107,7 +107,7 @@ def test_the_parameters_file_is_private_and_every_value_that_is_asked_for_as_a_f
 def test_nothing_of_an_attempt_is_left_behind(system: System) -> None:
     litter = """
 import os, pathlib
-for name in ("HOME", "TMPDIR", "BOTKEEP_OUTPUT_DIR", "BOTKEEP_ASSET_DIR"):
+for name in ("HOME", "TMPDIR", "BOTKEEP_OUTPUT_DIR"):
     locked = pathlib.Path(os.environ[name], "deep", "er")
     locked.mkdir(parents=True)
     locked.joinpath("file").write_text(os.environ["KLANGO_ASSET_SAP_PASSWORD"])

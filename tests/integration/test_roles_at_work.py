@@ -209,7 +209,7 @@ def test_the_console_keeps_tokens_policies_runners_and_the_audit(world: World) -
         assert auth.find(session, token, address="") is not None
         auth.remove(session, "ci", workspace_id=here, actor=ANN, now=NOW)
         assert auth.listing(session, workspace_id=here) == []
-        workspaces.set_unset_policy(session, "prod", workspace_id=here, unset="refuse", actor=ANN, now=NOW)
+        workspaces.set_policy(session, "prod", workspace_id=here, unset="refuse", actor=ANN, now=NOW)
         runners.request_drain(session, "r1", now=NOW)
         assert [seen.status for seen in runners.listing(session)] == ["draining"]
         actions = [row.action for row in audit.page(session, workspace_id=here, limit=10, after=None)]

@@ -81,7 +81,7 @@ def console(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Console]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - names of the standard library
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of the standard library
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - likewise
             """Requests are recorded, not printed."""

@@ -77,6 +77,20 @@ def test_an_empty_list_says_what_to_do_next_and_is_no_error(
             {"unset": "refuse"},
         ),
         (
+            "environment set prod --isolation sandbox",
+            "PUT",
+            "/api/v1/environments/prod",
+            Answer({"environment": "prod", "isolation": "sandbox"}),
+            {"isolation": "sandbox"},
+        ),
+        (
+            "workspace limits memory=2GB cpu_time=default open_files=64",
+            "PATCH",
+            "/api/v1/workspace/limits",
+            Answer({"chosen": {"memory": 2 << 30}, "limits": {"memory": 2 << 30}}),
+            {"memory": "2GB", "cpu_time": None, "open_files": 64},
+        ),
+        (
             "token create t --role dev --env dev --env prod",
             "POST",
             "/api/v1/tokens",

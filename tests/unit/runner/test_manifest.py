@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.manifest import Manifest, ManifestInvalid, Parameter, Retries, duration, read_manifest
+from runner.durations import duration
+from runner.manifest import Manifest, ManifestInvalid, Parameter, Retries, read_manifest
 
 
 def read(text: str, *names: str) -> Manifest:
@@ -140,7 +141,17 @@ def test_anything_else_is_no_duration(text: object) -> None:
         ("command = ['a']\nentry = 'main.py'", "Write either entry"),
         ("command = ['a', \"b\\u0000c\"]", "'command' holds a NUL character"),
         ('[parameters."A\\u0000"]\ndefault = 1', "holds a NUL character"),
-        ("isolation = 'strict'", "line 1: 'isolation' is reserved for a later version"),
+        ("isolation = 'strict'", "line 1: 'isolation' must be any, landlock or sandbox"),
+        ("network = false", 'write isolation = "sandbox" beside network = false'),
+        ("[limits]\nmemry = 1", "line 2: 'limits.memry' is not a key of bot.toml; did you mean memory?"),
+        ("[limits]\ndisk = '5 apples'", "line 2: 'limits.disk' must be a size such as"),
+        ("[limits]\ndisk = true", "line 2: 'limits.disk' must be a size such as"),
+        ("limits = { memory = 4096 }", "line 1: 'limits.memory' must be between 16MB and 1024TB"),
+        ("limits.memory = '2000TB'", "line 1: 'limits.memory' must be between 16MB and 1024TB"),
+        ("limits.open_files = -1", "line 1: 'limits.open_files' must be greater than or equal to 16"),
+        ("limits.processes = 0", "line 1: 'limits.processes' must be greater than or equal to 1"),
+        ("limits.cpu_time = 0.5", "line 1: 'limits.cpu_time' must be 1 second or more"),
+        ("limits.output = 0", "line 1: 'limits.output' must be between 1KB and"),
         ("timeout = \nname = 1", "bot.toml is not valid TOML: Invalid value (at line 1"),
         ("timeout = " + "9" * 5000, "bot.toml is not valid TOML"),
         ("a = " + "[" * 5000, "bot.toml is nested too deeply"),

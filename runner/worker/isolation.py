@@ -1,0 +1,148 @@
+"""What this host gives to keep bots apart, and what every bot may reach in it.
+
+Promises that nothing of the runner's own (home, keys, database, credentials) is below a folder that bots are granted:
+where a granted folder would hold some of it, what is beside it is granted in its stead, as it is at the runner's start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runner.states import Isolation, Reason
+from runner.worker import landlock
+from runner.worker.process import HERE, Ground
+from runner.worker.refusal import Refusal
+
+#: Readable and executable for every bot: programs, libraries, their configuration, and how names are resolved.
+SYSTEM = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/etc", "/proc", "/sys"),
+    *("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/current-system"),
+    *("/var/cache/fontconfig", "/var/lib/ca-certificates"),
+)
+
+#: Devices that hold nothing of anybody's.
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+#: Where operators are told to keep the settings of Botkeep's services.
+OUR_SETTINGS = Path("/etc/botkeep")
+
+#: A path, with a slash at its end for a folder, and Landlock's rights below it.
+Grant = tuple[str, int]
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a bot gets it only where no values lie below it
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What this kernel gives; the runner's row holds it.
+
+    `landlock` is the ABI, 0 for none; `signal_scope` whether it also keeps signals and abstract sockets apart;
+    `bubblewrap` the program's path where it works for this user.
+    """
+
+    landlock: int
+    signal_scope: bool
+    bubblewrap: str | None
+    root: bool
+
+    def document(self) -> dict[str, object]:
+        """As the database keeps it."""
+        return asdict(self)
+
+    def missing(self, asked: Isolation) -> str | None:
+        """What a job that asks for this lacks here; `None` when nothing."""
+        if asked is Isolation.LANDLOCK and not self.landlock:
+            return "its kernel has no Landlock"
+        if asked is Isolation.SANDBOX and self.bubblewrap is None:
+            return "bubblewrap is not installed, or its user may not make namespaces"
+        return None
+
+
+def require(facts: Facts, *asked: Isolation) -> Isolation:
+    """The strictest of what is asked for. Raises `Refusal` where this host does not give it."""
+    strictest = max(asked, key=list(Isolation).index)
+    if missing := facts.missing(strictest):
+        raise Refusal(
+            Reason.ISOLATION,
+            f"This runner cannot isolate the bot: isolation {strictest.value!r} is asked for, and {missing}. Nothing "
+            "was decrypted or started.",
+        )
+    return strictest
+
+
+def examine() -> Facts:
+    """Looks at this host; takes some milliseconds where bubblewrap is installed."""
+    version = landlock.abi()
+    return Facts(
+        landlock=version,
+        signal_scope=version >= landlock.SCOPED_SINCE,
+        bubblewrap=_bubblewrap(),
+        root=os.geteuid() == 0,
+    )
+
+
+def ground(facts: Facts, grants: tuple[Grant, ...]) -> Ground | None:
+    """What the domain of every bot grants, for the spawner; `None` without Landlock."""
+    return (facts.landlock, grants) if facts.landlock else None
+
+
+def granted(
+    facts: Facts, *, readable: Iterable[Path], writable: Iterable[Path], own: Sequence[Path]
+) -> tuple[Grant, ...]:
+    """The paths that every bot may reach, and how; `own` are the runner's files and folders."""
+    everything = landlock.rights(facts.landlock)
+    grants = [*((path, landlock.READ) for path in readable), *((path, everything) for path in writable)]
+    parts = list(dict.fromkeys((part, right) for path, right in grants for part in beside(path, own)))
+    rules = [
+        (f"{part}/" if part.is_dir() else str(part), right)
+        for part, right in parts
+        if not any((above, right) in parts for above in part.parents)
+    ]
+    rules += [(device, landlock.DEVICE) for device in DEVICES]
+    if not any(one.is_relative_to(SHARED_MEMORY) for one in own):
+        rules.append((f"{SHARED_MEMORY}/", landlock.SHARED))
+    return tuple(rules)
+
+
+def system(interpreter: Path, *, sdk: Path) -> list[Path]:
+    """The folders that every bot reads: the system, its interpreter, our start, the SDK."""
+    prefixes = {Path(sys.base_prefix), interpreter.resolve().parent.parent}
+    ours = {HERE, sdk}
+    system = [Path(path) for path in SYSTEM]
+    return [*system, *sorted(one for one in prefixes | ours if not any(one.is_relative_to(each) for each in system))]
+
+
+def beside(folder: Path, own: Sequence[Path]) -> Iterator[Path]:
+    """`folder`, or, where something of `own` is below it, all in it that does not lead there."""
+    real = folder.resolve()
+    if real == Path("/") or not os.access(real, os.F_OK):
+        return
+    inside = [one for one in (path.resolve() for path in own) if one.is_relative_to(real)]
+    if not inside:
+        yield real
+    elif real not in inside and real.is_dir():
+        for entry in sorted(real.iterdir()):
+            if not entry.is_symlink():
+                yield from beside(entry, inside)
+
+
+def _bubblewrap() -> str | None:
+    """The program, if bots may use it: kernels and their settings differ in what they let users do.
+
+    Not as root: bots have no capabilities, and without CAP_SETFCAP user 0 cannot be mapped (user_namespaces(7)).
+    """
+    program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+    if program is None or os.geteuid() == 0:
+        return None
+    attempt = [program, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
+    try:
+        done = subprocess.run(attempt, capture_output=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return program if done.returncode == 0 else None
