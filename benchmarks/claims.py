@@ -193,7 +193,7 @@ def _deaths(stores: Stores, count: int) -> dict[str, float]:
         system.add_bot("waits", BOT, toml='retries = { limit = 3, delay = "0s" }\n')
         runners = {name: _runner(system, name) for name in ("runner-1", "runner-2")}
         try:
-            spent = [_death(system, runners, system.home / f"stamp-{number}-") for number in range(count)]
+            spent = [_death(system, runners, system.shared / f"stamp-{number}-") for number in range(count)]
         finally:
             for each in runners.values():
                 each.identity.kill_tree()

@@ -168,8 +168,9 @@ def _stamped(stamp: Path) -> float:
 
 @contextmanager
 def _ours(services: Services, broker: str, folder: Path, store: str) -> Iterator[Bench]:
-    home = folder / "home"
+    home, stamps = folder / "home", folder / "stamps"
     home.mkdir(mode=0o700)
+    stamps.mkdir()
     url = f"sqlite:///{home / 'botkeep.db'}"
     if store == "postgresql":
         url = services.postgres().create_database("benchmark")
@@ -178,6 +179,7 @@ def _ours(services: Services, broker: str, folder: Path, store: str) -> Iterator
         "BOTKEEP_DATABASE_URL": url,
         "BOTKEEP_REDIS_URL": broker,
         "BOTKEEP_RUN_AS_ROOT": "true",
+        "BOTKEEP_BOT_WRITABLE": json.dumps([str(stamps)]),
     }
     for words in (["runner.migrate"], ["vault", "keygen", "--env", "dev"]):
         start_process([sys.executable, "-m", *words], env=environment, log_path=folder / "setup.log").wait()
@@ -193,9 +195,9 @@ def _ours(services: Services, broker: str, folder: Path, store: str) -> Iterator
                 path.write_text(source)
                 package, now = canonical(pack(path)), datetime.now(UTC)
                 bots.add(session, name, workspace_id=workspace, package=package, actor=ACTOR, now=now)
-        bench = Bench(engine, lanes.transport(broker), workspace, worker, folder)
-        bench.enqueue("tiny", folder / "warm")
-        wait_until(lambda: bench.ended() == 1, timeout=20, what="the first job")
+        bench = Bench(engine, lanes.transport(broker), workspace, worker, stamps)
+        bench.enqueue("tiny", stamps / "warm")
+        wait_until(lambda: bench.ended() == 1, timeout=60, what="the first job")
         yield bench
     finally:
         worker.stop()

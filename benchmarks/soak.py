@@ -97,7 +97,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 
 def _run(made: Yard, *, seed: int, seconds: float, count: int, every: float) -> int:
-    book = Book(made.home / "book")
+    book = Book(made.home / "book" / "pages")
     state = Soak(made, book, db.engine(made.stores.database_url))
     made.keep()
     _register_bots(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -168,6 +169,7 @@ class Yard:
 def yard(services: Services, home: Path, kind: str) -> Iterator[Yard]:
     """A yard on the embedded stores (SQLite, Valkey) or on servers (PostgreSQL, Redis), set up and not running yet."""
     (home / "process-logs").mkdir(parents=True)
+    (home / "book").mkdir()
     home.chmod(0o700)
     redis = services.new_redis(kind, services.root / "soak-redis")
     redis.start()
@@ -183,6 +185,7 @@ def yard(services: Services, home: Path, kind: str) -> Iterator[Yard]:
         **stores.environment,
         "BOTKEEP_HOME": str(home),
         "BOTKEEP_RUN_AS_ROOT": "true",
+        "BOTKEEP_BOT_WRITABLE": json.dumps([str(home / "book")]),
         "BOTKEEP_CONCURRENCY": str(CONCURRENCY),
         "BOTKEEP_DRAIN_GRACE": "5",
         "BOTKEEP_TICK": "0.5",

@@ -14,6 +14,6 @@ __all__ = ["gate", "shared_system", "system"]
 @pytest.fixture
 def gate(system: System) -> Iterator[Path]:
     """What the bot waits for; it is not there yet."""
-    path = system.home / f"gate-{uuid.uuid4().hex}"
+    path = system.shared / f"gate-{uuid.uuid4().hex}"
     yield path
     path.touch()

@@ -83,7 +83,7 @@ class Counted:
 def counted(system: System) -> Counted:
     """A bot that nobody has let go yet."""
     name = uuid.uuid4().hex
-    return Counted(system.home / f"gate-{name}", system.home / f"marks-{name}")
+    return Counted(system.shared / f"gate-{name}", system.shared / f"marks-{name}")
 
 
 def assert_ran_once(system: System, job_id: str, bot: Counted, *, timeout: float = 60) -> None:

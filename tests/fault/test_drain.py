@@ -35,15 +35,17 @@ def status(system: System, name: str) -> str:
     return str(next(each["state"] for each in items if each["name"] == name))
 
 
-def fetched_ahead(system: System, lane: str, jobs: list[str], *, running_jobs: int) -> list[str]:
-    """The jobs whose hints a runner has fetched and not taken up: all that wait, once the lane is empty."""
+def not_begun(system: System, lane: str, jobs: list[str], *, running_jobs: int) -> list[str]:
+    """The jobs that wait while a runner has no slot free: their hints must lie in the lane for others."""
     with contextlib.closing(redis.Redis.from_url(system.stores.redis_url)) as client:
 
         def waiting() -> list[str]:
             queued = [job_id for job_id in jobs if system.job(job_id)["state"] == "queued"]
-            return queued if len(jobs) - len(queued) == running_jobs and not client.llen(f"botkeep:{lane}") else []
+            return queued if len(jobs) - len(queued) == running_jobs else []
 
-        return wait_until(waiting, 60, "the runner to have fetched every hint")
+        found = wait_until(waiting, 60, "the runner to be busy")
+        assert client.llen(f"botkeep:{lane}") == len(found)
+        return found
 
 
 @pytest.mark.parametrize("times", [2, 5])
@@ -109,17 +111,17 @@ def heartbeat(system: System, name: str) -> str:
     return str(next(each["heartbeat_at"] for each in items if each["name"] == name))
 
 
-def test_what_a_draining_runner_had_fetched_is_another_ones_at_once(
+def test_what_a_draining_runner_has_not_begun_is_another_ones_at_once(
     stores: Stores, start: Start, tmp_path: Path
 ) -> None:
     # Here the rescuer would come after ten minutes.
     with running(stores, parts=("console", "scheduler"), env={"BOTKEEP_REPUBLISH_AFTER": "600"}) as system:
-        gate = tmp_path / "gate"
+        gate = system.shared / "gate"
         system.add_bot(source=STAYS)
         only_two = {"BOTKEEP_CONCURRENCY": "2"}
         first = start_runner(system, start, name="first", group="default", env=only_two)
         jobs = [system.enqueue(parameters={"gate": str(gate)}) for _ in range(4)]
-        waiting = fetched_ahead(system, "dev.default", jobs, running_jobs=2)
+        waiting = not_begun(system, "dev.default", jobs, running_jobs=2)
         first.identity.send(signal.SIGTERM)
         first.wait_for("runner.draining")
         start_runner(system, start, name="second", group="default", env=only_two)
@@ -131,13 +133,13 @@ def test_what_a_draining_runner_had_fetched_is_another_ones_at_once(
         assert first.wait(30) == 0, first.log
 
 
-def test_what_a_killed_runner_had_fetched_is_announced_again(system: System, start: Start, gate: Path) -> None:
+def test_what_a_killed_runner_had_not_begun_is_another_ones(system: System, start: Start, gate: Path) -> None:
     system.add_bot(source=STAYS)
     group = alone("hoards")
     only_two = {"BOTKEEP_CONCURRENCY": "2"}
     killed = start_runner(system, start, name="hoards", group=group, env=only_two)
     jobs = [system.enqueue(group=group, parameters={"gate": str(gate)}) for _ in range(4)]
-    waiting = fetched_ahead(system, f"dev.{group}", jobs, running_jobs=2)
+    waiting = not_begun(system, f"dev.{group}", jobs, running_jobs=2)
     assert killed.stop(signal.SIGKILL) == -signal.SIGKILL
     gate.touch()
     start_runner(system, start, name="rescued", group=group, env=only_two)
@@ -158,7 +160,7 @@ def test_runners_are_upgraded_one_by_one_without_a_lost_failed_or_delayed_job(
         jobs: list[str] = []
 
         def enqueue(count: int) -> None:
-            jobs.extend(system.enqueue("marks", parameters={"marks": str(tmp_path)}) for _ in range(count))
+            jobs.extend(system.enqueue("marks", parameters={"marks": str(system.shared)}) for _ in range(count))
 
         def begin(name: str) -> Started:
             return start_runner(system, start, name=name, group="default", env={"BOTKEEP_CONCURRENCY": "2"})
@@ -175,7 +177,7 @@ def test_runners_are_upgraded_one_by_one_without_a_lost_failed_or_delayed_job(
         ended = [system.wait_for(job_id, timeout=60) for job_id in jobs]
         assert {(job["state"], job["attempt"]) for job in ended} == {("succeeded", 1)}
         assert {job["runner"] for job in ended} == {"one", "two"}
-        assert [len((tmp_path / job_id).read_text().splitlines()) for job_id in jobs] == [1] * len(jobs)
+        assert [len((system.shared / job_id).read_text().splitlines()) for job_id in jobs] == [1] * len(jobs)
         assert max(waited(job) for job in ended) < 25, "nobody waited for the rescuer"
 
 

@@ -145,9 +145,10 @@ def test_a_running_bot_outlives_a_time_without_descriptors_in_its_runner(system:
     other.gate.touch()
     with no_descriptor_left(runner.identity):
         said = len(runner.log)
-        system.enqueue(group=group, parameters=other.parameters)
+        unlucky = system.enqueue(group=group, parameters=other.parameters)
         wait_until(lambda: "Too many open files" in runner.log[said:], 60, f"a complaint of {runner.name}")
         assert (bot.ran, system.job(job_id)["state"]) == (1, "running")
     bot.gate.touch()
     assert_ran_once(system, job_id, bot)
+    assert system.wait_for(unlucky)["attempts"]
     assert runner.popen.poll() is None

@@ -237,7 +237,7 @@ def test_a_killed_runner_leaves_nothing_of_a_paused_bot(system: System, start: S
 
 def test_a_pause_survives_the_console(stores: Stores, start: Start, tmp_path: Path) -> None:
     with running(stores) as system:
-        counting = Counting(system, tmp_path)
+        counting = Counting(system, system.shared)
         counting.wait_until_they_count()
         counts = counting.pause()
         assert system.processes["console"].stop(signal.SIGKILL) == -signal.SIGKILL

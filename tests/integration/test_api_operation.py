@@ -105,8 +105,9 @@ def test_the_console_does_all_its_work_with_its_own_database_role(
 
 def test_the_numbers_count_open_jobs_runners_and_answers_by_route(api: Api) -> None:
     api.add_bot()
+    running = api.run()["id"]
     api.run()
-    api.claim(api.run()["id"])
+    api.claim(running)
     api.add_runner("host-1")
     api.client.get("/api/v1/bots/one-bot")
     api.client.get("/no/such/path")

@@ -47,7 +47,7 @@ def test_a_bot_gets_its_assets_the_documented_names_and_nothing_else(system: Sys
 def test_the_environment_of_a_python_bots_process_holds_no_value(system: System) -> None:
     system.add_bot()
     system.set_value("SAP.PASSWORD", "Canary-In-Proc-1")
-    gate = system.home / "gate"
+    gate = system.shared / "gate"
     job_id = system.enqueue(parameters={"gate": str(gate), "P": "{{ASSET.SAP.PASSWORD}}"})
     try:
         system.wait_for(job_id, "running")
@@ -128,7 +128,7 @@ print(os.environ["HOME"], os.environ["BOTKEEP_ASSET_DIR"])
 
 def test_two_bots_at_once_share_no_folder(system: System) -> None:
     system.add_bot()
-    gate = system.home / "gate"
+    gate = system.shared / "gate"
     ids = [system.enqueue(parameters={"gate": str(gate)}) for _ in range(2)]
     wait_until(lambda: all(system.log(job_id, "stdout") for job_id in ids), 30, "both bots to run")
     gate.touch()

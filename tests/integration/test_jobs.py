@@ -260,7 +260,7 @@ print("the token is", token)
 """
     system.add_bot(source=source)
     system.set_value("SAP.PASSWORD", "value-1234")
-    keep = system.home / "kept-token"
+    keep = system.shared / "kept-token"
     job = system.run(parameters={"keep": str(keep)})
     seen, url, shown = system.log(job["id"], "stdout")
     assert seen == f"{digest('value-1234')} ['SAP.PASSWORD']"
