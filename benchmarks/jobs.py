@@ -106,8 +106,8 @@ def main(argv: list[str]) -> int:
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.jobs")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--jobs", type=int, default=300)
-    parser.add_argument("--latency", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--latency", type=int, default=100)
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     return parser.parse_args(argv)
 

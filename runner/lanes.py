@@ -7,6 +7,8 @@ losing or doubling one changes nothing: the claim in the database decides. Deliv
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import uuid
 from collections.abc import Sequence
@@ -104,18 +106,41 @@ def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot
     The job is committed before, so a false is a delay: the rescuer publishes it when the broker is back. The bot's id
     is for people who trace messages.
     """
+    place = lane(environment, group)
+    message = _message(str(job_id), place, environment=environment, bot=None if bot_id is None else str(bot_id))
     try:
-        app.send_task(
-            TASK,
-            args=(str(job_id),),
-            queue=lane(environment, group),
-            headers={"environment": environment} | ({} if bot_id is None else {"bot_id": str(bot_id)}),
-            ignore_result=True,
-            retry=False,
-        )
+        with (
+            app.pool.acquire(block=True) as connection,
+            connection.default_channel.conn_or_acquire() as client,
+        ):
+            client.lpush(place, message)
     except (CeleryOperationalError, KombuError, RedisError, OSError):
         return False
     return True
+
+
+def _message(job_id: str, place: str, *, environment: str, bot: str | None) -> str:
+    """A task message as Celery writes it into Redis (protocol 2), with what a reader of it needs.
+
+    Celery's own way there costs 0.4 ms of processor a message, most of it for what no message of ours has.
+    """
+    headers = {"lang": "py", "task": TASK, "id": job_id, "root_id": job_id, "environment": environment}
+    return json.dumps(
+        {
+            "body": base64.b64encode(json.dumps([[job_id], {}, {}]).encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers if bot is None else {**headers, "bot_id": bot},
+            "properties": {
+                "body_encoding": "base64",
+                "correlation_id": job_id,
+                "delivery_info": {"exchange": "", "routing_key": place},
+                "delivery_mode": 2,
+                "delivery_tag": str(uuid.uuid4()),
+                "priority": 0,
+            },
+        }
+    )
 
 
 def epoch(app: Celery) -> str | None:

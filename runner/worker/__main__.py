@@ -33,7 +33,6 @@ from runner.worker import adoption, executor, inbox, isolation, presence, return
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
-from runner.worker.executor import Station
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
@@ -44,6 +43,7 @@ from runner.worker.policies import Policies
 from runner.worker.process import ProcessError, Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
+from runner.worker.station import Station
 from runner.worker.stopping import Stopping
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
@@ -231,9 +231,9 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         stop=stopping.begun,
     )
 
-    def look(environment: str, group: str) -> Claim | None:
+    def look(environment: str, group: str, free: Callable[[], object]) -> Claim | None:
         with watchdog.receiving():
-            return executor.execute(station, environment=environment, group=group)
+            return executor.execute(station, environment=environment, group=group, free=free)
 
     tasks.register(app, look, stopping=stopping.begun)
     returning.install(app)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Engine
 
 from runner import jobs
 from runner.archive import PackageTampered
@@ -32,28 +31,23 @@ from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import ending, isolation, resolution
-from runner.worker.censor import Censor
-from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
-from runner.worker.environments import EnvironmentBuildFailed, Interpreter, provide
-from runner.worker.held import KILL_AFTER, Held, Hold
-from runner.worker.keyring import Keyring
+from runner.worker.environments import EnvironmentBuildFailed, provide
+from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.launching import Confined, launch_of
 from runner.worker.masker import Masker
-from runner.worker.outcomes import Entry, Journal, Outcome
-from runner.worker.packages import Declaration, PackageStore, Version
-from runner.worker.policies import Policies
-from runner.worker.process import Process, ProcessError, Spawner
+from runner.worker.outcomes import Entry, Outcome
+from runner.worker.packages import Declaration, Version
+from runner.worker.process import Process, ProcessError
 from runner.worker.pump import Pump, wall_clock
 from runner.worker.refusal import Refusal
 from runner.worker.resolution import Resolved
-from runner.worker.scratch import Scratch
-from runner.worker.settings import RunnerSettings
+from runner.worker.station import Station
 from runner.worker.timeline import Timeline
 from runner.worker.unpacking import restore
 from vault import db
 from vault.decrypt import Secret
-from vault.direct import Direct
 from vault.errors import Unavailable
 from vault.names import AssetName
 
@@ -66,28 +60,6 @@ _DATABASE_PAUSE = 0.5
 _log = logger()
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """What all attempts of one worker share."""
-
-    settings: RunnerSettings
-    engine: Engine
-    direct: Direct
-    keyring: Keyring
-    packages: PackageStore
-    spawner: Spawner
-    endpoint: Endpoint
-    scratch: Scratch
-    journal: Journal
-    held: Held
-    interpreter: Interpreter
-    facts: isolation.Facts
-    grants: tuple[isolation.Grant, ...]
-    policies: Policies
-    censor: Censor
-    log_group: int | None
 
 
 @dataclass(slots=True)
@@ -109,8 +81,13 @@ class Run:
     masker: Masker | None = None
 
 
-def execute(station: Station, *, environment: str, group: str) -> Claim | None:
-    """Run the next job of a lane; answers what it claimed, `None` where there was nothing for this worker."""
+def execute(
+    station: Station, *, environment: str, group: str, free: Callable[[], object] = lambda: None
+) -> Claim | None:
+    """Run the next job of a lane; answers what it claimed, `None` where there was nothing for this worker.
+
+    `free` is called when the bot has ended: what is left to do takes as long as fetching the next message, or less.
+    """
     since = time.monotonic()
     claim = _claim(station, environment=environment, group=group)
     if claim is None:
@@ -122,6 +99,8 @@ def execute(station: Station, *, environment: str, group: str) -> Claim | None:
     ):
         _log.debug("job.claimed", environment=claim.environment)
         timeline = Timeline(since=since)
+        if not claim.limited:  # such a claim is followed by another
+            timeline.at_end(free)
         report = _attempt(station, claim, hold, entry=entry, timeline=timeline)
         timeline.begin("report")
         _report(station, claim, replace(report, steps=timeline.steps()))

@@ -2,8 +2,9 @@
 
 Celery's own way from a message to a task knows results, retries, events, time limits and revocations. Botkeep uses none
 of them, and they cost as much as a claim; so the task has a strategy of its own (`Task.Strategy`), which gives a look
-to the pool at once. A message is acknowledged when its look is over: the worker never holds more messages than it has
-slots, and none waits in a busy worker that another could take. (Acknowledging touches no Redis, see `inbox`.)
+to the pool at once. A message is acknowledged when its bot has ended: the worker holds no more messages than it runs
+bots, so none waits in a busy worker that another could take, and the next one comes while the end is being reported.
+(Acknowledging touches no Redis, see `inbox`.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from celery import Celery, Task
@@ -32,7 +32,8 @@ BEGUN = "begun"
 _log = logger()
 _celery_log = logging.getLogger(__name__)
 
-Execute = Callable[[str, str], Claim | None]
+#: Runs the next job of a lane (environment, group), and calls the third when another message may come.
+Execute = Callable[[str, str, Callable[[], object]], Claim | None]
 
 
 def register(app: Celery, execute: Execute, *, stopping: threading.Event) -> None:
@@ -43,10 +44,10 @@ def register(app: Celery, execute: Execute, *, stopping: threading.Event) -> Non
     stopping claims nothing: what would make it look goes back to the lane, for another one.
     """
 
-    def look(environment: str, group: str, named: str) -> None:
+    def look(environment: str, group: str, named: str, free: Callable[[], object]) -> None:
         try:
             while not stopping.is_set():
-                claim = execute(environment, group)
+                claim = execute(environment, group, free)
                 if claim is None or not claim.limited:
                     return
             lanes.publish(app, uuid.UUID(named), environment=environment, group=group)
@@ -64,19 +65,25 @@ def strategy(task: Task, _app: Celery, consumer: Any, **_options: object) -> Cal
     look, errors = task.run, consumer.connection_errors
 
     def begin(message: Any, _body: object, ack: Callable[..., object], *_others: object) -> None:  # noqa: ANN401
-        end = partial(ack, _celery_log, errors)
-        consumer.pool.apply_async(_to_the_end, (look, message.headers, end), callback=_nothing)
+        freed = threading.Event()
+
+        def free() -> None:
+            if not freed.is_set():
+                freed.set()
+                ack(_celery_log, errors)
+
+        consumer.pool.apply_async(_to_the_end, (look, message.headers, free), callback=_nothing)
 
     return begin
 
 
-def _to_the_end(look: Callable[[str, str, str], None], headers: dict[str, Any], end: Callable[[], object]) -> None:
+def _to_the_end(look: Callable[..., None], headers: dict[str, Any], free: Callable[[], object]) -> None:
     headers[BEGUN] = True
     environment, group = headers[LANE]
     try:
-        look(environment, group, headers[JOB])
+        look(environment, group, headers[JOB], free)
     finally:
-        end()
+        free()
 
 
 def _nothing(_result: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 class Timeline:
@@ -15,11 +16,18 @@ class Timeline:
         """`since` is the instant of the monotonic clock at which the claim began."""
         self._since = since
         self._steps = {"claim": 0.0}
+        self._at_end: Callable[[], object] = lambda: None
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Say what to call when `end` begins."""
+        self._at_end = call
 
     def begin(self, step: str) -> None:
         """A step begins now; its first beginning counts."""
         if step not in self._steps:
             self._steps[step] = round(time.monotonic() - self._since, 4)
+            if step == "end":
+                self._at_end()
 
     def steps(self) -> dict[str, float]:
         """Each step's name and when it began."""

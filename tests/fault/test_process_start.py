@@ -238,7 +238,9 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
 
     once()
     ours = open_descriptors(os.getpid())
-    ground = len([one for one in Path(f"/proc/{bench.spawner.pid}/fd").iterdir() if one.readlink().exists()]) - 3
+    files = [one.readlink() for one in Path(f"/proc/{bench.spawner.pid}/fd").iterdir()]
+    # What every domain grants, and no journal: the spawner may have one of an attempt that has just ended.
+    ground = len([one for one in files if one.exists() and not one.is_relative_to(bench.folder.parent)]) - 3
     served = [once() for _ in range(20)]
     # A launcher that has just told its outcome may still be busy when the next request comes: two take turns.
     assert len(set(served)) <= 2

@@ -1,0 +1,43 @@
+"""What all attempts of one worker share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from runner.worker import isolation
+from runner.worker.censor import Censor
+from runner.worker.endpoint import Endpoint
+from runner.worker.environments import Interpreter
+from runner.worker.held import Held
+from runner.worker.keyring import Keyring
+from runner.worker.outcomes import Journal
+from runner.worker.packages import PackageStore
+from runner.worker.policies import Policies
+from runner.worker.process import Spawner
+from runner.worker.scratch import Scratch
+from runner.worker.settings import RunnerSettings
+from vault.direct import Direct
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What all attempts of one worker share."""
+
+    settings: RunnerSettings
+    engine: Engine
+    direct: Direct
+    keyring: Keyring
+    packages: PackageStore
+    spawner: Spawner
+    endpoint: Endpoint
+    scratch: Scratch
+    journal: Journal
+    held: Held
+    interpreter: Interpreter
+    facts: isolation.Facts
+    grants: tuple[isolation.Grant, ...]
+    policies: Policies
+    censor: Censor
+    log_group: int | None
