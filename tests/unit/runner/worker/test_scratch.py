@@ -1,5 +1,6 @@
 """Work folders: private, apart, and gone afterwards, whoever died."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -190,3 +191,16 @@ def test_a_folder_for_values_that_others_can_read_is_refused(tmp_path: Path, spo
         vault.chmod(0o755)
     with pytest.raises(PermissionError, match="remove it"):
         scratch(tmp_path)
+
+
+def test_a_tree_deeper_than_a_path_or_a_call_can_go_is_removed(tmp_path: Path) -> None:
+    made = scratch(tmp_path)
+    folders = made.open(JOB, 1)
+    with contextlib.chdir(folders.home):
+        for _ in range(3000):
+            Path("deep").mkdir()
+            Path("file").touch()
+            os.chdir("deep")
+    made.discard(folders)
+    assert list(folders.home.iterdir()) == []
+    assert made.open(JOB, 2).root == folders.root
