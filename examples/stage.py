@@ -56,7 +56,7 @@ class Stage:
     @property
     def database(self) -> Path:
         """What the bot `totals` fills."""
-        return self.folder / "orders.db"
+        return self.folder / "data/orders.db"
 
     def say(self, text: str = "", *, bold: bool = False) -> None:
         """Prints a line, and remembers it."""
@@ -91,7 +91,10 @@ def stage() -> Iterator[Stage]:
     values = {(asset, name): secrets.token_urlsafe(18) for asset in assets for name in ENVIRONMENTS}
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("BOTKEEP_", "KLANGO_"))}
     with tempfile.TemporaryDirectory(prefix="botkeep-demo-") as folder:
-        here = Stage(Path(folder), values, environ | {"BOTKEEP_HOME": f"{folder}/home"})
+        # Bots write to their own folders, and to those that the runner's settings name.
+        (Path(folder) / "data").mkdir()
+        own = {"BOTKEEP_HOME": f"{folder}/home", "BOTKEEP_BOT_WRITABLE": json.dumps([f"{folder}/data"])}
+        here = Stage(Path(folder), values, environ | own)
         if os.geteuid() == 0:
             here.environ["BOTKEEP_RUN_AS_ROOT"] = "true"
             here.say("You are root, so the bots of this demo run as root; elsewhere a runner refuses that.")
