@@ -61,6 +61,16 @@ def sweep(spared: frozenset[int], usage: Usage) -> int:
     return 0
 
 
+def notice_deaths() -> int:
+    """A descriptor that SIGCHLD makes readable: a signal between two instructions does not wake poll(2)."""
+    deaths, wake = os.pipe()
+    os.set_blocking(deaths, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    return deaths
+
+
 def has_children() -> bool:
     """Whether there is any child, alive or dead, at the price of one system call."""
     try:

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from runner.worker.descendants import Usage, continue_all, descendants, send, send_group, stop_all, sweep
+from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
 from runner.worker.landlock import Ground
 from runner.worker.starting import (
     ENVIRONMENT_FD,
@@ -64,19 +64,9 @@ def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
         message, files = receive(link)
         if not message:
             return
-        run(message, Descriptors(*files), deaths, ground=ground, prctl=prctl)
+        run(message, Descriptors(*files), deaths, link=link, ground=ground, prctl=prctl)
         if left:
             link.send(b"idle")
-
-
-def notice_deaths() -> int:
-    """A descriptor that SIGCHLD makes readable: a signal between two instructions does not wake poll(2)."""
-    deaths, wake = os.pipe()
-    os.set_blocking(deaths, False)
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    return deaths
 
 
 def receive(source: socket.socket) -> tuple[bytes, list[int]]:
@@ -86,11 +76,15 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
     return message, [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
 
 
-def run(message: bytes, files: Descriptors, deaths: int, *, ground: Ground | None, prctl: Prctl) -> None:
-    """One attempt, from request to outcome."""
+def run(
+    message: bytes, files: Descriptors, deaths: int, *, link: socket.socket, ground: Ground | None, prctl: Prctl
+) -> None:
+    """One attempt, from request to outcome; the spawner learns whose end it has to look for in our stead."""
     request = Request(message)
     attempt = Attempt(request, files.control)
-    attempt.supervise(attempt.start(files, ground=ground, prctl=prctl), deaths)
+    failure = attempt.start(files, ground=ground, prctl=prctl)
+    tell_spawner(link, attempt.bot)
+    attempt.supervise(failure, deaths)
     report(request, files.journal, files.control, attempt.end())
     os.close(files.journal)
     os.close(files.control)
@@ -390,4 +384,12 @@ def tell(control: int, message: dict[str, object]) -> None:
     try:
         os.write(control, json.dumps(message).encode())
     except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def tell_spawner(link: socket.socket, bot: int) -> None:
+    """Names the bot to the spawner, who may be gone."""
+    try:
+        link.send(b"bot %d" % bot, socket.MSG_DONTWAIT)
+    except OSError:
         return

@@ -52,12 +52,13 @@ PR_CAPBSET_DROP = 24
 class Launcher:
     """A launcher's process and, while it is at work, what it takes to report in its stead."""
 
-    __slots__ = ("control", "journal", "link", "message", "pid", "started_at")
+    __slots__ = ("bot", "control", "journal", "link", "message", "pid", "started_at")
 
     def __init__(self, pid: int, link: socket.socket) -> None:
         self.pid = pid
         self.link = link
         self.control = self.journal = -1
+        self.bot = 0
         self.message = b""
         self.started_at = 0.0
 
@@ -70,7 +71,7 @@ class Launcher:
         packed = struct.pack(f"{Descriptors.COUNT}i", *files)
         self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
         self.control, self.journal = files[: Descriptors.KEPT]
-        self.message, self.started_at = message, time.time()
+        self.message, self.started_at, self.bot = message, time.time(), 0
 
     def rest(self) -> None:
         os.close(self.control)
@@ -155,13 +156,16 @@ def serve(requests: socket.socket, live: Life) -> None:
 
 
 def hear(one: Launcher, launchers: dict[int, Launcher]) -> bool:
-    """A launcher has done its work, or is gone: False. One too many is let go by closing its link."""
+    """A launcher names its bot, has done its work, or is gone: False. One too many is let go by closing its link."""
     try:
         word = one.link.recv(16)
     except ConnectionResetError:
         return False
     if not word:
         return False
+    if word.startswith(b"bot "):
+        one.bot = int(word[4:])
+        return True
     one.rest()
     return sum(other.idle for other in launchers.values()) <= IDLE
 
@@ -244,13 +248,15 @@ def finish(ended: Launcher, launchers: dict[int, Launcher]) -> None:
     ended.link.close()
     _, status = os.waitpid(ended.pid, 0)
     if status != 0:
-        survivors = sweep(frozenset(other.pid for other in launchers.values()), Usage())
+        usage = Usage()
+        usage.bot = ended.bot
+        survivors = sweep(frozenset(other.pid for other in launchers.values()), usage)
         if not ended.idle:
             detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
             if known := recorded(ended.message, ended.journal):
                 launcher.tell(ended.control, {"event": "outcome", **known})
             else:
-                found = stand_in(ended.message, ("killed", detail), ended.started_at, survivors=survivors)
+                found = stand_in(ended.message, ("killed", detail), ended.started_at, survivors=survivors, usage=usage)
                 launcher.report(Request(ended.message), ended.journal, ended.control, found)
     if not ended.idle:
         ended.rest()
@@ -272,11 +278,18 @@ def recorded(message: bytes, journal: int) -> dict[str, object] | None:
     return None
 
 
-def stand_in(message: bytes, reason: tuple[str, str], started_at: float, *, survivors: int) -> dict[str, object]:
-    """The outcome of an attempt whose launcher cannot say it."""
-    mode, now = Request(message).mode, time.time()
+def stand_in(
+    message: bytes, reason: tuple[str, str], started_at: float, *, survivors: int, usage: Usage | None = None
+) -> dict[str, object]:
+    """The outcome of an attempt whose launcher cannot say it.
+
+    A bot that had ended by itself before we came to kill it has ended so, whatever became of its launcher.
+    """
+    mode, now, code = Request(message).mode, time.time(), None
+    if usage is not None and usage.status is not None and os.WIFEXITED(usage.status):
+        reason, code = ("exit", ""), os.WEXITSTATUS(usage.status)
     return launcher.outcome(
-        *reason, survivors, usage=Usage(), code=None, started_at=started_at, ended_at=now, mode=mode
+        *reason, survivors, usage=usage or Usage(), code=code, started_at=started_at, ended_at=now, mode=mode
     )
 
 

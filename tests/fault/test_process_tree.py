@@ -187,6 +187,24 @@ def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(unconfined: Be
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
 
 
+def test_a_bot_that_had_ended_before_its_supervisor_was_killed_has_ended_so(bench: Bench) -> None:
+    script = "echo ready; while [ ! -e gate ]; do sleep 0.05; done; exit 7"
+    process = bench.launch(("sh", "-c", script), variables={"PATH": "/usr/bin:/bin"})
+    wait_for_line(process)
+    assert process.started(10)
+    (supervisor,) = launchers(bench.spawner)
+    supervisor.send(signal.SIGSTOP)
+    (bench.folder / "gate").touch()
+    bot = process.pid or 0
+    wait_until(
+        lambda: (found := read_stat(bot)) is not None and found.state == "Z", what="the bot to have ended, unseen"
+    )
+    supervisor.send(signal.SIGKILL)
+    outcome = ended(process)
+    assert (outcome.reason, outcome.exit_code, outcome.survivors) == ("exit", 7, 0)
+    assert bench.entries[0].read() == outcome
+
+
 def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(unconfined: Bench) -> None:
     bench = unconfined
     pids = bench.folder / "pids"
