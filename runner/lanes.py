@@ -122,7 +122,7 @@ def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot
 def _message(job_id: str, place: str, *, environment: str, bot: str | None) -> str:
     """A task message as Celery writes it into Redis (protocol 2), with what a reader of it needs.
 
-    Celery's own way there costs 0.4 ms of processor a message, most of it for what no message of ours has.
+    Celery's own way there takes twice the processor (0.28 against 0.14 ms), for what no message of ours has.
     """
     headers = {"lang": "py", "task": TASK, "id": job_id, "root_id": job_id, "environment": environment}
     return json.dumps(

@@ -182,7 +182,7 @@ def _steps(run: Run) -> Report:
                 resume=process.resume,
             )
             # After the start, so that the bot's interpreter starts meanwhile.
-            run.masker = masker = Masker(resolved.named_values(), literal=[token.encode()])
+            run.masker = masker = Masker([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
             resolved.forget()
             run.warnings.extend(_weak_warning(name) for name in masker.weak)
             with run.station.censor.using(masker):

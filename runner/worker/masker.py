@@ -44,18 +44,14 @@ Span = tuple[int, int]
 class Masker:
     """The forms of a set of values, ready to be found. Threads may share it."""
 
-    def __init__(
-        self, values: Iterable[tuple[str, bytes]], *, literal: Iterable[bytes] = (), beside: "Masker | None" = None
-    ) -> None:
+    def __init__(self, values: Iterable[tuple[str, bytes]], *, beside: "Masker | None" = None) -> None:
         """`values` are (label, value); a label names the value in `weak`, for example `SAP.PIN`.
-
-        `literal` texts are masked as they are and in no other form: for what is worth nothing in a moment.
 
         What `beside` masks is masked too: so a value that turns up later joins a running stream, as
         `stream.masker = Masker(new, beside=stream.masker)`.
         """
         known: Iterable[bytes] = beside.forms if beside else ()
-        found, weak = {*known, *literal}, list(beside.weak if beside else ())
+        found, weak = set(known), list(beside.weak if beside else ())
         for label, value in values:
             shapes = forms(value)
             found |= shapes

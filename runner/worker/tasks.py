@@ -1,9 +1,9 @@
 """The one Celery task: look whether a lane has a job that is ready, and run it if this worker wins it.
 
 Celery's own way from a message to a task knows results, retries, events, time limits and revocations. Botkeep uses none
-of them, and they cost as much as a claim; so the task has a strategy of its own (`Task.Strategy`), which gives a look
-to the pool at once. A message is acknowledged when its bot has ended: the worker holds no more messages than it runs
-bots, so none waits in a busy worker that another could take, and the next one comes while the end is being reported.
+of them; so the task has a strategy of its own (`Task.Strategy`), which gives a look to the pool at once. A message is
+acknowledged when its bot has ended: the worker holds no more messages than it runs bots, so none waits in a busy worker
+that another could take, and the next one comes while the end is being reported.
 (Acknowledging touches no Redis, see `inbox`.)
 """
 
