@@ -21,10 +21,11 @@ _LIMIT_STATUSES = {231: "memory", 232: "open_files", 233: "disk"}
 _LIMIT_SIGNALS: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "disk"}
 
 
-#: The ends that launchers make by themselves, and in whose name.
+#: The ends that come from the fall of what holds a bot, and in whose name; they are repeated as that of a lost runner.
 _GUARDS = {
     "worker_died": "launcher, since the process of runner {} ended",
     "lease_over": "launcher, since runner {} did not keep its lease",
+    "spawner_died": "whoever killed the spawner of runner {}",
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 #: Attempts after which a new file is begun: about half a megabyte of lines.
 ATTEMPTS_PER_FILE = 1500
 
-EndReason = Literal["exit", "timeout", "limit", "killed", "worker_died", "lease_over", "start_failed"]
+EndReason = Literal["exit", "timeout", "limit", "killed", "worker_died", "lease_over", "spawner_died", "start_failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,12 +208,15 @@ def test_a_bot_that_had_ended_before_its_supervisor_was_killed_has_ended_so(benc
 def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(unconfined: Bench) -> None:
     bench = unconfined
     pids = bench.folder / "pids"
+    first = ProcessId.of(bench.spawner.pid or 0)
+    assert first is not None
     process = bench.launch("kills_parent", variables={"PIDS": pids, "BOTH": 1})
     wait_for_line(process)
     bot = int(pids.read_text().split()[0])
     outcome = ended(process)
     assert (outcome.reason, outcome.survivors) == ("killed", -1)
     wait_until(lambda: ProcessId.of(bot) is None, what="the bot to die with its launcher")
+    wait_until(lambda: not first.alive, what="the spawner to die")
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
     for pid in pids.read_text().split():
         if orphan := ProcessId.of(int(pid)):
@@ -234,6 +237,17 @@ def test_a_killed_spawner_is_replaced_and_what_runs_goes_on(bench: Bench) -> Non
     assert running.wait(0) is None
     running.terminate()
     assert ended(running).exit_code == 7
+
+
+def test_a_request_that_a_dying_spawner_left_unread_is_said_to_have_started_nothing(bench: Bench) -> None:
+    spawner = ProcessId.of(bench.spawner.pid or 0)
+    assert spawner is not None
+    spawner.send(signal.SIGSTOP)
+    process = bench.launch("exits", variables={"CODE": 0})
+    spawner.send(signal.SIGKILL)
+    outcome = ended(process)
+    assert (outcome.reason, outcome.survivors) == ("spawner_died", 0)
+    assert ended(bench.launch("exits", variables={"CODE": 5})).exit_code == 5
 
 
 def test_a_launcher_killed_while_idle_is_not_given_a_bot(bench: Bench) -> None:
