@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from runner.worker import memory
 from vault.hardening import harden
 
 if __name__ == "__main__":
     harden()  # before anything that will hold a key is loaded
+    memory.save()
 
 import argparse
-import ctypes
-import gc
 import os
 import signal
 import sys
@@ -239,7 +239,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     returning.install(app)
 
     def ready(**_: object) -> None:
-        settle()
+        memory.settle()
         watchdog.start()
         # Celery installs its own handlers while it starts; ours replace them once it is ready.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -270,13 +270,6 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         station.journal.close()
         station.direct.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)
-
-
-def settle() -> None:
-    """Give back what only the start needed, and spare the collector what stays for ever (mallopt(3), gc.freeze)."""
-    gc.collect()
-    gc.freeze()
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":
