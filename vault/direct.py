@@ -68,6 +68,8 @@ class _Prepared:
         """What the statement answered."""
         if self._row is None:
             return []
+        if not self._out:
+            return list(map(self._row._make, cursor.fetchall()))
         found = []
         for raw in cursor.fetchall():
             values = list(raw)
@@ -98,6 +100,8 @@ class Direct:
         self._prepared: dict[int, tuple[Executable, _Prepared]] = {}
         self._kept = threading.local()
         self._open: set[Any] = set()
+        # Answers of PostgreSQL in the wire's binary format: as text, ciphertexts would have twice their length.
+        self._format: dict[str, Any] = {"binary": True} if self.dialect == "postgresql" else {}
         # What the driver raises when the database is away; anything else is a defect and passes.
         driver: Any = engine.dialect.loaded_dbapi
         closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
@@ -152,7 +156,7 @@ class Direct:
         if known is None:
             known = self._prepared[id(statement)] = (statement, _Prepared(statement, self._compiler))
         prepared = known[1]
-        return prepared.rows(self._connection().execute(prepared.text, prepared.bound(parameters)))
+        return prepared.rows(self._connection().execute(prepared.text, prepared.bound(parameters), **self._format))
 
     def _connection(self) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
         connection = getattr(self._kept, "connection", None)

@@ -50,6 +50,7 @@ from vault import db
 from vault.direct import Direct
 from vault.errors import Unavailable, VaultError
 from vault.identities import file_passphrase, prompt_passphrase
+from vault.reader import Snapshots
 from vault.settings import load
 
 #: Exit statuses, the same as the client's: conflict or invalid, and out of reach.
@@ -157,6 +158,7 @@ def _station(
     held: Held,
     censor: Censor,
 ) -> Station:
+    direct = Direct(engine)
     interpreter = own_interpreter()
     scratch = Scratch(settings.home / "work", instance=instance)
     grants = isolation.granted(
@@ -168,7 +170,8 @@ def _station(
     return Station(
         settings=settings,
         engine=engine,
-        direct=Direct(engine),
+        direct=direct,
+        snapshots=Snapshots(direct),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
         spawner=Spawner(isolation.ground(facts, grants)),

@@ -22,7 +22,7 @@ from vault.decrypt import Secret
 from vault.direct import Direct
 from vault.errors import DecryptError, InvalidToken, InvalidValue
 from vault.names import AssetName
-from vault.reader import SealedValue, Snapshot, record, snapshot
+from vault.reader import SealedValue, Snapshot, Snapshots
 from vault.tokens import JSON, Reference
 
 
@@ -48,7 +48,16 @@ class Resolved:
         self.parameters = None
 
 
-def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifest: Manifest, runner: str) -> Resolved:
+def resolve(
+    direct: Direct,
+    snapshots: Snapshots,
+    keyring: Keyring,
+    claim: Claim,
+    *,
+    bot: str,
+    manifest: Manifest,
+    runner: str,
+) -> Resolved:
     """Take the snapshot, open it, and resolve the references.
 
     Raises:
@@ -56,8 +65,7 @@ def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifes
             that does not open. Where it is raised before the readings are written, none is left behind.
         Unavailable: when the database cannot be reached.
     """
-    sealed = snapshot(
-        direct,
+    sealed = snapshots.take(
         workspace_id=claim.workspace_id,
         bot_id=claim.bot_id,
         bot=bot,
@@ -67,7 +75,7 @@ def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifes
     _check_references(claim, manifest, sealed)
     if sealed.unset:
         _check_unset(sealed, workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id))
-    record(direct, sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
+    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
     values = _open(sealed, keyring)
     try:
         delivery = deliver(values, files=manifest.files)
@@ -91,14 +99,13 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
         references = tokens.find(claim.parameters)
     except InvalidToken as error:
         raise Refusal(Reason.ASSET_MISSING, str(error)) from None
-    visible = {value.name for value in sealed.values}
     for reference in references:
         if not declares(manifest, reference.asset):
             raise Refusal(
                 Reason.ASSET_DENIED,
                 f"The reference {reference.text} names {reference.asset}, which the bot does not declare.",
             )
-        if reference.asset not in visible:
+        if reference.asset not in sealed.by_name:
             raise Refusal(
                 Reason.ASSET_MISSING,
                 f"The reference {reference.text} names the asset {reference.asset}, which does not exist any more.",
