@@ -33,6 +33,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import (
@@ -102,6 +103,12 @@ def _times(value: object) -> object:
 
 Patterns = tuple[Annotated[str, AfterValidator(_asset_pattern)], ...]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}\z")]
+
+
+@lru_cache(maxsize=256)
+def _named(patterns: Patterns) -> tuple[AssetName, ...]:
+    parsed = map(parse_pattern, patterns)
+    return tuple(AssetName(each.group, each.name) for each in parsed if "*" not in each.group + each.name)
 
 
 class _Table(BaseModel):
@@ -181,8 +188,7 @@ class Manifest(_Table):
 
     def named(self) -> tuple[AssetName, ...]:
         """The assets that are declared by name and not by a pattern."""
-        patterns = map(parse_pattern, self.assets or ())
-        return tuple(AssetName(each.group, each.name) for each in patterns if not (each.group + each.name).count("*"))
+        return _named(self.assets or ())
 
     @field_validator("timeout")
     @classmethod

@@ -250,26 +250,43 @@ class DataKeys:
             del self._deadlines[fingerprint], self._keys[fingerprint]
 
 
-def open_envelope(data: bytes, identities: Identities, *, context: Context, keys: DataKeys | None = None) -> Secret:
-    """The plaintext of a stored value; `keys` saves unwrapping what was opened a moment ago.
+class Sealed:
+    """A stored value in its place, taken apart once so that it can be opened for job after job.
 
-    Raises `WrongIdentity` where this process cannot open it whatever the bytes are, `TamperedEnvelope` where
-    they were changed or are not those of that context, `UnsupportedEnvelope` for a newer format.
+    Raises `TamperedEnvelope` for bytes that are no envelope, `UnsupportedEnvelope` for a newer format.
     """
-    envelope = Envelope.from_bytes(data)
-    identity = _identity(envelope, identities, context=context)
-    info = context.encode()
-    fingerprint = hashlib.sha256(envelope.recipient_id + envelope.wrapped_key + info).digest()
-    key = keys.get(fingerprint) if keys is not None else None
-    if fresh := key is None:
-        key = AESGCM(identity.unwrap(envelope.wrapped_key, context=context))
-    try:
-        plaintext = key.decrypt(envelope.nonce, envelope.ciphertext, info)
-    except InvalidTag:
-        raise _tampered(context) from None
-    if fresh and keys is not None:
-        keys.put(fingerprint, key)
-    return Secret(plaintext)
+
+    __slots__ = ("_ciphertext", "_context", "_data", "_fingerprint", "_info", "_nonce", "_recipient_id")
+
+    def __init__(self, data: bytes, *, context: Context) -> None:
+        """Decrypts nothing yet."""
+        envelope = Envelope.from_bytes(data)
+        self._data, self._context, self._info = data, context, context.encode()
+        self._recipient_id, self._nonce, self._ciphertext = envelope.recipient_id, envelope.nonce, envelope.ciphertext
+        self._fingerprint = hashlib.sha256(envelope.recipient_id + envelope.wrapped_key + self._info).digest()
+
+    def open(self, identities: Identities, *, keys: DataKeys | None = None) -> Secret:
+        """The plaintext; `keys` saves unwrapping what was opened a moment ago.
+
+        Raises `WrongIdentity` where this process cannot open it whatever the bytes are, `TamperedEnvelope` where
+        they were changed or are not those of that context.
+        """
+        identity = _identity(self._recipient_id, identities, context=self._context)
+        key = keys.get(self._fingerprint) if keys is not None else None
+        if fresh := key is None:
+            key = AESGCM(identity.unwrap(Envelope.from_bytes(self._data).wrapped_key, context=self._context))
+        try:
+            plaintext = key.decrypt(self._nonce, self._ciphertext, self._info)
+        except InvalidTag:
+            raise _tampered(self._context) from None
+        if fresh and keys is not None:
+            keys.put(self._fingerprint, key)
+        return Secret(plaintext)
+
+
+def open_envelope(data: bytes, identities: Identities, *, context: Context, keys: DataKeys | None = None) -> Secret:
+    """The plaintext of a stored value that is opened once; raises what `Sealed` and its `open` raise."""
+    return Sealed(data, context=context).open(identities, keys=keys)
 
 
 def rewrap(data: bytes, identities: Identities, *, recipient: Recipient, context: Context) -> bytes:
@@ -279,13 +296,13 @@ def rewrap(data: bytes, identities: Identities, *, recipient: Recipient, context
     `InvalidRecipient` for a recipient of another environment.
     """
     envelope = Envelope.from_bytes(data)
-    identity = _identity(envelope, identities, context=context)
+    identity = _identity(envelope.recipient_id, identities, context=context)
     data_key = identity.unwrap(envelope.wrapped_key, context=context)
     wrapped_key = recipient.wrap(data_key, context=context)
     return Envelope(recipient.id, wrapped_key, envelope.nonce, envelope.ciphertext).to_bytes()
 
 
-def _identity(envelope: Envelope, identities: Identities, *, context: Context) -> Identity:
+def _identity(recipient_id: bytes, identities: Identities, *, context: Context) -> Identity:
     """The identity to try: chosen by the context's environment first, so the bytes cannot choose it."""
     held = identities.get(context.environment)
     if not held:
@@ -293,10 +310,10 @@ def _identity(envelope: Envelope, identities: Identities, *, context: Context) -
             f"This process holds no private key of {context.environment}, so it cannot open the {context}: "
             f"let a runner that serves {context.environment} do it."
         )
-    identity = held.get(envelope.recipient_id)
+    identity = held.get(recipient_id)
     if identity is None or identity.environment != context.environment:
         raise WrongIdentity(
-            f"The {context} is encrypted for the key {envelope.recipient_id.hex()}, which is not among the "
+            f"The {context} is encrypted for the key {recipient_id.hex()}, which is not among the "
             f"private keys of {context.environment} here: give this host the key file that holds it."
         )
     return identity

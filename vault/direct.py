@@ -10,14 +10,12 @@ Refuses nothing that SQLAlchemy compiles, but statements must not be built per c
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
-import psycopg
 from sqlalchemy import Dialect, Engine
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,9 +23,6 @@ from sqlalchemy.sql.expression import Executable
 
 from vault import db
 from vault.errors import Unavailable
-
-#: What the drivers raise when the database is away; anything else is a defect and passes.
-_AWAY = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError)
 
 #: A row with its columns' names, which may be chosen freely by statements of different shapes.
 Row = Any
@@ -73,6 +68,8 @@ class _Prepared:
         """What the statement answered."""
         if self._row is None:
             return []
+        if not self._out:
+            return list(map(self._row._make, cursor.fetchall()))
         found = []
         for raw in cursor.fetchall():
             values = list(raw)
@@ -103,13 +100,19 @@ class Direct:
         self._prepared: dict[int, tuple[Executable, _Prepared]] = {}
         self._kept = threading.local()
         self._open: set[Any] = set()
+        # Answers of PostgreSQL in the wire's binary format: as text, ciphertexts would have twice their length.
+        self._format: dict[str, Any] = {"binary": True} if self.dialect == "postgresql" else {}
+        # What the driver raises when the database is away; anything else is a defect and passes.
+        driver: Any = engine.dialect.loaded_dbapi
+        closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
+        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *closed)
         self._writer = engine.get_execution_options().get("writer") or nullcontext()
 
     def read(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
         """One statement that only reads, as a transaction of its own. Raises `Unavailable`."""
         try:
             return self._execute(statement, parameters)
-        except _AWAY as error:
+        except self._away as error:
             self._give_up(error)
 
     def write(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
@@ -125,7 +128,7 @@ class Direct:
                 self._connection().execute("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
                 yield self._execute
                 self._connection().execute("COMMIT")
-            except _AWAY as error:
+            except self._away as error:
                 self._give_up(error)
             except BaseException:
                 self.release()
@@ -137,13 +140,13 @@ class Direct:
         self._kept.connection = None
         if connection is not None:
             self._open.discard(connection)
-            with contextlib.suppress(*_AWAY):
+            with contextlib.suppress(*self._away):
                 connection.close()
 
     def close(self) -> None:
         """Close the connections of all threads, which must not run anything any more."""
         for connection in list(self._open):
-            with contextlib.suppress(*_AWAY):
+            with contextlib.suppress(*self._away):
                 connection.close()
         self._open.clear()
 
@@ -153,7 +156,7 @@ class Direct:
         if known is None:
             known = self._prepared[id(statement)] = (statement, _Prepared(statement, self._compiler))
         prepared = known[1]
-        return prepared.rows(self._connection().execute(prepared.text, prepared.bound(parameters)))
+        return prepared.rows(self._connection().execute(prepared.text, prepared.bound(parameters), **self._format))
 
     def _connection(self) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
         connection = getattr(self._kept, "connection", None)

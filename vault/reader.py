@@ -1,28 +1,33 @@
 """The audited reading of values, on the worker only.
 
-`snapshot` takes all values of one attempt in one statement, `record` commits the row of each reading, and only then
-`Snapshot.open` decrypts. So no plaintext exists before the row that says so.
+`Snapshots.take` takes all values of one attempt in one statement, `record` commits the row of each reading, and only
+then `Snapshot.open` decrypts. So no plaintext exists before the row that says so.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, false, or_, select, text
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, false, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
-from vault.decrypt import DataKeys, Identities, Secret, open_envelope
-from vault.direct import Direct
-from vault.envelope import Context
+from vault.decrypt import DataKeys, Identities, Sealed, Secret
+from vault.direct import Direct, Row
+from vault.envelope import NONE, Context
 from vault.models import Asset, AssetValue, CurrentValue
 from vault.names import AssetName, matches, parse_pattern
 
 #: The scope of an asset that every bot of the workspace may see.
 WORKSPACE_SCOPE = "workspace"
+
+#: Values in all remembered snapshots: some 2 kB each.
+REMEMBERED = 4096
 
 #: One row a value, from one JSON document: 100 rows cost one statement instead of 100 sets of parameters.
 _INSERT_READINGS = {
@@ -41,7 +46,7 @@ _INSERT_READINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SealedValue:
     """What an attempt may see of one asset: its number and envelope, both empty when the value is unset."""
 
@@ -51,9 +56,11 @@ class SealedValue:
     bot: str
     number: int | None
     envelope: bytes | None
+    #: The envelope in its place, once it was opened.
+    sealed: Sealed | None = field(default=None, init=False, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """All values visible to one attempt, still encrypted, as one statement saw them."""
 
@@ -61,10 +68,25 @@ class Snapshot:
     environment: str
     values: tuple[SealedValue, ...]
 
-    @property
+    @cached_property
+    def by_name(self) -> Mapping[AssetName, SealedValue]:
+        """The values by their assets' names."""
+        return {value.name: value for value in self.values}
+
+    @cached_property
     def unset(self) -> tuple[SealedValue, ...]:
         """The visible assets that have no value in this environment."""
         return tuple(value for value in self.values if value.envelope is None)
+
+    @cached_property
+    def readings(self) -> str:
+        """The JSON document of what `record` writes."""
+        rows = [
+            {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": value.number}
+            for value in self.values
+            if value.envelope is not None
+        ]
+        return json.dumps(rows)
 
     def open(self, value: SealedValue, identities: Identities, *, keys: DataKeys) -> Secret:
         """Decrypt one value of this snapshot.
@@ -72,6 +94,11 @@ class Snapshot:
         Raises:
             DecryptError: when the key is missing or the row is not what was stored.
         """
+        if value.sealed is None:
+            value.sealed = self._sealed(value)
+        return value.sealed.open(identities, keys=keys)
+
+    def _sealed(self, value: SealedValue) -> Sealed:
         if value.envelope is None or value.number is None:
             raise ValueError(f"{value.name} has no value in {self.environment}; check `unset` first.")
         context = Context(
@@ -82,78 +109,109 @@ class Snapshot:
             environment=self.environment,
             number=value.number,
         )
-        return open_envelope(value.envelope, identities, context=context, keys=keys)
+        return Sealed(value.envelope, context=context)
 
 
-def snapshot(
-    direct: Direct,
-    *,
-    workspace_id: uuid.UUID,
-    bot_id: uuid.UUID,
-    bot: str,
-    environment: str,
-    patterns: Sequence[str] | None,
-) -> Snapshot:
-    """Take the encrypted values that `bot` may see in `environment`; `record` their readings before opening one.
+class Snapshots:
+    """Takes the snapshots of attempts; safe to share between threads.
 
-    `patterns` are those of the bot's declaration; `None` means every asset of the workspace. A bot-exclusive
-    asset hides the workspace's asset of the same name in every environment, filled there or not.
-
-    Raises:
-        Unavailable: when the database cannot be reached.
+    Remembers the latest ones, ciphertexts and all. As long as the statement answers the very same rows, the same
+    snapshot is given again, with all that was worked out about it: 100 values cost 1 ms less.
     """
-    declared = None if patterns is None else tuple(patterns)
-    rows = direct.read(_visible(declared), {"workspace": workspace_id, "own": bot_id, "chosen": environment})
+
+    def __init__(self, direct: Direct, *, limit: int = REMEMBERED) -> None:
+        """`limit` is how many values all remembered snapshots may hold together."""
+        self._direct, self._limit = direct, limit
+        self._latest: OrderedDict[Hashable, tuple[list[Row], Snapshot]] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    def take(
+        self,
+        *,
+        workspace_id: uuid.UUID,
+        bot_id: uuid.UUID,
+        bot: str,
+        environment: str,
+        patterns: Sequence[str] | None,
+    ) -> Snapshot:
+        """Take the encrypted values that `bot` may see in `environment`; `record` their readings before opening one.
+
+        `patterns` are those of the bot's declaration; `None` means every asset of the workspace. A bot-exclusive
+        asset hides the workspace's asset of the same name in every environment, filled there or not.
+
+        Raises:
+            Unavailable: when the database cannot be reached.
+        """
+        declared = None if patterns is None else tuple(patterns)
+        wanted = {"workspace": workspace_id, "own": bot_id, "chosen": environment}
+        rows = self._direct.read(_visible(declared), wanted)
+        place = (workspace_id, bot_id, bot, environment, declared)
+        with self._lock:
+            known = self._latest.get(place)
+        if known is not None and known[0] == rows:
+            return known[1]
+        taken = Snapshot(str(workspace_id), environment, _values(rows, bot=bot, patterns=declared))
+        self._remember(place, rows, taken)
+        return taken
+
+    def record(self, taken: Snapshot, *, job_id: uuid.UUID, attempt: int, runner: str) -> None:
+        """Write the readings of a snapshot, committed when this returns.
+
+        Raises:
+            Unavailable: when the database cannot be reached; nothing of the snapshot may be opened then.
+        """
+        if len(taken.unset) == len(taken.values):
+            return
+        self._direct.write(
+            _INSERT_READINGS[self._direct.dialect],
+            {
+                "job_id": job_id.hex,
+                "attempt": attempt,
+                "environment": taken.environment,
+                "runner": runner,
+                "rows": taken.readings,
+            },
+        )
+
+    def _remember(self, place: Hashable, rows: list[Row], taken: Snapshot) -> None:
+        with self._lock:
+            self._held += len(rows) - len(self._latest.pop(place, ((), None))[0])
+            self._latest[place] = (rows, taken)
+            while self._held > self._limit:
+                self._held -= len(self._latest.popitem(last=False)[1][0])
+
+
+def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) -> tuple[SealedValue, ...]:
+    parsed = None if patterns is None else [parse_pattern(pattern) for pattern in patterns]
     chosen: dict[AssetName, SealedValue] = {}
     for row in rows:  # workspace assets come first, so that the bot's own replace them
         name = AssetName(row.group_name, row.name)
-        if patterns is not None and not any(matches(pattern, name) for pattern in patterns):
+        if parsed is not None and not any(matches(pattern, name) for pattern in parsed):
             continue
         chosen[name] = SealedValue(
-            asset_id=row.id,
+            asset_id=uuid.UUID(row.id),
             name=name,
             scope=WORKSPACE_SCOPE if row.bot_id is None else bot,
-            bot="-" if row.bot_id is None else str(row.bot_id),
+            bot=NONE if row.bot_id is None else str(uuid.UUID(row.bot_id)),
             number=row.number,
             envelope=row.envelope,
         )
-    return Snapshot(workspace=str(workspace_id), environment=environment, values=tuple(chosen.values()))
-
-
-def record(direct: Direct, taken: Snapshot, *, job_id: uuid.UUID, attempt: int, runner: str) -> None:
-    """Write the readings of a snapshot, committed when this returns.
-
-    Raises:
-        Unavailable: when the database cannot be reached; nothing of the snapshot may be opened then.
-    """
-    rows = [
-        {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": value.number}
-        for value in taken.values
-        if value.envelope is not None
-    ]
-    if not rows:
-        return
-    direct.write(
-        _INSERT_READINGS[direct.dialect],
-        {
-            "job_id": job_id.hex,
-            "attempt": attempt,
-            "environment": taken.environment,
-            "runner": runner,
-            "rows": json.dumps(rows),
-        },
-    )
+    return tuple(chosen.values())
 
 
 @lru_cache(maxsize=1024)
 def _visible(
     patterns: tuple[str, ...] | None,
-) -> Select[uuid.UUID, uuid.UUID | None, str, str, int, bytes]:
-    """The statement for one declaration, built once (building it costs more than running it)."""
+) -> Select[str, str | None, str, str, int, bytes]:
+    """The statement for one declaration, built once (building it costs more than running it).
+
+    Its rows are text and bytes, which are compared at once; ids would not be.
+    """
     query = (
         select(
-            Asset.id,
-            Asset.bot_id,
+            cast(Asset.id, Text).label("id"),
+            cast(Asset.bot_id, Text).label("bot_id"),
             Asset.group_name,
             Asset.name,
             AssetValue.number,

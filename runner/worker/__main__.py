@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from runner.worker import memory
 from vault.hardening import harden
 
 if __name__ == "__main__":
     harden()  # before anything that will hold a key is loaded
+    memory.save()
 
 import argparse
-import ctypes
-import gc
 import os
 import signal
 import sys
@@ -50,6 +50,7 @@ from vault import db
 from vault.direct import Direct
 from vault.errors import Unavailable, VaultError
 from vault.identities import file_passphrase, prompt_passphrase
+from vault.reader import Snapshots
 from vault.settings import load
 
 #: Exit statuses, the same as the client's: conflict or invalid, and out of reach.
@@ -157,6 +158,7 @@ def _station(
     held: Held,
     censor: Censor,
 ) -> Station:
+    direct = Direct(engine)
     interpreter = own_interpreter()
     scratch = Scratch(settings.home / "work", instance=instance)
     grants = isolation.granted(
@@ -168,7 +170,8 @@ def _station(
     return Station(
         settings=settings,
         engine=engine,
-        direct=Direct(engine),
+        direct=direct,
+        snapshots=Snapshots(direct),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
         spawner=Spawner(isolation.ground(facts, grants)),
@@ -243,7 +246,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     returning.install(app)
 
     def ready(**_: object) -> None:
-        settle()
+        memory.settle()
         watchdog.start()
         # Celery installs its own handlers while it starts; ours replace them once it is ready.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -274,13 +277,6 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         station.journal.close()
         station.direct.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)
-
-
-def settle() -> None:
-    """Give back what only the start needed, and spare the collector what stays for ever (mallopt(3), gc.freeze)."""
-    gc.collect()
-    gc.freeze()
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def deliver(values: Mapping[AssetName, Secret | None], *, files: Sequence[str] =
         names = variables(name)
         problem = _obstacle(value, names)
         if problem is None:
-            as_variables.update(dict.fromkeys(names, value))
+            for variable in names:
+                as_variables[variable] = value
         else:
             warnings.append(
                 f"{name} {problem}, so it is no environment variable; the bot finds it in "
@@ -124,7 +125,7 @@ def _write(path: Path, content: bytes) -> None:
 def _obstacle(value: bytes, names: Sequence[str]) -> str | None:
     if b"\0" in value:
         return "contains a NUL byte"
-    # execve(2), MAX_ARG_STRLEN: name, "=", value and the final NUL share 131,072 bytes.
-    if max(len(name) for name in names) + 1 + len(value) + 1 > LARGEST_VARIABLE:
+    # execve(2), MAX_ARG_STRLEN: name, "=", value and the final NUL share 131,072 bytes. The first name is the longest.
+    if len(names[0]) + 1 + len(value) + 1 > LARGEST_VARIABLE:
         return f"has {len(value):,} bytes"
     return None

@@ -252,6 +252,7 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
         run.hold,
         lambda: resolution.resolve(
             station.direct,
+            station.snapshots,
             station.keyring,
             run.claim,
             bot=run.version.bot,
@@ -266,7 +267,7 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
 
 
 def _grant(run: Run, resolved: Resolved) -> Grant:
-    sealed = {value.name: value for value in resolved.sealed.values}
+    sealed = resolved.sealed.by_name
 
     def read(name: AssetName) -> Secret | None:
         value = sealed[name]

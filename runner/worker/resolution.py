@@ -21,7 +21,7 @@ from vault.decrypt import Secret
 from vault.direct import Direct
 from vault.errors import DecryptError, InvalidToken, InvalidValue
 from vault.names import AssetName
-from vault.reader import Snapshot, record, snapshot
+from vault.reader import Snapshot, Snapshots
 from vault.tokens import JSON, Reference
 
 
@@ -47,7 +47,16 @@ class Resolved:
         self.parameters = None
 
 
-def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifest: Manifest, runner: str) -> Resolved:
+def resolve(
+    direct: Direct,
+    snapshots: Snapshots,
+    keyring: Keyring,
+    claim: Claim,
+    *,
+    bot: str,
+    manifest: Manifest,
+    runner: str,
+) -> Resolved:
     """Take the snapshot, open it, and resolve the references.
 
     Raises:
@@ -55,8 +64,7 @@ def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifes
             that does not open. Where it is raised before the readings are written, none is left behind.
         Unavailable: when the database cannot be reached.
     """
-    sealed = snapshot(
-        direct,
+    sealed = snapshots.take(
         workspace_id=claim.workspace_id,
         bot_id=claim.bot_id,
         bot=bot,
@@ -68,7 +76,7 @@ def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifes
     if lacking:
         policy = workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id)
         _check_unset(lacking, policy, environment=claim.environment)
-    record(direct, sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
+    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
     values = _open(sealed, keyring)
     try:
         delivery = deliver(values, files=manifest.files)
@@ -92,14 +100,13 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
         references = tokens.find(claim.parameters)
     except InvalidToken as error:
         raise Refusal(Reason.ASSET_MISSING, str(error)) from None
-    visible = {value.name for value in sealed.values}
     for reference in references:
         if not manifest.declares(reference.asset):
             raise Refusal(
                 Reason.ASSET_DENIED,
                 f"The reference {reference.text} names {reference.asset}, which the bot does not declare.",
             )
-        if reference.asset not in visible:
+        if reference.asset not in sealed.by_name:
             raise Refusal(
                 Reason.ASSET_MISSING,
                 f"The reference {reference.text} names the asset {reference.asset}, which does not exist any more.",
@@ -108,8 +115,8 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
 
 def _lacking(manifest: Manifest, sealed: Snapshot) -> tuple[AssetName, ...]:
     """What the bot declares and cannot be given: unset values, and names of which there is no asset."""
-    known = {value.name for value in sealed.values}
-    return (*(value.name for value in sealed.unset), *(name for name in manifest.named() if name not in known))
+    unknown = (name for name in manifest.named() if name not in sealed.by_name)
+    return (*(value.name for value in sealed.unset), *unknown)
 
 
 def _check_unset(lacking: tuple[AssetName, ...], policy: workspaces.Unset, *, environment: str) -> None:
@@ -143,6 +150,6 @@ def _render(claim: Claim, values: dict[AssetName, Secret | None]) -> JSON:
 
 
 def _unset_warning(name: AssetName, sealed: Snapshot) -> str:
-    if any(value.name == name for value in sealed.values):
+    if name in sealed.by_name:
         return f"{name} has no value in {sealed.environment}; the bot got an empty text."
     return f"The bot declares {name}, which does not exist; it got nothing. See: botkeep asset list"

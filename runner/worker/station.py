@@ -19,6 +19,7 @@ from runner.worker.process import Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from vault.direct import Direct
+from vault.reader import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Station:
     settings: RunnerSettings
     engine: Engine
     direct: Direct
+    snapshots: Snapshots
     keyring: Keyring
     packages: PackageStore
     spawner: Spawner

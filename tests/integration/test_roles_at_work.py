@@ -31,7 +31,7 @@ from vault.direct import Direct
 from vault.errors import NameCollision
 from vault.identities import key_path
 from vault.names import AssetName
-from vault.reader import Snapshot, record, snapshot
+from vault.reader import Snapshot, Snapshots
 from vault.settings import VaultSettings
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -78,15 +78,15 @@ class World:
         return claim
 
     def read(self, claim: Claim) -> Snapshot:
-        taken = snapshot(
-            self.direct,
+        snapshots = Snapshots(self.direct)
+        taken = snapshots.take(
             workspace_id=claim.workspace_id,
             bot_id=claim.bot_id,
             bot="report",
             environment="dev",
             patterns=["SAP.*"],
         )
-        record(self.direct, taken, job_id=claim.job_id, attempt=claim.attempt, runner="r1")
+        snapshots.record(taken, job_id=claim.job_id, attempt=claim.attempt, runner="r1")
         return taken
 
 

@@ -1,0 +1,137 @@
+"""What a worker remembers of the values that it took before: never more than the database says now."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, select, update
+
+from runner import bots
+from runner.archive import canonical
+from runner.worker.keyring import Keyring
+from runner.workspaces import default_workspace
+from tests.api import zipped
+from tests.support import Stores
+from vault import assets, db, keyhost
+from vault.assets import Scope
+from vault.audit import Actor
+from vault.direct import Direct
+from vault.errors import TamperedEnvelope
+from vault.identities import key_path
+from vault.models import AssetValue, Reading
+from vault.names import AssetName
+from vault.reader import Snapshot, Snapshots
+from vault.settings import VaultSettings
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ANN = Actor("ann")
+PASSWORD, USER = AssetName("SAP", "PASSWORD"), AssetName("SAP", "USER")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A database with one bot and two workspace-wide values, and who reads them."""
+
+    engine: Engine
+    direct: Direct
+    keyring: Keyring
+    snapshots: Snapshots
+    workspace_id: uuid.UUID
+    bot_id: uuid.UUID
+
+    def set_value(self, name: AssetName, value: bytes, *, scope: Scope | None = None) -> None:
+        where = scope or Scope(self.workspace_id)
+        with db.writing(self.engine) as session:
+            assets.set_value(session, name, scope=where, environment="dev", plaintext=value, actor=ANN, now=NOW)
+
+    def take(self, snapshots: Snapshots | None = None, *, patterns: tuple[str, ...] = ("SAP.*",)) -> Snapshot:
+        return (snapshots or self.snapshots).take(
+            workspace_id=self.workspace_id, bot_id=self.bot_id, bot="report", environment="dev", patterns=patterns
+        )
+
+    def values(self) -> dict[str, bytes]:
+        taken = self.take()
+        return {str(value.name): self.keyring.open(taken, value).reveal() for value in taken.values}
+
+
+@pytest.fixture
+def world(stores: Stores, tmp_path: Path) -> Iterator[World]:
+    engine = db.engine(stores.database_url)
+    settings = VaultSettings(home=tmp_path, key_dir=tmp_path / "keys")
+    keyhost.make_key(engine, "dev", settings=settings, protect=False, if_missing=False, now=NOW)
+    with db.writing(engine) as session:
+        workspace_id = default_workspace(session)
+        package = canonical(zipped("pass\n"))
+        bots.add(session, "report", workspace_id=workspace_id, package=package, actor=ANN, now=NOW)
+        bot_id = bots.require(session, "report", workspace_id=workspace_id).id
+    direct = Direct(engine)
+    keyring = Keyring({"dev": key_path(settings.keys(), "dev")})
+    made = World(engine, direct, keyring, Snapshots(direct), workspace_id, bot_id)
+    made.set_value(PASSWORD, b"first")
+    made.set_value(USER, b"ann")
+    yield made
+    direct.close()
+    engine.dispose()
+
+
+def test_values_that_did_not_change_are_not_worked_out_again(world: World) -> None:
+    assert world.take() is world.take()
+    assert world.values() == world.values() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
+def test_a_new_value_is_seen_by_the_next_snapshot(world: World) -> None:
+    world.values()
+    world.set_value(PASSWORD, b"second")
+    assert world.values() == {"SAP.PASSWORD": b"second", "SAP.USER": b"ann"}
+    assert [value.number for value in world.take().values] == [2, 1]
+
+
+def test_a_bots_own_value_hides_the_workspaces_from_the_next_snapshot(world: World) -> None:
+    world.values()
+    world.set_value(USER, b"robot", scope=Scope(world.workspace_id, world.bot_id, "report"))
+    assert world.values() == {"SAP.PASSWORD": b"first", "SAP.USER": b"robot"}
+
+
+def test_a_row_that_was_edited_after_it_was_opened_does_not_open_again(world: World) -> None:
+    world.values()
+    with db.writing(world.engine) as session:
+        stored = session.execute(select(AssetValue.asset_id, AssetValue.envelope)).first()
+        assert stored is not None
+        changed = stored.envelope[:-1] + bytes([stored.envelope[-1] ^ 1])
+        session.execute(update(AssetValue).where(AssetValue.asset_id == stored.asset_id).values(envelope=changed))
+    with pytest.raises(TamperedEnvelope):
+        world.values()
+
+
+def test_a_value_under_the_number_of_another_does_not_open(world: World) -> None:
+    world.set_value(PASSWORD, b"second")
+    world.values()
+    with db.writing(world.engine) as session:
+        moved = select(AssetValue.envelope).where(AssetValue.number == 1).limit(1).scalar_subquery()
+        session.execute(update(AssetValue).where(AssetValue.number == 2).values(envelope=moved))
+    with pytest.raises(TamperedEnvelope):
+        world.values()
+
+
+def test_each_attempt_has_its_readings_whether_its_snapshot_was_known_or_not(world: World) -> None:
+    jobs = [uuid.uuid4(), uuid.uuid4()]
+    for job_id in jobs:
+        world.snapshots.record(world.take(), job_id=job_id, attempt=1, runner="r1")
+    with db.reading(world.engine) as session:
+        counted = select(Reading.job_id, func.count()).group_by(Reading.job_id)
+        assert dict(session.execute(counted).all()) == dict.fromkeys(jobs, 2)
+
+
+def test_what_is_remembered_is_bounded_by_its_values(world: World) -> None:
+    few = Snapshots(world.direct, limit=3)
+    both = world.take(few)
+    assert world.take(few) is both
+    one = world.take(few, patterns=("SAP.USER",))
+    assert [world.take(few), world.take(few, patterns=("SAP.USER",))] == [both, one]
+    world.take(few, patterns=("SAP.PASSWORD",))
+    assert world.take(few, patterns=("SAP.USER",)) is one
+    assert world.take(few) is not both
+    assert world.take(Snapshots(world.direct, limit=1)) is not both
