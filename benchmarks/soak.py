@@ -7,7 +7,8 @@ did is taken from their own book (`soak_book`), what the system believes from th
 accepted, finished, and these, which must be 0:
 
 - lost: accepted, and not in a final state although everything works again
-- doubled: two attempts of one job alive at the same time, or two that came to their last line
+- doubled: two attempts of one job alive at the same time, or two that came to their last line and exited; a bot that
+  was killed between the two may have done its work, and history must say so (root alone is told which it was)
 - orphaned: processes of a bot that lived on after the end of their attempt, or after everything was stopped
 """
 
@@ -33,7 +34,7 @@ from benchmarks.soak_book import BOT, KINDS, Book, Life, describe
 from benchmarks.soak_faults import Faults
 from benchmarks.soak_yard import Yard, lease, yard
 from runner.models import Attempt, Job
-from runner.states import FINAL
+from runner.states import FINAL, State
 from tests.api import zipped
 from tests.services import new_services
 from tests.support import adopt_orphans, kill_descendants
@@ -217,11 +218,14 @@ def _verdict(state: Soak, faults: Faults, left: list[str]) -> int:
     final = {job_id for job_id, row in jobs.items() if row.state in FINAL}
     lost = sorted(set(state.accepted) - final)
     doubled = {job_id: words for job_id in jobs if (words := _doubled(state.book, job_id))}
+    doubled |= _wrongly_ended(state)
     orphaned = [*state.orphans.values(), *left]
     print("\nfaults    ", dict(sorted(faults.counts.items())))
     print("starts    ", {name: part.starts for name, part in state.yard.parts.items()})
     print("jobs      ", _counted(f"{row.state} {row.reason or ''}".strip() for row in rows))
     print("attempts  ", {str(row[0]): row[1] for row in causes}, f"adopted {adopted}, survivors {survivors}")
+    cut_off = {(job_id, attempt) for job_id in jobs for attempt in state.book.cut_off(job_id)}
+    print("cut off   ", f"{len(cut_off)} attempts were killed between their last line and their exit")
     print("begun     ", _counted(f"{len(_attempts(state.book, job_id))} times" for job_id in jobs))
     for title, lines in (
         ("lost", [f"{job_id} {_words(jobs.get(job_id))}" for job_id in lost]),
@@ -241,6 +245,17 @@ def _doubled(book: Book, job_id: str) -> str:
     if book.ends(job_id) > 1:
         found.append(f"{book.ends(job_id)} attempts came to their end")
     return "; ".join(found[:3])
+
+
+def _wrongly_ended(state: Soak) -> dict[str, str]:
+    """The jobs whose history says of a bot that was killed that it succeeded."""
+    with db.reading(state.engine) as session:
+        rows = session.execute(select(Attempt.job_id, Attempt.number).where(Attempt.state == State.SUCCEEDED)).all()
+    return {
+        str(row.job_id): f"attempt {row.number} was killed and succeeded"
+        for row in rows
+        if row.number in state.book.cut_off(str(row.job_id))
+    }
 
 
 def _attempts(book: Book, job_id: str) -> set[int]:

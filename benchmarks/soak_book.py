@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.soak_exits import Exits
 from tests.support import ProcessId, read_stat
 
 #: Seconds between two looks at the processes in the book.
@@ -73,6 +74,7 @@ class Book:
         self.lives: dict[str, list[Life]] = defaultdict(list)
         self._living: list[tuple[str, Life]] = []
         self._read = 0
+        self._exits = Exits()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="book", daemon=True)
@@ -93,9 +95,18 @@ class Book:
             return list(self._living)
 
     def ends(self, job_id: str) -> int:
-        """How many attempts of a job came to their last line."""
+        """How many attempts of a job came to their last line, and then exited by themselves."""
+        return len(self._ended(job_id) - self.cut_off(job_id))
+
+    def cut_off(self, job_id: str) -> set[int]:
+        """The attempts whose bot was killed after its last line, before it could exit."""
         with self._lock:
-            return len({life.attempt for life in self.lives.get(job_id, ()) if life.ended})
+            lives = [life for life in self.lives.get(job_id, ()) if life.ended]
+        return {life.attempt for life in lives if self._exits.killed(life.process.pid, since=life.since)}
+
+    def _ended(self, job_id: str) -> set[int]:
+        with self._lock:
+            return {life.attempt for life in self.lives.get(job_id, ()) if life.ended}
 
     def overlaps(self, job_id: str) -> list[tuple[Life, Life]]:
         """Pairs of processes of different attempts of one job that lived at the same time."""

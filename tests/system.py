@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -234,11 +234,15 @@ def start_runner(
     environments: tuple[str, ...] = ("dev",),
     env: Mapping[str, str] | None = None,
     code: str = "",
+    more: Sequence[str] = (),
 ) -> Started:
-    """A further runner of the system's host, ready; `code` runs in its process before the real worker."""
+    """A further runner of the system's host, ready; `code` runs in its process before the real worker.
+
+    `more` are further words of its command line.
+    """
     served = [part for environment in environments for part in ("--environment", environment)]
     begin = ["-c", f"{code}\nimport sys\nfrom runner.worker.__main__ import main\nsys.exit(main())"]
-    argv = [*(begin if code else ["-m", "runner.worker"]), *served, "--group", group, "--name", name]
+    argv = [*(begin if code else ["-m", "runner.worker"]), *served, "--group", group, "--name", name, *more]
     started = start(sys.executable, *argv, env={**system.env, **(env or {})}, name=name)
     started.wait_for("runner.ready", START_WITHIN)
     return started

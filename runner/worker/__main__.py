@@ -121,7 +121,7 @@ def _serve(settings: RunnerSettings) -> int:
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stopping = Stopping(grace=settings.drain_grace)
-    adoption.adopt(engine, settings.home / OUTCOMES)
+    _adopt(engine, settings, instance)
     held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
     station = _station(engine, settings, keyring, instance=instance, facts=facts, held=held, censor=censor)
     try:
@@ -135,7 +135,7 @@ def _held(
 ) -> Held:
     def each_beat() -> None:
         keyring.expire()
-        adoption.adopt(engine, settings.home / OUTCOMES)
+        _adopt(engine, settings, instance)
 
     return Held(
         engine,
@@ -146,6 +146,11 @@ def _held(
         drain=drain,
         each_beat=each_beat,
     )
+
+
+def _adopt(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -> None:
+    # Half of a lease: two beats were missed at least, and as many are left to everybody else on this host.
+    adoption.adopt(engine, settings.home / OUTCOMES, instance=instance, silence=timedelta(seconds=settings.lease / 2))
 
 
 def _station(

@@ -2,13 +2,17 @@
 
 A bot that ended once ends once: where its worker was killed between the bot's end and the report, the outcome is in
 a journal, and whichever runner of this home comes next reports it, by the same fence as everybody. A journal is
-taken over when its worker and all its launchers have ended, and removed when all of it is in the database.
+taken over when its worker and all its launchers have ended, and removed when all of it is in the database. One whose
+worker lives and does not keep its leases (it is frozen, say) is only read.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Engine, and_, or_, select, tuple_
@@ -17,10 +21,10 @@ from sqlalchemy.orm import Session
 from runner import conclusion, ends
 from runner.jobs import Report
 from runner.logging import logger
-from runner.models import Attempt
+from runner.models import Attempt, Job
 from runner.states import Reason, State
 from runner.worker import ending
-from runner.worker.outcomes import Recorded, abandoned, taking_over
+from runner.worker.outcomes import Recorded, abandoned, peek, taking_over
 from vault import db
 from vault.errors import VaultError
 
@@ -30,16 +34,21 @@ _AT_ONCE = 200
 _log = logger()
 
 
-def adopt(engine: Engine, root: Path) -> int:
+def adopt(engine: Engine, root: Path, *, instance: uuid.UUID, silence: timedelta) -> int:
     """Report what the abandoned journals below `root` hold; answers how many outcomes were news.
 
+    Of journals that others than `instance` still write, it reports the attempts whose leases run out in less than
+    `silence`: their worker may be frozen, and a bot that ended would run again. One that is only slow is refused then.
     Raises nothing, since heartbeats wait for it. Where the database is away the journals stay for the next call.
     """
     count = 0
+    unkept: Callable[[], set[tuple[uuid.UUID, int]]] = cache(lambda: _unkept(engine, silence))
     for path in abandoned(root):
         try:
             with taking_over(path) as records:
                 count += _report(engine, records)
+            if not path.name.startswith(instance.hex) and path.exists() and unkept():
+                count += _report(engine, [one for one in peek(path) if (one.job_id, one.attempt) in unkept()])
         except (VaultError, OSError) as error:
             _log.warning("adoption.delayed", error=str(error))
             break
@@ -48,12 +57,19 @@ def adopt(engine: Engine, root: Path) -> int:
     return count
 
 
+def _unkept(engine: Engine, silence: timedelta) -> set[tuple[uuid.UUID, int]]:
+    """The attempts whose runner has not extended their lease in time."""
+    with db.reading(engine) as session:
+        rows = session.execute(
+            select(Job.id, Job.attempt).where(Job.state == State.RUNNING, Job.lease_expires_at < db.clock(silence))
+        ).all()
+    return {(row.id, row.attempt) for row in rows}
+
+
 def _report(engine: Engine, records: Sequence[Recorded]) -> int:
-    # Of two lines for one attempt the first was written by who saw the bot's end.
-    first = list({(one.job_id, one.attempt): one for one in reversed(records)}.values())
     count = 0
-    for start in range(0, len(first), _AT_ONCE):
-        some = first[start : start + _AT_ONCE]
+    for start in range(0, len(records), _AT_ONCE):
+        some = records[start : start + _AT_ONCE]
         with db.reading(engine) as session:
             wanted = _unreported(session, some)
         for recorded, runner in wanted:

@@ -15,25 +15,34 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 #: How long killed processes may take to go (one in uninterruptible sleep does not die) before they are survivors.
 SWEEP_PATIENCE = 30.0
 
 
 class Usage:
-    """What the collected processes cost, and how the bot among them ended (a wait status)."""
+    """What the collected processes cost, and how the bot among them ended (a wait status).
 
-    __slots__ = ("bot", "max_rss_kb", "status", "system_seconds", "user_seconds")
+    `on_end` hears how the bot ended, before it is collected: from then on nobody else could find that out.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("bot", "max_rss_kb", "on_end", "status", "system_seconds", "user_seconds")
+
+    def __init__(self, on_end: Callable[[int], None] = lambda _code: None) -> None:
         self.bot = 0
+        self.on_end = on_end
         self.status: int | None = None
         self.max_rss_kb = 0
         self.user_seconds = self.system_seconds = 0.0
 
     def collect(self, pid: int) -> bool:
         """Reaps one child if it is dead; its figures include those of the children it waited for itself."""
+        if pid == self.bot:
+            dead = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if dead is None:
+                return False
+            self.on_end(dead.si_status if dead.si_code == os.CLD_EXITED else -dead.si_status)
         found, status, used = os.wait4(pid, os.WNOHANG)
         if not found:
             return False

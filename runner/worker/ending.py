@@ -15,7 +15,10 @@ from runner.worker.outcomes import Outcome
 BUSINESS_STATUS = 73
 
 #: What history says of an attempt whose end came from its launcher's record.
-ADOPTED = "Adopted from its launcher's record after its runner ended; the last lines of its log may be missing."
+ADOPTED = (
+    "Adopted from its launcher's record, since its runner had ended or fallen silent; the last lines of its log may be "
+    "missing."
+)
 #: Exit statuses of Python bots (`bot_main.py`) and signals (setrlimit(2)) that tell of a limit, and which.
 _LIMIT_STATUSES = {231: "memory", 232: "open_files", 233: "disk"}
 _LIMIT_SIGNALS: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "disk"}
@@ -26,6 +29,7 @@ _GUARDS = {
     "worker_died": "launcher, since the process of runner {} ended",
     "lease_over": "launcher, since runner {} did not keep its lease",
     "spawner_died": "whoever killed the spawner of runner {}",
+    "launcher_died": "whoever killed the bot's launcher on runner {}",
 }
 
 
@@ -93,7 +97,8 @@ def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | N
     if ended_by is Reason.CANCELLED:
         return State.CANCELLED, Reason.CANCELLED, Reason.CANCELLED.sentence
     if ended_by is not None:
-        return State.FAILED, ended_by, ended_by.sentence
+        killed = outcome.reason == "launcher_died"
+        return State.FAILED, ended_by, f"{outcome.detail} It may have done its work." if killed else ended_by.sentence
     return State.FAILED, *_own_failure(outcome)
 
 

@@ -15,7 +15,7 @@ each time. It imports little beside the standard library for the same reason. On
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import os
 import select
@@ -27,6 +27,7 @@ from collections.abc import Callable
 from functools import partial
 
 from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
+from runner.worker.endlines import append, outcome
 from runner.worker.landlock import Ground
 from runner.worker.starting import (
     ENVIRONMENT_FD,
@@ -48,8 +49,6 @@ PR_SET_NO_NEW_PRIVS = 38
 ATTEMPTS = 1000
 #: Longest request in bytes; the worker refuses longer ones. It fits the kernel's default socket buffer (208 KiB).
 MAX_REQUEST = 128 * 1024
-#: Characters of a detail that go into the journal; its lines stay below 4096 bytes.
-MAX_DETAIL = 800
 
 
 def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
@@ -81,7 +80,7 @@ def run(
 ) -> None:
     """One attempt, from request to outcome; the spawner learns whose end it has to look for in our stead."""
     request = Request(message)
-    attempt = Attempt(request, files.control)
+    attempt = Attempt(request, files.control, files.journal)
     failure = attempt.start(files, ground=ground, prctl=prctl)
     tell_spawner(link, attempt.bot)
     attempt.supervise(failure, deaths)
@@ -100,6 +99,7 @@ class Attempt:
         "detail",
         "ended_at",
         "expires",
+        "journal",
         "kept_at",
         "kill_at",
         "paused_at",
@@ -112,9 +112,9 @@ class Attempt:
         "watch",
     )
 
-    def __init__(self, request: Request, control: int) -> None:
+    def __init__(self, request: Request, control: int, journal: int) -> None:
         self.request = request
-        self.control = control
+        self.control, self.journal = control, journal
         self.bot = 0
         self.cradle: Cradle | None = None
         self.reason = "exit"
@@ -128,7 +128,7 @@ class Attempt:
         self.paused_seconds = 0.0
         # When the worker last extended the lease.
         self.kept_at: float = request.kept_at
-        self.usage = Usage()
+        self.usage = Usage(self.note_end)
         self.watch = Watch(request.watched, request.writable)
 
     def start(self, files: Descriptors, *, ground: Ground | None, prctl: Prctl) -> int | None:
@@ -316,67 +316,44 @@ class Attempt:
         if self.cradle is not None:
             self.cradle.release()
         status = None if self.reason == "start_failed" else self.usage.status
-        found = outcome(
+        return self.found(None if status is None else os.waitstatus_to_exitcode(status), survivors)
+
+    def note_end(self, code: int) -> None:
+        """Leaves word of how the bot ended, about to be collected: whoever kills us now does not make it run again.
+
+        It waits for no disk, since only a death of ours makes it count, and not one of the host.
+        """
+        if self.reason != "start_failed":
+            with contextlib.suppress(OSError):
+                note = {**self.found(code, -1), "final": False}
+                append(self.journal, note, job=self.request.job, attempt=self.request.attempt)
+
+    def found(self, code: int | None, survivors: int) -> dict[str, object]:
+        known = outcome(
             self.reason,
             self.detail,
             survivors,
             usage=self.usage,
-            code=None if status is None else self.exit_code(status),
+            code=None if code is None else self.exit_code(code),
             started_at=self.started_at,
             ended_at=self.ended_at,
             mode=self.request.mode,
         )
-        return {**found, "paused_seconds": round(self.paused_seconds, 3)}
+        return {**known, "paused_seconds": round(self.paused_seconds, 3)}
 
-    def exit_code(self, status: int) -> int:
-        code = os.waitstatus_to_exitcode(status)
+    def exit_code(self, code: int) -> int:
         return 128 - code if self.request.sandbox and code > 128 and code - 128 in signal.valid_signals() else code
-
-
-def outcome(
-    reason: str,
-    detail: str,
-    survivors: int,
-    *,
-    usage: Usage,
-    code: int | None,
-    started_at: float,
-    ended_at: float,
-    mode: str,
-) -> dict[str, object]:
-    """The fields of `outcomes.Outcome`. A negative `code` is the signal that ended the bot."""
-    return {
-        "exit_code": code if code is not None and code >= 0 else None,
-        "signal": -code if code is not None and code < 0 else None,
-        "reason": reason,
-        "detail": detail,
-        "survivors": survivors,
-        "max_rss_kb": usage.max_rss_kb,
-        "user_seconds": round(usage.user_seconds, 6),
-        "system_seconds": round(usage.system_seconds, 6),
-        "started_at": started_at,
-        "ended_at": ended_at,
-        "mode": mode,
-    }
 
 
 def report(request: Request, journal: int, control: int, found: dict[str, object]) -> None:
     """Writes the outcome durably, then tells the worker, who may be gone."""
     try:
-        write_line(journal, {"job": request.job, "attempt": request.attempt, **found})
+        append(journal, found, job=request.job, attempt=request.attempt)
+        os.fdatasync(journal)
     except OSError as error:
         note = f"The outcome could not be recorded ({why(error)})."
         found["detail"] = f"{found['detail']} {note}".strip()
     tell(control, {"event": "outcome", **found})
-
-
-def write_line(journal: int, found: dict[str, object]) -> None:
-    """Appends one line and waits until it is on the disk. It begins with an end: what came before may be torn."""
-    short = {**found, "detail": str(found["detail"])[:MAX_DETAIL]}
-    line = b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
-    if os.write(journal, line) < len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fdatasync(journal)
 
 
 def tell(control: int, message: dict[str, object]) -> None:

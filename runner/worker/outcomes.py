@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,7 +23,9 @@ from typing import Any, Literal, Self
 #: Attempts after which a new file is begun: about half a megabyte of lines.
 ATTEMPTS_PER_FILE = 1500
 
-EndReason = Literal["exit", "timeout", "limit", "killed", "worker_died", "lease_over", "spawner_died", "start_failed"]
+EndReason = Literal[
+    "exit", "timeout", "limit", "killed", "worker_died", "lease_over", "spawner_died", "launcher_died", "start_failed"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One line of a journal."""
+    """One line of a journal.
+
+    One that is not `final` was written when the bot had ended and its descendants were still to be killed; it counts
+    where no final one follows, since its launcher was killed in between.
+    """
 
     job_id: uuid.UUID
     attempt: int
     outcome: Outcome
+    final: bool = True
 
 
 @dataclass(slots=True)
@@ -90,7 +97,7 @@ class Entry:
 
     def read(self) -> Outcome | None:
         """The outcome, once a launcher has written it."""
-        for one in _records(self._file.descriptor):
+        for one in standing(_records(self._file.descriptor)):
             if (one.job_id, one.attempt) == (self.job_id, self.attempt):
                 return one.outcome
         return None
@@ -156,6 +163,28 @@ def abandoned(root: Path) -> Iterator[Path]:
     yield from sorted(root.glob("[!.]*.jsonl"))
 
 
+def standing(records: Iterable[Recorded]) -> list[Recorded]:
+    """The line that counts for each attempt: the first final one, by who saw the bot's end; else the last."""
+    found: dict[tuple[uuid.UUID, int], Recorded] = {}
+    for one in records:
+        known = found.get((one.job_id, one.attempt))
+        if known is None or not known.final:
+            found[one.job_id, one.attempt] = one
+    return list(found.values())
+
+
+def peek(path: Path) -> list[Recorded]:
+    """What a journal holds for good that somebody may still write; nothing where it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        return [one for one in standing(_records(descriptor)) if one.final]
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def taking_over(path: Path) -> Iterator[list[Recorded]]:
     """What an abandoned journal holds, nothing where somebody may still write it; removed when the block succeeds."""
@@ -166,7 +195,7 @@ def taking_over(path: Path) -> Iterator[list[Recorded]]:
         return
     try:
         if _ours(descriptor):
-            yield list(_records(descriptor))
+            yield standing(_records(descriptor))
             path.unlink()
         else:
             yield []
@@ -194,7 +223,7 @@ def _record(line: bytes) -> Recorded | None:
     try:
         raw: dict[str, Any] = json.loads(line)
         known = {field.name: raw[field.name] for field in fields(Outcome) if field.name in raw}
-        return Recorded(uuid.UUID(raw["job"]), int(raw["attempt"]), Outcome(**known))
+        return Recorded(uuid.UUID(raw["job"]), int(raw["attempt"]), Outcome(**known), raw.get("final", True) is True)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

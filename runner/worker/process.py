@@ -247,7 +247,7 @@ class Process:
         return Outcome(
             exit_code=None,
             signal=None,
-            reason="spawner_died" if self.pid is None else "killed",
+            reason="spawner_died" if self.pid is None else "launcher_died",
             detail=never if self.pid is None else lost,
             survivors=0 if self.pid is None else -1,
             max_rss_kb=0,

@@ -6,7 +6,7 @@ socket is one request (JSON) with descriptors (SCM_RIGHTS), those of `starting.D
 Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
 is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
 have. What a launcher that was killed leaves behind becomes the spawner's child: it kills that and reports in its
-stead. Single threaded; beside the standard library it loads `launcher`, `starting`, `landlock` and `descendants` only.
+stead. Single threaded; beside the standard library it loads `launcher` and what that needs only.
 """
 
 # pathlib would make the process larger that is copied for each attempt.
@@ -34,6 +34,7 @@ if __name__ == "__main__":
 
 from runner.worker import launcher
 from runner.worker.descendants import Usage, sweep
+from runner.worker.endlines import outcome
 from runner.worker.landlock import Ground
 from runner.worker.starting import Descriptors, Prctl, Request, why
 
@@ -253,10 +254,17 @@ def finish(ended: Launcher, launchers: dict[int, Launcher]) -> None:
         survivors = sweep(frozenset(other.pid for other in launchers.values()), usage)
         if not ended.idle:
             detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
-            if known := recorded(ended.message, ended.journal):
+            known, final = recorded(ended.message, ended.journal)
+            if known and final:
                 launcher.tell(ended.control, {"event": "outcome", **known})
             else:
-                found = stand_in(ended.message, ("killed", detail), ended.started_at, survivors=survivors, usage=usage)
+                found = (
+                    {**known, "survivors": survivors}
+                    if known
+                    else stand_in(
+                        ended.message, ("launcher_died", detail), ended.started_at, survivors=survivors, usage=usage
+                    )
+                )
                 launcher.report(Request(ended.message), ended.journal, ended.control, found)
     if not ended.idle:
         ended.rest()
@@ -267,15 +275,18 @@ def describe(status: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def recorded(message: bytes, journal: int) -> dict[str, object] | None:
-    """The outcome that a launcher lived to record; it stands."""
+def recorded(message: bytes, journal: int) -> tuple[dict[str, object], bool]:
+    """What a launcher lived to record, and whether that was all it had to say: then it stands."""
     request = Request(message)
+    noted: dict[str, object] = {}
     for line in os.pread(journal, os.fstat(journal).st_size, 0).splitlines():
         if request.job.encode() in line:
             found: dict[str, object] = json.loads(line)
             if (found.pop("job"), found.pop("attempt")) == (request.job, request.attempt):
-                return found
-    return None
+                if found.pop("final", True):
+                    return found, True
+                noted = found
+    return noted, False
 
 
 def stand_in(
@@ -288,7 +299,7 @@ def stand_in(
     mode, now, code = Request(message).mode, time.time(), None
     if usage is not None and usage.status is not None and os.WIFEXITED(usage.status):
         reason, code = ("exit", ""), os.WEXITSTATUS(usage.status)
-    return launcher.outcome(
+    return outcome(
         *reason, survivors, usage=usage or Usage(), code=code, started_at=started_at, ended_at=now, mode=mode
     )
 

@@ -6,4 +6,5 @@ import time
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("sleeping")
-time.sleep(3600)
+while True:  # a signal just before a sleep is noticed only after it
+    time.sleep(0.05)

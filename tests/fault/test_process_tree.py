@@ -89,10 +89,12 @@ def test_no_descendant_survives_an_end_by_force(bench: Bench, end: Callable[[Pro
     assert process.started(5)
     end(process)
     wait_until(lambda: all_dead(members), what="the whole family to end")
-    outcome = wait_until(bench.entries[0].read, what="the record")
+    wait_until(lambda: (found := bench.entries[0].read()) is not None and found.survivors >= 0, what="the record")
+    outcome = bench.entries[0].read()
     assert outcome is not None
     assert outcome.survivors == 0
-    assert outcome.reason == ("worker_died" if end is close else "killed")
+    reasons: dict[Callable[[Process], None], str] = {close: "worker_died", kill_launcher: "launcher_died"}
+    assert outcome.reason == reasons.get(end, "killed")
 
 
 def test_no_descendant_survives_its_bots_own_end(bench: Bench) -> None:
@@ -180,29 +182,11 @@ def test_a_bot_that_kills_its_supervisor_dies_with_all_it_started(unconfined: Be
     process = bench.launch("kills_parent", variables={"PIDS": pids})
     outcome, stdout, _ = finish(process)
     assert stdout == b"killing\n"
-    assert (outcome.reason, outcome.survivors) == ("killed", 0)
+    assert (outcome.reason, outcome.survivors) == ("launcher_died", 0)
     assert "ended early (signal 9)" in outcome.detail
     assert bench.entries[0].read() == outcome
     assert [pid for pid in pids.read_text().split() if ProcessId.of(int(pid))] == []
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
-
-
-def test_a_bot_that_had_ended_before_its_supervisor_was_killed_has_ended_so(bench: Bench) -> None:
-    script = "echo ready; while [ ! -e gate ]; do sleep 0.05; done; exit 7"
-    process = bench.launch(("sh", "-c", script), variables={"PATH": "/usr/bin:/bin"})
-    wait_for_line(process)
-    assert process.started(10)
-    (supervisor,) = launchers(bench.spawner)
-    supervisor.send(signal.SIGSTOP)
-    (bench.folder / "gate").touch()
-    bot = process.pid or 0
-    wait_until(
-        lambda: (found := read_stat(bot)) is not None and found.state == "Z", what="the bot to have ended, unseen"
-    )
-    supervisor.send(signal.SIGKILL)
-    outcome = ended(process)
-    assert (outcome.reason, outcome.exit_code, outcome.survivors) == ("exit", 7, 0)
-    assert bench.entries[0].read() == outcome
 
 
 def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(unconfined: Bench) -> None:
@@ -214,7 +198,7 @@ def test_a_bot_that_kills_supervisor_and_spawner_dies_and_is_not_reported_clean(
     wait_for_line(process)
     bot = int(pids.read_text().split()[0])
     outcome = ended(process)
-    assert (outcome.reason, outcome.survivors) == ("killed", -1)
+    assert (outcome.reason, outcome.survivors) == ("launcher_died", -1)
     wait_until(lambda: ProcessId.of(bot) is None, what="the bot to die with its launcher")
     wait_until(lambda: not first.alive, what="the spawner to die")
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
@@ -318,7 +302,7 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names | {"__main__"}}
     assert foreign == {"runner", "runner.worker"} | {
         f"runner.worker.{name}"
-        for name in ("spawner", "launcher", "starting", "landlock", "seccomp", "descendants", "watch")
+        for name in ("spawner", "launcher", "starting", "landlock", "seccomp", "descendants", "endlines", "watch")
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker import launcher, outcomes
+from runner.worker import endlines, outcomes
 from runner.worker.outcomes import Entry, Journal, Outcome, Recorded, abandoned, taking_over
 from tests.conftest import Start
 
@@ -17,10 +17,9 @@ JOB = uuid.UUID(int=7)
 END = Outcome(3, None, "exit", "", 0, 100, 0.5, 0.25, 1.0, 2.0)
 
 
-def write(entry: Entry, outcome: Outcome = END) -> None:
+def write(entry: Entry, outcome: Outcome = END, **more: object) -> None:
     """As a launcher does."""
-    line = {"job": str(entry.job_id), "attempt": entry.attempt, **asdict(outcome)}
-    launcher.write_line(entry.fileno(), line)
+    endlines.append(entry.fileno(), {**asdict(outcome), **more}, job=str(entry.job_id), attempt=entry.attempt)
 
 
 def journal_in(root: Path) -> Journal:
@@ -64,10 +63,27 @@ def test_a_torn_line_is_ignored_and_spoils_no_other(tmp_path: Path, torn: bytes)
     assert taken(tmp_path) == [Recorded(JOB, 1, END)]
 
 
+def test_what_a_launcher_noted_before_its_end_counts_until_there_is_more(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    entry = journal.entry(JOB, 1)
+    noted = Outcome(**{**asdict(END), "survivors": -1})
+    write(entry, noted, final=False)
+    assert entry.read() == noted
+    (path,) = abandoned(tmp_path)
+    assert outcomes.peek(path) == [], "it may still be alive"
+    write(entry)
+    write(entry, Outcome(**{**asdict(END), "exit_code": 9}))
+    assert entry.read() == END
+    assert outcomes.peek(path) == [Recorded(JOB, 1, END)]
+    journal.close()
+    assert taken(tmp_path) == [Recorded(JOB, 1, END)]
+    assert outcomes.peek(path) == []
+
+
 def test_a_line_of_a_later_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     entry = journal.entry(JOB, 1)
-    launcher.write_line(entry.fileno(), {"job": str(JOB), "attempt": 1, **asdict(END), "colour": "red"})
+    write(entry, colour="red")
     journal.close()
     assert taken(tmp_path) == [Recorded(JOB, 1, END)]
 

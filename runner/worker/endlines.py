@@ -1,0 +1,50 @@
+"""How an attempt ended, as launcher and spawner say it: the fields of `outcomes.Outcome`, and a line of the journal.
+
+Standard library only: the spawner's process loads it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+from runner.worker.descendants import Usage
+
+#: Characters of a detail that go into the journal; its lines stay below 4096 bytes.
+MAX_DETAIL = 800
+
+
+def outcome(
+    reason: str,
+    detail: str,
+    survivors: int,
+    *,
+    usage: Usage,
+    code: int | None,
+    started_at: float,
+    ended_at: float,
+    mode: str,
+) -> dict[str, object]:
+    """The fields of `outcomes.Outcome`. A negative `code` is the signal that ended the bot."""
+    return {
+        "exit_code": code if code is not None and code >= 0 else None,
+        "signal": -code if code is not None and code < 0 else None,
+        "reason": reason,
+        "detail": detail,
+        "survivors": survivors,
+        "max_rss_kb": usage.max_rss_kb,
+        "user_seconds": round(usage.user_seconds, 6),
+        "system_seconds": round(usage.system_seconds, 6),
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "mode": mode,
+    }
+
+
+def append(journal: int, found: dict[str, object], *, job: str, attempt: int) -> None:
+    """Appends one line. It begins with an end: what came before may be torn. Raises OSError."""
+    short = {"job": job, "attempt": attempt, **found, "detail": str(found["detail"])[:MAX_DETAIL]}
+    line = b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
+    if os.write(journal, line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

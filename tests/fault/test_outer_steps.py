@@ -1,0 +1,114 @@
+"""Consoles and schedulers are killed before and after each of their steps; what was accepted ends once, and only that."""
+
+import contextlib
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from runner import jobs
+from runner.models import Job
+from tests.conftest import Start
+from tests.fault.staying import COUNTS, alone, assert_ran_once, counted, expire
+from tests.support import Started
+from tests.system import START_WITHIN, System, start_runner
+from vault.direct import Direct
+
+pytestmark = pytest.mark.timeout(300)
+
+#: A process of ours that kills itself before or after one function, once that has something to do.
+DIES = """
+import os, signal, sys
+from {process} import __main__ as process
+import {module} as module
+*path, name = {function!r}.split(".")
+for part in path:
+    module = getattr(module, part)
+real = getattr(module, name)
+def dies(*arguments, **words):
+    if {before}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if real(*arguments, **words) not in (0, []):
+        os.kill(os.getpid(), signal.SIGKILL)
+setattr(module, name, dies)
+sys.exit(process.main({argv!r}))
+"""
+
+#: The console's steps: check, the row, what follows the commit.
+CONSOLE = ("requests.prepare", "jobs.enqueue", "_announce")
+#: The rescuer's: end what was lost, announce, remember that it was announced.
+RESCUER = ("conclusion.lose_expired", "_publish", "announcements.mark_published")
+
+
+def console(system: System, start: Start, function: str, *, before: bool) -> tuple[Started, str]:
+    """A console that will die, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    argv = ["--port", str(port)]
+    code = DIES.format(process="console", module="console.api.jobs", function=function, before=before, argv=argv)
+    return start(sys.executable, "-c", code, env=system.env, name=f"console-{function}"), f"http://127.0.0.1:{port}"
+
+
+def test_an_order_whose_console_dies_at_any_step_is_one_job_when_it_is_repeated(system: System, start: Start) -> None:
+    system.add_bot(source=COUNTS)
+    steps = [(function, before) for function in CONSOLE for before in (True, False)]
+    consoles = [(step, *console(system, start, step[0], before=step[1])) for step in steps]
+    for step, process, url in consoles:
+        bot, key = counted(system), uuid.uuid4().hex
+        bot.gate.touch()
+        process.wait_for("console.started", START_WITHIN)
+        order = {"bot": "tells", "parameters": bot.parameters, "idempotency_key": key}
+        with pytest.raises(httpx.HTTPError):
+            httpx.post(
+                f"{url}/api/v1/jobs", json=order, headers={"Authorization": f"Bearer {system.token}"}, trust_env=False
+            )
+        assert process.wait(10) == -signal.SIGKILL
+        again = system.client.post("/api/v1/jobs", json=order)
+        accepted = step[0] == "_announce"
+        assert again.status_code == (200 if accepted else 201), (step, "the client had seen no 201")
+        assert_ran_once(system, again.json()["id"], bot)
+        with system.edit() as session:
+            assert session.scalar(select(func.count()).where(Job.idempotency_key == key)) == 1, step
+
+
+@contextlib.contextmanager
+def frozen_scheduler(system: System) -> Iterator[None]:
+    """The system's own scheduler stands still for the time of the block, outside of any transaction."""
+    scheduler = system.processes["scheduler"].identity
+    with system.edit():
+        scheduler.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        scheduler.send(signal.SIGCONT)
+
+
+def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(system: System, start: Start) -> None:
+    system.add_bot(source=COUNTS)
+    bot, group = counted(system), alone("rescued")
+    bot.gate.touch()
+    with frozen_scheduler(system):
+        job_id = system.enqueue(group=group, parameters=bot.parameters)
+        direct = Direct(system.engine)
+        lost = jobs.claim(direct, environment="dev", group=group, runner="lost", lease=jobs.LEASE)
+        direct.close()
+        assert lost is not None
+        expire(system, job_id)
+        for function in RESCUER:
+            for before in (True, False):
+                argv = {"process": "scheduler", "module": "scheduler.rescuer", "argv": []}
+                code = DIES.format(**argv, function=function, before=before)
+                scheduler = start(sys.executable, "-c", code, env=system.env, name=f"scheduler-{function}")
+                assert scheduler.wait(START_WITHIN) == -signal.SIGKILL, scheduler.log
+                expected = "running" if function == RESCUER[0] else "queued"
+                assert system.job(job_id)["state"] == expected, (function, before)
+    start_runner(system, start, name=alone("after"), group=group)
+    job = system.wait_for(job_id, timeout=60)
+    assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 2, 1)
+    assert [each["reason"] for each in job["attempts"]] == ["runner_lost", None]
+    assert job["attempts"][0]["ended_by"] == "scheduler, since the lease ran out"
