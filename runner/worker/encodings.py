@@ -98,13 +98,16 @@ def _large(value: bytes) -> set[bytes]:
 
 
 def raw(value: bytes) -> Iterator[bytes]:
-    """As it is, with the other line ends, and as a reader shows it that replaces what is not UTF-8."""
+    """As it is, with the other line ends, and as readers and writers show it that replace what they cannot."""
     yield value
     if b"\n" in value:
         unix = value.replace(b"\r\n", b"\n")
         yield unix
         yield unix.replace(b"\n", b"\r\n")
     if not value.isascii():
+        text = as_text(value)
+        yield text.encode(errors="backslashreplace")  # Python's own stderr
+        yield text.encode("ascii", "backslashreplace")
         replaced = value.decode(errors="replace")
         if not too_weak(replaced.replace("\ufffd", "").encode()):
             yield replaced.encode()

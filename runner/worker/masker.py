@@ -51,6 +51,10 @@ class Masker:
         with self._adding:
             self._add(values, all_anew=False)
 
+    def __len__(self) -> int:
+        """How many forms are looked for."""
+        return len(self._known)
+
     def mask(self, data: bytes) -> bytes:
         """`data` without any value."""
         stream = self.stream()
@@ -88,7 +92,7 @@ class Masker:
             return
         self._known = self._known | fresh if self._known else fresh
         apart = fresh.union(*(matcher.forms for matcher in self._matchers[1:]))
-        if all_anew or len(apart) > APART or not self._matchers[0].forms:
+        if all_anew or len(apart) > min(APART, len(self._matchers[0].forms)):
             self._matchers = (Matcher(self._known),)
         else:
             self._matchers = (self._matchers[0], Matcher(apart))
