@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -53,7 +53,7 @@ def configure(process: str, *, level: str = "info", censor: Callable[[str], str]
         foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr(sys.stderr)
     handler.setFormatter(_Censored(formatter, censor) if censor else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -67,6 +67,14 @@ def _last(censor: Callable[[str], str]) -> Processor:
         return censor(line)
 
     return mask
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Says that a record could not be written, where `logging` would print its arguments past the censor."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        kind = sys.exc_info()[0]
+        logger().error("log.broken", logger=record.name, error=kind.__name__ if kind else None)
 
 
 class _Censored(logging.Formatter):

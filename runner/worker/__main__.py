@@ -30,7 +30,7 @@ from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
 from runner.worker import adoption, executor, inbox, isolation, presence, returning, tasks
-from runner.worker.censor import Censor
+from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
 from runner.worker.held import Held
@@ -106,6 +106,7 @@ def _refuse_root(settings: RunnerSettings) -> None:
 def _serve(settings: RunnerSettings) -> int:
     censor = Censor()
     configure("runner", level=settings.log_level, censor=censor)
+    catch_stderr()
     engine = db.engine(settings.database(), pool_size=settings.concurrency + 2)
     _check_schema(engine)
     keyring = Keyring(

@@ -1,4 +1,4 @@
-"""The masker in front of the worker's own log.
+"""The masker in front of the worker's own log, and of all that Python itself would write beside it.
 
 Events never carry values by design; exceptions of libraries might. Each finished line passes the maskers of all
 attempts that run at that moment, whatever thread wrote it.
@@ -6,11 +6,20 @@ attempts that run at that moment, whatever thread wrote it.
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from runner.logging import logger
 from runner.worker.masker import Masker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_log = logger()
 
 
 class Censor:
@@ -38,3 +47,27 @@ class Censor:
         for masker in maskers:
             line = masker.mask_text(line)
         return line
+
+
+def catch_stderr() -> None:
+    """Make log events of what Python prints on its own: errors that end a thread or the process, and warnings.
+
+    Their tracebacks may quote a value, and would reach the worker's log past every formatter.
+    """
+
+    def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, Exception):
+            _log.error("process.broken", exc_info=(kind, error, trace))
+        else:
+            sys.__excepthook__(kind, error, trace)  # KeyboardInterrupt and the like quote nothing
+
+    def thread_ended(found: threading.ExceptHookArgs) -> None:
+        if found.exc_type is not SystemExit and found.exc_value is not None:
+            _log.error("thread.broken", exc_info=(found.exc_type, found.exc_value, found.exc_traceback))
+
+    def ignored(found: sys.UnraisableHookArgs) -> None:
+        error = found.exc_value
+        _log.error("error.ignored", exc_info=None if error is None else (found.exc_type, error, found.exc_traceback))
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = ended, thread_ended, ignored
+    logging.captureWarnings(capture=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from runner.jobs import Report
@@ -58,6 +59,12 @@ def report(
         warnings=tuple(notes),
         ended_by=_guard(outcome, runner) if reason is Reason.RUNNER_LOST else words(reason, runner),
     )
+
+
+def masked(report: Report, mask: Callable[[str], str]) -> Report:
+    """The report as the database may keep it: whatever a sentence of it quotes, no value is in it."""
+    detail = None if report.detail is None else mask(report.detail)
+    return replace(report, detail=detail, warnings=tuple(map(mask, report.warnings)))
 
 
 def words(reason: Reason | None, runner: str) -> str | None:

@@ -1,10 +1,11 @@
 """The job's endpoint: what a running bot may ask, on one loopback listener per worker.
 
 Each attempt has its own random token, valid until the attempt ends, and reaches only its own assets. A refusal
-is a 4xx at once. The attempt's masker knows every value that can be asked for here.
+is a 4xx at once. The attempt's masker knows every value that can be asked for here, before it is answered.
 
-    GET /v1/assets                  names that the bot may see, one per line
-    GET /v1/assets/GROUP/NAME       the value, as bytes; 404 unknown, 409 unset
+    GET  /v1/assets                 names that the bot may see, one per line
+    GET  /v1/assets/GROUP/NAME      the value, as bytes; 404 unknown, 409 unset
+    POST /v1/masks                  the body is masked from now on; 422 too weak, 413 too large, 429 too many
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from runner.worker.requested import LARGEST, TooMuch
 from vault.decrypt import Secret
 from vault.errors import VaultError
 from vault.names import AssetName
@@ -26,6 +28,9 @@ _HOST = "127.0.0.1"
 #: Seconds that a bot may take to send a request, so that a stalled one holds no thread for long.
 _REQUEST_TIMEOUT = 10
 
+#: Bytes of a body that are read although it is refused, so that the answer arrives.
+_MOST_READ = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -33,6 +38,8 @@ class Grant:
 
     names: tuple[AssetName, ...]
     read: Callable[[AssetName], Secret | None]
+    #: Masks a value that the bot names; false for one too weak. Raises `TooMuch`.
+    mask: Callable[[bytes], bool]
 
 
 class Endpoint:
@@ -108,6 +115,36 @@ class _Request(BaseHTTPRequestHandler):
                 self._value(grant, group, name)
             case _:
                 self._answer(404, b"There is no such address; see GET /v1/assets.")
+
+    def do_POST(self) -> None:
+        """Take one value that the bot names."""
+        length = self.headers.get("Content-Length", "")
+        size = int(length) if length.isdecimal() and len(length) < 10 else -1
+        # Read whatever the answer is: a connection that is closed with something unread loses the answer.
+        value = self.rfile.read(min(size, _MOST_READ)) if size > 0 else b""
+        self.close_connection = size != len(value)
+        grant = self._admitted()
+        if grant is None:
+            return
+        if self.path != "/v1/masks":
+            self._answer(404, b"There is no such address; see POST /v1/masks.")
+        elif size < 0:
+            self._answer(411, b"The request does not say how long the value is.")
+        elif size > LARGEST:
+            self._answer(413, f"A value to mask has at most {LARGEST:,} bytes; name the part that matters.".encode())
+        elif size == len(value):
+            self._mask(grant, value)
+
+    def _mask(self, grant: Grant, value: bytes) -> None:
+        try:
+            masked = grant.mask(value)
+        except TooMuch as error:
+            self._answer(429, str(error).encode())
+            return
+        if masked:
+            self._answer(200, b"It is masked from now on.")
+        else:
+            self._answer(422, b"The value is too short to be masked in the log; the job carries a warning.")
 
     def _admitted(self) -> Grant | None:
         kind, _, token = self.headers.get("Authorization", "").partition(" ")

@@ -30,7 +30,7 @@ from runner.limits import DEFAULTS, Limits
 from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
-from runner.worker import ending, isolation, resolution
+from runner.worker import credentials, ending, isolation, resolution
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
@@ -42,6 +42,7 @@ from runner.worker.packages import Declaration, Version
 from runner.worker.process import Process, ProcessError
 from runner.worker.pump import Pump, wall_clock
 from runner.worker.refusal import Refusal
+from runner.worker.requested import Requested
 from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
@@ -74,11 +75,11 @@ class Run:
     version: Version
     entry: Entry
     timeline: Timeline
+    masker: Masker
     warnings: list[str] = field(default_factory=list)
     isolation: Isolation = Isolation.ANY
     limits: Limits = DEFAULTS
     resolved: Resolved | None = None
-    masker: Masker | None = None
 
 
 def execute(
@@ -92,8 +93,10 @@ def execute(
     claim = _claim(station, environment=environment, group=group)
     if claim is None:
         return None
+    masker = Masker()
     with (
         structlog.contextvars.bound_contextvars(job_id=str(claim.job_id), attempt=claim.attempt),
+        station.censor.using(masker),
         station.held.holding(claim.job_id, claim.attempt, since=since) as hold,
         station.journal.entry(claim.job_id, claim.attempt) as entry,
     ):
@@ -101,9 +104,9 @@ def execute(
         timeline = Timeline(since=since)
         if not claim.limited:  # such a claim is followed by another
             timeline.at_end(free)
-        report = _attempt(station, claim, hold, entry=entry, timeline=timeline)
+        report = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
         timeline.begin("report")
-        _report(station, claim, replace(report, steps=timeline.steps()))
+        _report(station, claim, replace(ending.masked(report, masker.mask_text), steps=timeline.steps()))
     return claim
 
 
@@ -113,14 +116,14 @@ def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
     return jobs.claim(station.direct, environment=environment, group=group, runner=settings.runner_name, lease=lease)
 
 
-def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeline: Timeline) -> Report:
+def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeline: Timeline, masker: Masker) -> Report:
     """The end of an attempt, whatever happens in it."""
     try:
         folders = station.scratch.open(claim.job_id, claim.attempt)
         try:
             with _log_writer(station, claim) as writer:
                 version = _when_database_is_back(hold, lambda: station.packages.version(claim.version_id))
-                return _end_of(Run(station, claim, hold, folders, writer, version, entry, timeline))
+                return _end_of(Run(station, claim, hold, folders, writer, version, entry, timeline, masker))
         finally:
             _discard(station, folders)
     except Exception:
@@ -145,6 +148,7 @@ def _end_of(run: Run) -> Report:
     try:
         return _steps(run)
     except Refusal as refusal:
+        _learn(run)
         _say(run, refusal.detail)
         return Report(
             State.CANCELLED if refusal.reason is Reason.CANCELLED else State.FAILED,
@@ -155,8 +159,8 @@ def _end_of(run: Run) -> Report:
             warnings=tuple(run.warnings),
         )
     except Exception:
-        with run.station.censor.using(run.masker or Masker(run.resolved.named_values() if run.resolved else [])):
-            _log.exception("attempt.broken")
+        _learn(run)
+        _log.exception("attempt.broken")
         return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence, warnings=tuple(run.warnings))
 
 
@@ -169,7 +173,8 @@ def _steps(run: Run) -> Report:
     run.timeline.begin("resolve")
     resolved = _resolve(run, package)
     run.timeline.begin("start")
-    token = run.station.endpoint.admit(_grant(run, resolved))
+    requested = Requested(run.masker)
+    token = run.station.endpoint.admit(_grant(run, resolved, requested))
     try:
         process = _start(run, package, resolved, python=python, token=token)
         with process:
@@ -182,13 +187,13 @@ def _steps(run: Run) -> Report:
                 resume=process.resume,
             )
             # After the start, so that the bot's interpreter starts meanwhile.
-            run.masker = masker = Masker([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            run.masker.add([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
             resolved.forget()
-            run.warnings.extend(_weak_warning(name) for name in masker.weak)
-            with run.station.censor.using(masker):
-                outcome = _pump(run, process, masker)
+            run.warnings.extend(map(_weak_warning, run.masker.weak))
+            outcome = _pump(run, process)
     finally:
         run.station.endpoint.revoke(token)
+    run.warnings.extend(requested.warnings())
     runner = run.station.settings.runner_name
     reason, stood = run.hold.reason, run.hold.stood
     return ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
@@ -231,10 +236,12 @@ def _prepare(run: Run, package: Declaration) -> Path | None:
             stop=stop,
         )
     except EnvironmentBuildFailed as error:
+        run.masker.add(credentials.given(os.environ, package.dependencies))
         _say(run, error.log)
         _go_on_unless_ended(run.hold)
         raise Refusal(Reason.DEPENDENCIES, str(error)) from None
     if made.log:
+        run.masker.add(credentials.given(os.environ, package.dependencies))
         _say(run, made.log)
     _go_on_unless_ended(run.hold)
     return made.python
@@ -266,14 +273,14 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
     return resolved
 
 
-def _grant(run: Run, resolved: Resolved) -> Grant:
+def _grant(run: Run, resolved: Resolved, requested: Requested) -> Grant:
     sealed = resolved.sealed.by_name
 
     def read(name: AssetName) -> Secret | None:
         value = sealed[name]
         return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
 
-    return Grant(names=tuple(sealed), read=read)
+    return Grant(names=tuple(sealed), read=read, mask=requested.mask)
 
 
 def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:
@@ -303,8 +310,8 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         raise Refusal(Reason.START_FAILED, str(error)) from None
 
 
-def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
-    pump = Pump(run.writer, masker, limit=run.limits.output or run.station.settings.output_limit)
+def _pump(run: Run, process: Process) -> Outcome:
+    pump = Pump(run.writer, run.masker, limit=run.limits.output or run.station.settings.output_limit)
 
     def feed(stream: str, data: bytes) -> None:
         run.timeline.begin("first_output")
@@ -370,9 +377,15 @@ def _go_on_unless_ended(hold: Hold) -> None:
         raise Refusal(hold.reason, hold.reason.sentence)
 
 
+def _learn(run: Run) -> None:
+    """What was decrypted for an attempt that broke before its bot was started is masked in what is said of it."""
+    if run.resolved is not None:
+        run.masker.add(run.resolved.named_values())
+
+
 def _say(run: Run, text: str) -> None:
-    run.writer.write("system", text.splitlines(), at=wall_clock())
+    run.writer.write("system", run.masker.mask_text(text).splitlines(), at=wall_clock())
 
 
 def _weak_warning(name: str) -> str:
-    return f"{name} is too short or too common to be masked in the log."
+    return f"{name} is empty or shorter than 4 characters, too little to be masked in the log."

@@ -5,6 +5,7 @@
     botkeep.assets["SAP.PASSWORD"]        the value for the environment that this job runs in, as text
     botkeep.asset_bytes("DB.CERTIFICATE") the same as bytes, for what is not text
     botkeep.get_secret("SAP_USER")        GLOBAL.SAP_USER, or GROUP.NAME
+    botkeep.mask(token)                   has a value that the bot got elsewhere masked in its log, too
     botkeep.parameters()                  what the job was started with, references resolved
     botkeep.output_dir()                  where results go
 
@@ -18,6 +19,7 @@ is first needed.
     ├── NoValue               the asset has no value that can be read in this environment
     ├── NotText               the value is not UTF-8; take its bytes
     ├── EndpointUnreachable   the runner of this job does not answer
+    ├── MaskRefused           the value is too large to be masked, or the job named too many
     └── OutsideBotkeep        this program was not started by Botkeep
     BusinessError             raised by a bot: the data is wrong, trying again would not help
 """
@@ -26,11 +28,13 @@ from botkeep.errors import (
     BotkeepError,
     BusinessError,
     EndpointUnreachable,
+    MaskRefused,
     NotText,
     NoValue,
     OutsideBotkeep,
     UnknownAsset,
 )
+from botkeep.masks import mask
 from botkeep.run import output_dir, parameters
 from botkeep.values import Assets, asset_bytes, assets, get_secret
 
@@ -39,6 +43,7 @@ __all__ = [
     "BotkeepError",
     "BusinessError",
     "EndpointUnreachable",
+    "MaskRefused",
     "NoValue",
     "NotText",
     "OutsideBotkeep",
@@ -46,6 +51,7 @@ __all__ = [
     "asset_bytes",
     "assets",
     "get_secret",
+    "mask",
     "output_dir",
     "parameters",
 ]

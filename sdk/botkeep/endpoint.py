@@ -11,7 +11,7 @@ import os
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
-from botkeep.errors import EndpointUnreachable, NoValue, UnknownAsset
+from botkeep.errors import EndpointUnreachable, MaskRefused, NoValue, UnknownAsset
 
 #: Hosts that the token may be sent to.
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -48,12 +48,26 @@ def names() -> list[str]:
     return sorted(body.decode().split())
 
 
-def _ask(path: str) -> tuple[int, bytes]:
+def mask(value: bytes) -> bool:
+    """Whether the runner masks `value` from now on; false for one too short.
+
+    Raises:
+        MaskRefused, EndpointUnreachable: as `botkeep.mask` says.
+    """
+    status, body = _ask("/v1/masks", method="POST", body=value)
+    if status in {413, 429}:
+        raise MaskRefused(body.decode(errors="replace"))
+    if status not in {200, 422}:
+        raise EndpointUnreachable(_refused(status))
+    return status == 200
+
+
+def _ask(path: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
     host, port = _address()
     headers = {"Authorization": f"Bearer {os.environ.get('BOTKEEP_TOKEN', '')}"}
     connection = HTTPConnection(host, port, timeout=_TIMEOUT)
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except OSError as error:

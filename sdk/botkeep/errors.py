@@ -28,6 +28,10 @@ class EndpointUnreachable(BotkeepError):
     """The runner of this job does not answer, or does not answer this job any more."""
 
 
+class MaskRefused(BotkeepError):
+    """The value is not masked: it is too large, or the job named too many. Do not print it."""
+
+
 class OutsideBotkeep(BotkeepError):
     """This program was not started by Botkeep, so what was asked for does not exist."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from runner.worker.endpoint import Endpoint, Grant
 from runner.worker.environment import deliver
+from runner.worker.requested import TooMuch
 from vault.decrypt import Secret
 from vault.names import AssetName
 
@@ -25,13 +26,21 @@ class Host:
         self.endpoint = Endpoint()
         self.endpoint.start()
         self.token = ""
+        self.masked: list[bytes] = []
 
     def serve(self, values: Mapping[str, bytes | None]) -> None:
         """Answers for these assets, as for a job of its own; `None` is an unset value."""
         named = {AssetName.parse(name): None if value is None else Secret(value) for name, value in values.items()}
-        self.token = self.endpoint.admit(Grant(names=tuple(named), read=named.__getitem__))
+        self.token = self.endpoint.admit(Grant(names=tuple(named), read=named.__getitem__, mask=self.mask))
         self.monkeypatch.setenv("BOTKEEP_ENDPOINT", self.endpoint.url)
         self.monkeypatch.setenv("BOTKEEP_TOKEN", self.token)
+
+    def mask(self, value: bytes) -> bool:
+        """What the runner does with a value that the bot names."""
+        if len(self.masked) == 2:
+            raise TooMuch("This job named enough values.")
+        self.masked.append(value)
+        return len(value) >= 4
 
     def start_bot(self, values: Mapping[str, bytes | None], *, files: tuple[str, ...] = ()) -> None:
         """Delivers these assets as a bot finds them at its start."""
@@ -200,3 +209,38 @@ def assert_shows_nothing(error: BaseException) -> None:
         assert CANARY not in f"{seen} {seen!r} {seen.args} {vars(seen)}"
         assert not isinstance(seen, UnicodeDecodeError)
         seen = seen.__cause__ or seen.__context__
+
+
+def test_a_value_that_the_bot_names_reaches_the_runner_s_masker(host: Host) -> None:
+    host.serve({})
+    assert botkeep.mask("session-tökén")
+    assert not botkeep.mask(b"\xff\0")
+    assert host.masked == ["session-tökén".encode(), b"\xff\0"]
+    with pytest.raises(botkeep.MaskRefused, match="named enough"):
+        botkeep.mask("one more")
+
+
+def test_a_value_too_large_to_be_masked_is_refused_and_not_shown(host: Host) -> None:
+    host.serve({})
+    with pytest.raises(botkeep.MaskRefused, match="at most") as caught:
+        botkeep.mask(CANARY * 1_000)
+    assert CANARY not in str(caught.value)
+    assert host.masked == []
+
+
+def test_masking_without_a_runner_is_nothing_and_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BOTKEEP_ENDPOINT", raising=False)
+    assert not botkeep.mask(CANARY)
+    with pytest.raises(TypeError, match="not int"):
+        botkeep.mask(4711)  # type: ignore[arg-type]
+    host.serve({})
+    host.ask_nobody()
+    with pytest.raises(botkeep.EndpointUnreachable):
+        botkeep.mask(CANARY)
+
+
+def test_an_ended_attempt_masks_nothing(host: Host) -> None:
+    host.serve({})
+    host.endpoint.revoke(host.token)
+    with pytest.raises(botkeep.EndpointUnreachable, match="does not answer this attempt"):
+        botkeep.mask(CANARY)

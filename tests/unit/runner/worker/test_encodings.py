@@ -9,9 +9,11 @@ import urllib.parse
 
 import pytest
 
-from runner.worker import encodings
-from runner.worker.encodings import BINARY_ENCODERS, PIECE, TEXT_ENCODERS, forms, leaves, lines
+from runner.worker import encodings, markup, substitution
+from runner.worker.encodings import BINARY_ENCODERS, PIECE, TEXT_ENCODERS, forms
+from runner.worker.escapes import UNRESERVED, numbered, through
 from runner.worker.masker import Masker
+from runner.worker.parts import leaves, lines
 
 NASTY = "p\"a's\\s<w>o&r/d %é\n$x`~*!(1)"
 
@@ -38,12 +40,12 @@ NASTY = "p\"a's\\s<w>o&r/d %é\n$x`~*!(1)"
         (encodings.url_quoted, b"a@b", b"a%2540b"),
         (encodings.url_quoted, b"a\nb", b"a%0D%0Ab"),
         (encodings.url_quoted, bytes(range(128, 138)), b"%80%81%82%83%84%85%86%87%88%89"),
-        (encodings.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;\"'"),
-        (encodings.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;&quot;&#x27;"),
-        (encodings.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;&#34;&#39;"),
-        (encodings.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;&quot;&apos;"),
-        (encodings.markup_escaped, "&é".encode(), b"&amp;&#233;"),
-        (encodings.markup_escaped, b"a\nb", b"a&#10;b"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;\"'"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;&quot;&#x27;"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;&#34;&#39;"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&lt;b&gt;&amp;&quot;&apos;"),
+        (markup.markup_escaped, "&é".encode(), b"&amp;&#233;"),
+        (markup.markup_escaped, b"a\nb", b"a&#10;b"),
         (encodings.shell_quoted, b"it's", b"it'\"'\"'s"),
         (encodings.shell_quoted, b"it's", rb"it'\''s"),
         (encodings.shell_quoted, b'a"$b`\\', rb"a\"\$b\`\\"),
@@ -54,10 +56,34 @@ NASTY = "p\"a's\\s<w>o&r/d %é\n$x`~*!(1)"
         (encodings.python_quoted, "é".encode(), rb"\xe9"),
         (encodings.python_quoted, "é".encode(), rb"\xc3\xa9"),
         (encodings.python_quoted, b"a\n", rb"a\\n"),
-        (encodings.substituted, b"it's", b"it''s"),
-        (encodings.substituted, b'a"b', b'a""b'),
-        (encodings.substituted, b"a}b", b"a}}b"),
-        (encodings.substituted, b"it's\\", rb"it\'s\\"),
+        (encodings.json_escaped, b"a+'\"<", rb"a\u002B\u0027\u0022\u003C"),
+        (encodings.url_quoted, b"a b<c>?", b"a%20b%3Cc%3E?"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&#60;b&#62;&#38;&#34;&#39;"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&#x3c;b&#x3e;&#x26;&#x22;&#x27;"),
+        (markup.markup_escaped, b"a<b>&\"'", b"a&#x3C;b&#x3E;&#x26;&#x22;&#x27;"),
+        (markup.markup_escaped, b"a'b", b"a&#039;b"),
+        (markup.markup_escaped, b"a@b#1;&", b"a&#64;b&#35;1&#59;&#38;"),
+        (markup.markup_escaped, b"a@b#1;&", b"a&#x40;b&#x23;1&#x3b;&#x26;"),
+        (markup.markup_escaped, "<é€𝄞".encode(), b"&lt;&eacute;&euro;&#119070;"),
+        (markup.markup_escaped, "<é€".encode(), b"&lt;&#xe9;&#x20ac;"),
+        (markup.markup_escaped, "<é€".encode(), b"&lt;&#xE9;&#x20AC;"),
+        (markup.markup_escaped, "é".encode(), b"&eacute;"),
+        (substitution.sql, b"it's", b"it''s"),
+        (substitution.sql, b'a"b', b'a""b'),
+        (substitution.sql, b"a]b`c", b"a]]b`c"),
+        (substitution.sql, b"a]b`c", b"a]b``c"),
+        (substitution.sql, b"it's\\", rb"it\'s\\"[:-1]),
+        (substitution.placeholders, b"100%", b"100%%"),
+        (substitution.libpq, b"it's\\", rb"it\'s\\"),
+        (substitution.quoted_string, b'a"b\\', rb"a\"b\\"),
+        (substitution.odbc, b"a}b", b"a}}b"),
+        (substitution.ado_net, b'a"b', b'a""b'),
+        (substitution.ado_net, b"a'b", b"a''b"),
+        (substitution.ado_net, b"a=b", b"a==b"),
+        (substitution.sqlalchemy, b"a b+c@d", b"a b+c%40d"),
+        (substitution.jdbc, b"a:b=c d#!\\", rb"a\:b\=c\ d\#\!\\"),
+        (substitution.substituted, b"it's", b"it''s"),
+        (substitution.substituted, b"a=b", b"a==b"),
         (encodings.hexadecimal, b"\xab\x01", b"ab01"),
         (encodings.hexadecimal, b"\xab\x01", b"AB01"),
         (encodings.hexadecimal, b"a" * 31, b"61" * 30 + b"\n61"),
@@ -66,6 +92,7 @@ NASTY = "p\"a's\\s<w>o&r/d %é\n$x`~*!(1)"
         (encodings.base64, b"pass", base64.b64encode(b"xpass")[2:]),
         (encodings.base64, b"pass", base64.b64encode(b"xypass")[3:]),
         (encodings.base64, b"a" * 60, base64.encodebytes(b"a" * 60).strip()),
+        (encodings.base64, b"a" * 60, base64.encodebytes(b"a" * 60).strip().replace(b"\n", b"\r\n")),
         (encodings.utf16, b"ab", b"a\0b"),
         (encodings.utf16, "aé€".encode(), "aé€".encode("utf-16-le")),
         (encodings.utf16, "aé€".encode(), "aé€".encode("utf-16-be")),
@@ -103,6 +130,29 @@ def test_what_the_standard_library_writes_is_a_form() -> None:
     found = forms(NASTY.encode())
 
     assert [text for text in written if text.encode() not in found] == []
+
+
+def test_many_values_at_once_have_the_forms_of_each() -> None:
+    values = [
+        NASTY.encode(),
+        b"plain0letters",
+        b"Zq%J0X",
+        b"ZqJ0X",
+        b"b*ck\\",
+        b"ends in Zq",
+        b"pass\xffword",
+        b'{"a": "k9/Zq&4"}',
+    ]
+
+    assert forms(*values) == set().union(*map(forms, values))
+
+
+def test_a_table_writes_each_byte_by_itself() -> None:
+    every = bytes(range(256)) * 2
+    for numbers in ("&#%d;", "%%%02X"):
+        escapes = numbered(numbers, kept=UNRESERVED)
+        assert through(escapes, every) == b"".join(through(escapes, bytes((code,))) for code in every)
+        assert through(escapes, b"a#;&%1&") == b"".join(through(escapes, bytes((code,))) for code in b"a#;&%1&")
 
 
 def test_no_form_is_empty_and_no_form_begins_with_a_line_break() -> None:

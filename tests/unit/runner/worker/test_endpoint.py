@@ -1,13 +1,14 @@
 """The job's endpoint: one token an attempt, its own assets only, refusals at once."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
 
 from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.requested import LARGEST, TooMuch
 from vault.decrypt import Secret
 from vault.errors import TamperedEnvelope
 from vault.names import AssetName
@@ -21,7 +22,21 @@ def read(name: AssetName) -> Secret | None:
     return Secret(b"value\0\xff") if name == PASSWORD else None
 
 
-GRANT = Grant((PASSWORD, UNSET, BROKEN), read)
+def mask(value: bytes) -> bool:
+    if value == b"one too many":
+        raise TooMuch("This job named enough values.")
+    return len(value) >= 4
+
+
+def noting(asked: list[bytes]) -> Callable[[bytes], bool]:
+    def note(value: bytes) -> bool:
+        asked.append(value)
+        return True
+
+    return note
+
+
+GRANT = Grant((PASSWORD, UNSET, BROKEN), read, mask)
 
 
 @pytest.fixture
@@ -33,12 +48,18 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 def ask(
-    endpoint: Endpoint, path: str, token: str | None, *, method: str = "GET", host: str | None = None
+    endpoint: Endpoint,
+    path: str,
+    token: str | None,
+    *,
+    method: str = "GET",
+    host: str | None = None,
+    body: bytes | None = None,
 ) -> tuple[int, bytes, dict[str, str]]:
     parts = urlsplit(endpoint.url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    connection.request(method, path, headers={**headers, **({} if host is None else {"Host": host})})
+    connection.request(method, path, body, headers={**headers, **({} if host is None else {"Host": host})})
     answer = connection.getresponse()
     found = answer.status, answer.read(), dict(answer.getheaders())
     connection.close()
@@ -56,7 +77,7 @@ def test_a_token_reads_the_values_of_its_grant_as_bytes(endpoint: Endpoint) -> N
 def test_a_token_lists_its_own_names_without_values(endpoint: Endpoint) -> None:
     token = endpoint.admit(GRANT)
     assert ask(endpoint, "/v1/assets", token)[:2] == (200, b"SAP.PASSWORD\nSAP.UNSET\nSAP.BROKEN")
-    other = endpoint.admit(Grant((), read))
+    other = endpoint.admit(Grant((), read, mask))
     assert ask(endpoint, "/v1/assets", other)[:2] == (200, b"")
 
 
@@ -105,9 +126,58 @@ def test_a_page_of_another_site_is_refused_whatever_it_knows(endpoint: Endpoint)
     assert ask(endpoint, "/v1/assets", token, host=f"localhost:{port}")[0] == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_nothing_can_be_written(endpoint: Endpoint, method: str) -> None:
-    assert ask(endpoint, "/v1/assets/SAP/PASSWORD", endpoint.admit(GRANT), method=method)[0] == 501
+@pytest.mark.parametrize(("method", "status"), [("POST", 404), ("PUT", 501), ("DELETE", 501), ("OPTIONS", 501)])
+def test_no_value_can_be_written(endpoint: Endpoint, method: str, status: int) -> None:
+    assert ask(endpoint, "/v1/assets/SAP/PASSWORD", endpoint.admit(GRANT), method=method)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "words"),
+    [
+        (b"a token of a session", 200, b"masked from now on"),
+        (b"\0\xff" * 4_096, 200, b"masked from now on"),
+        (b"471", 422, b"too short to be masked"),
+        (b"", 422, b"too short to be masked"),
+        (b"one too many", 429, b"named enough"),
+        (b"x" * (LARGEST + 1), 413, b"at most 8,192 bytes"),
+        (b"x" * (1 << 20), 413, b"at most 8,192 bytes"),
+    ],
+)
+def test_a_value_that_a_bot_names_is_masked_or_refused_with_a_reason(
+    endpoint: Endpoint, value: bytes, status: int, words: bytes
+) -> None:
+    found, body, _ = ask(endpoint, "/v1/masks", endpoint.admit(GRANT), method="POST", body=value)
+    assert found == status
+    assert words in body
+
+
+def test_without_a_valid_token_nothing_is_masked(endpoint: Endpoint) -> None:
+    asked: list[bytes] = []
+    endpoint.admit(Grant((), read, noting(asked)))
+    assert ask(endpoint, "/v1/masks", "wrong", method="POST", body=b"a token of a session")[0] == 401
+    assert asked == []
+
+
+@pytest.mark.parametrize("length", ["", "Content-Length: -1", "Content-Length: 1e3", "Content-Length: 99999999999"])
+def test_a_body_of_unknown_length_is_refused(endpoint: Endpoint, length: str) -> None:
+    token, parts = endpoint.admit(GRANT), urlsplit(endpoint.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        head = ["POST /v1/masks HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {token}", *filter(None, [length])]
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
+
+
+def test_a_body_that_breaks_off_is_not_masked(endpoint: Endpoint) -> None:
+    asked: list[bytes] = []
+    token, parts = endpoint.admit(Grant((), read, noting(asked))), urlsplit(endpoint.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        head = (
+            f"POST /v1/masks HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nContent-Length: 20\r\n\r\n"
+        )
+        connection.sendall(head.encode() + b"half")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert asked == []
 
 
 def test_it_listens_on_loopback_only(endpoint: Endpoint) -> None:
