@@ -16,7 +16,21 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import BaseRoute
 
 from console import errors, health
-from console.api import assets, audit, bots, concurrency, coverage, environments, jobs, logs, runners, tokens, workspace
+from console.api import (
+    assets,
+    audit,
+    bots,
+    concurrency,
+    coverage,
+    environments,
+    jobs,
+    logs,
+    outputs,
+    retention,
+    runners,
+    tokens,
+    workspace,
+)
 from console.deps import Console
 from console.edge import Edge
 from console.permissions import PERMISSIONS
@@ -44,6 +58,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     coverage.router,
     jobs.router,
     logs.router,
+    outputs.router,
+    retention.router,
     runners.router,
     tokens.router,
     environments.router,

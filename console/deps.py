@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from threading import Event
 from typing import Annotated, cast
 
@@ -28,8 +27,10 @@ from starlette.exceptions import HTTPException
 from console import auth
 from console.auth import Caller
 from console.errors import Denied, Refusal, Unauthenticated
+from console.live import Live
 from console.permissions import PERMISSIONS
 from runner import jobs, lanes
+from runner.stores import Store
 from vault import db
 from vault.audit import Actor
 from vault.names import ENVIRONMENTS
@@ -44,7 +45,8 @@ class Console:
     engine: Engine
     transport: Celery
     broker_url: str = field(repr=False)
-    logs: Path
+    store: Store
+    live: Live
     now: Callable[[], datetime]
     version: str
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
@@ -135,7 +137,7 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
         caller = auth.find(session, shown.credentials, address=address) if shown else None
     if caller is None:
         raise Unauthenticated
-    if route.path.format(**request.path_params) != request.scope["path"]:
+    if route.path_format.format(**request.path_params) != request.scope["path"]:
         raise HTTPException(404)
     call = Call(console, caller, permission.action, f"{request.method} {_shown(request.scope['path'])}")
     if not caller.role.covers(permission.role):

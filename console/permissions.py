@@ -65,6 +65,9 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/jobs/{job_id}"): Permission(Role.VIEWER, "job.shown"),
     ("GET", "/api/v1/jobs/{job_id}/log"): Permission(Role.VIEWER, "job.log_shown"),
     ("GET", "/api/v1/jobs/{job_id}/log/stream"): Permission(Role.VIEWER, "job.log_shown"),
+    ("GET", "/api/v1/jobs/{job_id}/log/text"): Permission(Role.VIEWER, "job.log_shown"),
+    ("GET", "/api/v1/jobs/{job_id}/outputs"): Permission(Role.VIEWER, "job.outputs_listed"),
+    ("GET", "/api/v1/jobs/{job_id}/outputs/{path:path}"): Permission(Role.VIEWER, "job.output_shown"),
     ("POST", "/api/v1/jobs/{job_id}/cancellation"): Permission(Role.OPERATOR, "job.cancelled"),
     ("PUT", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.paused"),
     ("DELETE", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.resumed"),
@@ -82,5 +85,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/concurrency"): Permission(Role.VIEWER, "concurrency.listed"),
     ("PUT", "/api/v1/concurrency/{environment}/{kind}"): Permission(Role.ADMIN, "concurrency.set"),
     ("DELETE", "/api/v1/concurrency/{environment}/{kind}"): Permission(Role.ADMIN, "concurrency.removed"),
+    ("GET", "/api/v1/retention"): Permission(Role.VIEWER, "retention.listed"),
+    ("PUT", "/api/v1/retention"): Permission(Role.ADMIN, "retention.decided"),
+    ("GET", "/api/v1/retention/due"): Permission(Role.VIEWER, "retention.listed"),
     ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),
 }

@@ -12,6 +12,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from threading import Event
 from types import FrameType
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ import uvicorn
 from console import app
 from console.deps import Console
 from console.health import database_problem
+from console.live import Live
 from console.settings import ConsoleSettings
 from runner import lanes
 from runner.errors import Conflict
@@ -51,11 +53,14 @@ def build(settings: ConsoleSettings) -> Console:
         Invalid, InvalidDatabase: when a store's address is missing or cannot be used.
     """
     broker = settings.broker()
+    transport, stopping = lanes.transport(broker), Event()
     return Console(
         engine=db.engine(settings.database()),
-        transport=lanes.transport(broker),
+        transport=transport,
         broker_url=broker,
-        logs=settings.job_logs(),
+        store=settings.log_store(),
+        live=Live(transport, stopping=stopping),
+        stopping=stopping,
         now=lambda: datetime.now(UTC),
         version=version("botkeep"),
     )

@@ -1,4 +1,4 @@
-"""Follows the log of a job: server-sent events, by looking at the file and the job's row five times a second.
+"""Follows the log of a job: server-sent events, from the store, and live from the runner where Redis answers.
 
 Promises that `end` comes after the last line, that a stream taken up at an event's id misses and doubles
 nothing, and that no number of followers takes the threads that answer requests. A stream ends without `end`
@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -20,14 +22,16 @@ from anyio import to_thread
 import runner.errors
 import vault.errors
 from console.deps import Console
-from runner import history, jobs, output
+from console.live import Feed
+from runner import history, jobs, logs
 from runner.errors import NotFound
 from runner.history import Progress
-from runner.output import Line, Page
+from runner.live import News
+from runner.logs import Ask, Line, Page
 from vault import db
 
-#: Seconds between two looks.
-PAUSE = 0.2
+#: Seconds between two looks at the row and the store: without Redis, and with it, where most is told.
+PAUSE, LIVE_PAUSE = 0.2, 1.0
 
 #: Seconds of silence after which a comment shows that the stream lives; clients give up after 30.
 HEARTBEAT = 10.0
@@ -37,6 +41,9 @@ LONGEST = 300.0
 
 #: Lines of one look; a long log is sent in pieces without a pause.
 LINES = 1000
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +79,62 @@ def look(log: LogOf) -> Look:
     return Look(attempt, jobs.is_final(progress.state) or attempt < progress.attempt, progress)
 
 
+def note(log: LogOf, seen: Look) -> str | None:
+    """Why the store has nothing of a log that there was or is, as a sentence; `None` where that is as it should be.
+
+    Raises:
+        Unavailable: when the store cannot be read.
+    """
+    with logs.opened(log.console.store, log.job_id, seen.attempt) as stored:
+        if stored.end()[0]:
+            return None
+    with db.reading(log.console.engine) as session:
+        known = history.stored(session, log.job_id, attempt=seen.attempt)
+    if known.pruned_at is not None:
+        return f"This log was pruned at {known.pruned_at:%Y-%m-%d %H:%M:%S} UTC by the rule: {known.pruned_by}."
+    ours = log.console.store.shown
+    elsewhere = known.store is not None and known.store != ours
+    if known.log_bytes == 0 or (known.log_bytes is None and not elsewhere):
+        return None
+    where = f"{known.store}, the store of runner {known.runner}" if elsewhere else ours
+    advice = "Give runners, console and scheduler one store: BOTKEEP_LOG_URL=s3://BUCKET/PREFIX, or a shared folder."
+    if not elsewhere:
+        return f"The log should be in {where}, and is not; somebody else has removed it."
+    live = "" if seen.ended else " What the bot prints from now on is shown while you follow."
+    return f"The log lies in {where}, which is not that of this console ({ours}).{live} {advice}"
+
+
 async def events(log: LogOf, *, after: int) -> AsyncIterator[bytes]:
     """The lines from position `after` on, as events, then `end`."""
-    position, attempt = after, log.attempt
+    with log.console.live.following(log.job_id) as feed:
+        await _in_thread(log, partial(log.console.live.ask, log.job_id))
+        async for event in _events(log, feed, after=after):
+            yield event
+
+
+async def _events(log: LogOf, feed: Feed, *, after: int) -> AsyncIterator[bytes]:
+    position, attempt, noted = after, log.attempt, False
     opened = spoke = time.monotonic()
     while not log.console.stopping.is_set() and time.monotonic() - opened < LONGEST:
         try:
-            seen, page = await to_thread.run_sync(
-                _step, log, attempt, position, limiter=log.console.followers, abandon_on_cancel=True
-            )
+            seen, page = await _in_thread(log, partial(_step, log, attempt, position))
+            silent = not noted and not page.lines and seen.attempt
+            why = await _in_thread(log, partial(note, log, seen)) if silent else None
         except (runner.errors.Unavailable, vault.errors.Unavailable):
             return
         attempt = seen.attempt or None
+        if why is not None:
+            noted = True
+            yield _event("note", {"text": why}, at=position)
         for line in page.lines:
-            yield _event("line", _line(line), at=line.next)
-        if seen.ended and page.next == position:
+            yield _event("line", line_item(line), at=line.next)
+        nothing_new = page.next == position
+        position = page.next
+        until = time.monotonic() + (0.0 if not nothing_new or seen.ended else LIVE_PAUSE if feed.live else PAUSE)
+        async for line in _told(feed, attempt or 0, position, until=until):
+            spoke, position, nothing_new = time.monotonic(), line.next, False
+            yield _event("line", line_item(line), at=line.next)
+        if seen.ended and nothing_new:
             yield _event("end", _end(seen.progress), at=position)
             return
         if page.lines:
@@ -94,20 +142,63 @@ async def events(log: LogOf, *, after: int) -> AsyncIterator[bytes]:
         elif time.monotonic() - spoke > HEARTBEAT:
             spoke = time.monotonic()
             yield b": the job goes on\n\n"
-        if page.next == position:
-            await anyio.sleep(PAUSE)
-        position = page.next
+
+
+async def _told(feed: Feed, attempt: int, position: int, *, until: float) -> AsyncIterator[Line]:
+    """Lines that follow `position`, as they are told, until then; less long where the row or the store knows more."""
+    while True:
+        news = feed.at_once() or await feed.next(max(0.0, until - time.monotonic()))
+        if news is None or (news.ended and not news.runs and news.attempt == attempt):
+            return
+        if news.attempt > attempt:
+            feed.back(news)  # an attempt that the row does not know yet, or that is not followed
+            await anyio.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
+            return
+        if news.attempt < attempt:
+            continue
+        lines = list(_following(news, position))
+        if not lines and news.runs and news.runs[0].position > position:
+            feed.back(news)  # the store has, or will have, what lies between
+            await anyio.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
+            return
+        for line in lines:
+            position = line.next
+            yield line
+        if news.ended:
+            return
+
+
+def _following(news: News, position: int) -> Iterator[Line]:
+    for run in news.runs:
+        if run.position > position:
+            return
+        for start, line in logs.lines_of(run):
+            if start >= position:
+                position = line.next
+                yield line
+
+
+async def _in_thread(log: LogOf, step: Callable[[], T]) -> T:
+    return await to_thread.run_sync(step, limiter=log.console.followers, abandon_on_cancel=True)
 
 
 def _step(log: LogOf, attempt: int | None, position: int) -> tuple[Look, Page]:
-    # The row before the file: an attempt that has ended by then has written all it will.
+    # The row before the store: an attempt that has ended by then has written all it will.
     seen = look(LogOf(log.console, log.workspace_id, log.job_id, attempt))
-    page = output.read_page(log.console.logs, log.job_id, seen.attempt, after=position, limit=LINES)
-    return seen, page
+    with logs.opened(log.console.store, log.job_id, seen.attempt) as stored:
+        return seen, stored.page(Ask(after=position, limit=LINES))
 
 
-def _line(line: Line) -> dict[str, object]:
-    return {"at": line.at.isoformat(), "stream": line.stream, "text": line.text, "next": line.next}
+def line_item(line: Line) -> dict[str, Any]:
+    """A line as clients see it, numbered from 1."""
+    return {
+        "number": line.number + 1,
+        "at": line.at.isoformat(),
+        "stream": line.stream,
+        "text": line.text,
+        "next": line.next,
+        "continued": line.continued,
+    }
 
 
 def _end(progress: Progress) -> dict[str, object]:

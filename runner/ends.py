@@ -108,6 +108,7 @@ def record_late(session: Session, job_id: uuid.UUID, *, attempt: int, report: Re
             survivors=report.survivors,
             max_rss_kb=report.max_rss_kb,
             cpu_seconds=report.cpu_seconds,
+            log_bytes=func.coalesce(report.log_bytes, Attempt.log_bytes),
         )
     )
 

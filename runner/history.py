@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from runner import pauses
 from runner.errors import Invalid, NotFound
-from runner.models import Attempt, Bot, Job, PackageVersion
+from runner.models import Attempt, Bot, Job, PackageVersion, Runner
 from runner.states import State
 from vault.models import Reading
 from vault.names import ENVIRONMENTS
@@ -58,6 +59,18 @@ class Progress:
     reason: str | None
     exit_code: int | None
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is known of an attempt's log without looking into the store; all empty before the first attempt."""
+
+    log_bytes: int | None = None
+    pruned_at: datetime | None = None
+    pruned_by: str | None = None
+    #: Where its runner stores logs, and the runner's name.
+    store: str | None = None
+    runner: str | None = None
 
 
 def page(
@@ -129,6 +142,16 @@ def progress(session: Session, job_id: uuid.UUID, *, workspace_id: uuid.UUID) ->
     if row is None:
         raise NotFound(f"There is no job {job_id}; see `botkeep job list`.")
     return Progress(row.state, row.reason, row.exit_code, row.attempt)
+
+
+def stored(session: Session, job_id: uuid.UUID, *, attempt: int) -> Stored:
+    """Where the log of an attempt is, or went."""
+    row = session.execute(
+        select(Attempt.log_bytes, Attempt.pruned_at, Attempt.pruned_by, Runner.log_store, Attempt.runner)
+        .outerjoin(Runner, Runner.name == Attempt.runner)
+        .where(Attempt.job_id == job_id, Attempt.number == attempt)
+    ).one_or_none()
+    return Stored() if row is None else Stored(*row)
 
 
 def by_idempotency_key(session: Session, key: str, *, workspace_id: uuid.UUID) -> uuid.UUID | None:

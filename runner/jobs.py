@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from runner import statements
+from runner.artefacts import Kept
 from runner.errors import Conflict, Invalid
 from runner.models import Job
 from runner.states import FINAL, Reason, State
@@ -117,6 +118,9 @@ class Report:
     steps: Mapping[str, float] | None = None
     #: Who or what ended the attempt, where it did not end by itself.
     ended_by: str | None = None
+    #: What its log takes in the store, and what it left there besides.
+    log_bytes: int | None = None
+    artefacts: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,8 @@ def end_of_attempt(job_id: uuid.UUID, attempt: int, report: Report) -> dict[str,
         "began": report.started_at,
         "left": report.survivors,
         "memory": report.max_rss_kb,
+        "log_bytes": report.log_bytes,
+        "artefact_bytes": sum(kept.size for kept in report.artefacts) or None,
         "cpu": report.cpu_seconds,
         "stood": report.paused_seconds,
         "steps": None if report.steps is None else dict(report.steps),

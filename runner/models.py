@@ -6,7 +6,17 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
@@ -185,6 +195,54 @@ class Attempt(Model):
     ended_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
     #: When its exit record was found by somebody other than the worker that ran it.
     adopted_at: Mapped[datetime | None]
+    #: What its log and its artefacts take in the store.
+    log_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    artefact_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: When both were removed from the store, and by which rule.
+    pruned_at: Mapped[datetime | None]
+    pruned_by: Mapped[str | None] = mapped_column(String(200))
+
+
+class Artefact(Model):
+    """A file that an attempt left in its output folder; the content is in the store, unless it is withheld."""
+
+    __tablename__ = "artefacts"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    path: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(String(64))
+    masked: Mapped[bool]
+    withheld: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (ForeignKeyConstraint(["job_id", "attempt"], ["attempts.job_id", "attempts.number"]),)
+
+
+class RetentionRule(Model):
+    """How long logs and artefacts are kept, for a bot or all (no id), in an environment or all (no name)."""
+
+    __tablename__ = "retention_rules"
+
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"), primary_key=True)
+    bot: Mapped[str] = mapped_column(String(36), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(16), primary_key=True)
+    #: Seconds and bytes; 0 keeps for ever, nothing leaves it to the next wider rule.
+    age: Mapped[int | None] = mapped_column(BigInteger)
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    set_at: Mapped[datetime]
+    set_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+
+class Pruning(Model):
+    """How far a bot's jobs in an environment are pruned: all before `up_to`, an id of a job."""
+
+    __tablename__ = "prunings"
+
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(16), primary_key=True)
+    up_to: Mapped[uuid.UUID]
 
 
 class Runner(Model):
@@ -206,6 +264,8 @@ class Runner(Model):
     labels: Mapped[dict[str, Any] | None]
     #: What the host's kernel gives to keep bots apart; `runner.worker.isolation` says it.
     isolation: Mapped[dict[str, Any] | None]
+    #: Where it stores logs and artefacts, as people may see it.
+    log_store: Mapped[str | None] = mapped_column(Text)
 
 
 class ConcurrencyLimit(Model):

@@ -41,6 +41,7 @@ class Presence:
     concurrency: int
     labels: Mapping[str, str] = field(default_factory=dict)
     isolation: dict[str, object] | None = None
+    log_store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def _describe(row: Runner, presence: Presence, *, at: datetime) -> None:
     row.concurrency = presence.concurrency
     row.labels = dict(presence.labels)
     row.isolation = presence.isolation
+    row.log_store = presence.log_store
     row.started_at = row.heartbeat_at = at
     row.stopped_at = row.drain_requested_at = None
 

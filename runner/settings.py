@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
+from runner import stores
 from runner.errors import Invalid
+from runner.stores import Store
 from vault.settings import DatabaseSettings
 
 
@@ -30,7 +32,13 @@ class StoreSettings(DatabaseSettings):
     )
     log_dir: Path | None = Field(
         default=None,
-        description="Folder of the bots' logs, shared between runners and console; by default `logs/jobs` in the home.",
+        description="Folder of the bots' logs and artefacts, shared between runners, console and scheduler; by default "
+        "`logs/jobs` in the home.",
+    )
+    log_url: str | None = Field(
+        default=None,
+        description="Store of the bots' logs and artefacts instead of a folder: `s3://BUCKET/PREFIX`, with "
+        "`botkeep[s3]` installed and credentials in the variables `AWS_*`, or another URL that fsspec knows.",
     )
 
     def broker(self) -> str:
@@ -53,9 +61,17 @@ class StoreSettings(DatabaseSettings):
             raise Invalid(f"{path} can be read by other users; run: chmod 600 {path}")
         return url
 
-    def job_logs(self) -> Path:
-        """The folder of the bots' logs."""
-        return self.log_dir or self.home / "logs" / "jobs"
+    def log_store(self, *, group: int | None = None) -> Store:
+        """The store of the bots' logs; `group` is one of the operating system that may read and prune a folder.
+
+        Raises:
+            Invalid: when it cannot be used.
+        """
+        if self.log_url is None:
+            return stores.directory(self.log_dir or self.home / "logs" / "jobs", group=group)
+        if self.log_dir is not None:
+            raise Invalid("BOTKEEP_LOG_URL and BOTKEEP_LOG_DIR are both set; keep one of them.")
+        return stores.store(self.log_url, group=group)
 
 
 def _checked(url: str) -> str:

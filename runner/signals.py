@@ -1,4 +1,4 @@
-"""Signals: "look at this job", "look at your own row", said over Redis to whoever it concerns.
+"""Signals: "look at this job", "look at your own row", "somebody follows", said over Redis to whoever it concerns.
 
 Redis says look, the database says what: a signal carries a job's id or a runner's name, never what is wanted of
 it, so a lost, doubled or forged one changes nothing but when a runner looks. It looks by itself from time to time as
@@ -24,7 +24,7 @@ from redis.client import PubSub
 from runner.lanes import PREFIX
 
 #: The channels, with the prefix that `lanes.transport` gives to every key.
-JOBS, RUNNERS = f"{PREFIX}look.job", f"{PREFIX}look.runner"
+JOBS, RUNNERS, FOLLOWERS = f"{PREFIX}look.job", f"{PREFIX}look.runner", f"{PREFIX}look.log"
 
 #: What a Redis that is away raises.
 AWAY = (KombuError, RedisError, OSError)
@@ -41,10 +41,11 @@ _LONGEST = 512
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What is to be looked at: a job by its id, or a runner by its name."""
+    """What is to be looked at: a job by its id, or a runner by its name; or a job whose log somebody follows."""
 
     job_id: uuid.UUID | None = None
     runner: str | None = None
+    followed: uuid.UUID | None = None
 
 
 def look_at_job(app: Celery, job_id: uuid.UUID) -> bool:
@@ -57,44 +58,60 @@ def look_at_runner(app: Celery, name: str) -> bool:
     return _publish(app, RUNNERS, name)
 
 
+def follow_log(app: Celery, job_id: uuid.UUID) -> bool:
+    """Tell whoever runs a job, now or soon, that somebody follows its log; false when Redis is away."""
+    return _publish(app, FOLLOWERS, str(job_id))
+
+
+def publish(app: Celery, channel: str, word: str | bytes) -> int:
+    """Say something on a channel; answers how many listen.
+
+    Raises:
+        One of `AWAY`: when Redis cannot be reached.
+    """
+    with (
+        app.pool.acquire(block=True) as connection,
+        connection.default_channel.conn_or_acquire() as client,
+    ):
+        return int(plain(client).publish(channel, word))
+
+
 def _publish(app: Celery, channel: str, word: str) -> bool:
     try:
-        with (
-            app.pool.acquire(block=True) as connection,
-            connection.default_channel.conn_or_acquire() as client,
-        ):
-            _plain(client).publish(channel, word)
+        publish(app, channel, word)
     except AWAY:
         return False
     return True
 
 
-class Subscription:
-    """A connection on which signals arrive."""
+class Ear:
+    """A connection on which messages arrive."""
 
     def __init__(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub
-        self._heard_at = time.monotonic()
+        self._heard_at = self._asked_at = time.monotonic()
 
-    def next(self) -> Signal | None:
-        """The next signal; `None` where there was none for `IDLE` seconds, or where it made no sense.
+    def next(self, timeout: float) -> dict[str, Any] | None:
+        """The next message; `None` where there was none for `timeout` seconds.
 
         Raises:
             One of `AWAY`: when the connection is lost, or silent for `SILENT` seconds.
         """
-        message = self._pubsub.get_message(timeout=IDLE)
+        message: dict[str, Any] | None = self._pubsub.get_message(timeout=timeout)
+        now = time.monotonic()
         if message is not None:
-            self._heard_at = time.monotonic()
-            return _signal(message)
-        if time.monotonic() - self._heard_at > SILENT:
+            self._heard_at = now
+        elif now - self._heard_at > SILENT:
             raise RedisConnectionError(f"Redis said nothing for {SILENT:g} s.")
-        self._pubsub.ping()
-        return None
+        elif now - self._asked_at >= IDLE:
+            self._asked_at = now
+            self._pubsub.ping()
+        return message
 
 
 @contextmanager
-def subscription(app: Celery) -> Iterator[Subscription]:
-    """Listen for the time of the block.
+def hearing(app: Celery, *channels: str, pattern: str | None = None) -> Iterator[Ear]:
+    """Listen to channels, or to all whose names fit a pattern, for the time of the block.
 
     Raises:
         One of `AWAY`: when Redis cannot be reached.
@@ -105,11 +122,41 @@ def subscription(app: Celery) -> Iterator[Subscription]:
         channel.conn_or_acquire() as client,
         closing(PubSub(client.connection_pool)) as pubsub,
     ):
-        pubsub.subscribe(JOBS, RUNNERS)
-        yield Subscription(pubsub)
+        if channels:
+            pubsub.subscribe(*channels)
+        if pattern is not None:
+            pubsub.psubscribe(pattern)
+        yield Ear(pubsub)
 
 
-def _plain(client: Redis) -> Redis:
+class Subscription:
+    """A connection on which signals arrive."""
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear = ear
+
+    def next(self) -> Signal | None:
+        """The next signal; `None` where there was none for `IDLE` seconds, or where it made no sense.
+
+        Raises:
+            One of `AWAY`: when the connection is lost, or silent for `SILENT` seconds.
+        """
+        message = self._ear.next(IDLE)
+        return None if message is None else _signal(message)
+
+
+@contextmanager
+def subscription(app: Celery) -> Iterator[Subscription]:
+    """Listen to signals for the time of the block.
+
+    Raises:
+        One of `AWAY`: when Redis cannot be reached.
+    """
+    with hearing(app, JOBS, RUNNERS, FOLLOWERS) as ear:
+        yield Subscription(ear)
+
+
+def plain(client: Redis) -> Redis:
     """A client on the same connections; kombu's own, which adds the prefix, stumbles over the answer to a PING."""
     return Redis(connection_pool=client.connection_pool)
 
@@ -123,6 +170,7 @@ def _signal(message: dict[str, Any]) -> Signal | None:
     if message["channel"] == RUNNERS.encode():
         return Signal(runner=text)
     try:
-        return Signal(job_id=uuid.UUID(text))
+        named = uuid.UUID(text)
     except ValueError:
         return None
+    return Signal(followed=named) if message["channel"] == FOLLOWERS.encode() else Signal(job_id=named)

@@ -288,6 +288,8 @@ END_ATTEMPT = (
         paused_seconds=bindparam("stood"),
         steps=bindparam("steps", type_=_attempts.c.steps.type),
         ended_by=bindparam("who"),
+        log_bytes=bindparam("log_bytes"),
+        artefact_bytes=bindparam("artefact_bytes"),
     )
 )
 

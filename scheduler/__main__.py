@@ -25,7 +25,7 @@ from sqlalchemy import Engine  # noqa: E402
 from runner import lanes, schema  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, rescuer  # noqa: E402
+from scheduler import broker, pruner, rescuer  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
 from scheduler.settings import SchedulerSettings  # noqa: E402
 from vault import db  # noqa: E402
@@ -41,6 +41,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
         engine = db.engine(settings.database(), pool_size=2)
         _check_schema(engine)
         app = lanes.transport(settings.broker())
+        store = settings.log_store()
         broker.refuse_cluster(app)
     except (RunnerError, VaultError) as error:
         print(error, file=sys.stderr)
@@ -49,6 +50,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     memory = rescuer.Memory(engine, app)
+    pruning = pruner.Pruner(engine, store, every=settings.prune_every)
     after = timedelta(seconds=settings.republish_after)
     logger().info("scheduler.ready")
     serve(
@@ -57,6 +59,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
             Duty("end_lost", lambda: rescuer.end_lost(engine, app), settings.tick),
+            Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
         ],
         stop,
     )

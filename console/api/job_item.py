@@ -43,6 +43,10 @@ class AttemptItem(BaseModel):
     steps: dict[str, float] | None = Field(description="When each step began, in seconds after the claim.")
     ended_by: str | None = Field(description="Who or what ended it, where it did not end by itself.")
     adopted_at: datetime | None = Field(description="When its end was found in its launcher's record.")
+    log_bytes: int | None = Field(description="What its log takes in the store.")
+    artefact_bytes: int | None = Field(description="What the files take that it left.")
+    pruned_at: datetime | None = Field(description="When its log and its files were removed from the store.")
+    pruned_by: str | None = Field(description="By which rule.")
 
 
 class ReadingItem(BaseModel):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from console.deps import After, Allowed, Call, Limit
@@ -40,6 +40,7 @@ class RunnerItem(BaseModel):
     stopped_at: datetime | None
     drain_requested_at: datetime | None
     isolation: dict[str, Any] | None
+    log_store: str | None = Field(description="Where it stores logs and artefacts.")
 
 
 @router.get("", summary="List runners")
@@ -100,4 +101,5 @@ def _item(seen: Seen) -> RunnerItem:
         stopped_at=row.stopped_at,
         drain_requested_at=row.drain_requested_at,
         isolation=row.isolation,
+        log_store=row.log_store,
     )

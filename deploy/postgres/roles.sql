@@ -75,7 +75,8 @@ GRANT USAGE ON SCHEMA public TO botkeep_console, botkeep_scheduler, botkeep_runn
 GRANT USAGE, CREATE ON SCHEMA public TO botkeep_owner;
 
 -- botkeep_console -------------------------------------------------------------------------------------------------
-GRANT SELECT ON alembic_version, workspaces, environments, readings, attempts TO botkeep_console;
+GRANT SELECT ON alembic_version, workspaces, environments, readings, attempts, artefacts, prunings TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON retention_rules TO botkeep_console;
 GRANT UPDATE (unset, isolation) ON environments TO botkeep_console;
 GRANT SELECT, INSERT ON audit_events TO botkeep_console;
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_tokens TO botkeep_console;
@@ -103,10 +104,11 @@ GRANT SELECT, INSERT, DELETE, UPDATE (at_once) ON concurrency_limits TO botkeep_
 GRANT SELECT, INSERT, DELETE ON limit_members TO botkeep_console;
 
 -- botkeep_scheduler -----------------------------------------------------------------------------------------------
-GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners, limit_members TO botkeep_scheduler;
+GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners, limit_members, retention_rules TO botkeep_scheduler;
+GRANT SELECT, INSERT, UPDATE (up_to) ON prunings TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at, not_before, warnings, paused_at)
     ON jobs TO botkeep_scheduler;
-GRANT UPDATE (state, reason, detail, finished_at, ended_by) ON attempts TO botkeep_scheduler;
+GRANT UPDATE (state, reason, detail, finished_at, ended_by, pruned_at, pruned_by) ON attempts TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
@@ -115,12 +117,12 @@ GRANT SELECT ON assets, current_values, asset_values TO botkeep_runner;
 GRANT INSERT ON readings, audit_events TO botkeep_runner;
 GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings,
     not_before, published_at, paused_at) ON jobs TO botkeep_runner;
-GRANT SELECT, INSERT ON attempts TO botkeep_runner;
+GRANT SELECT, INSERT ON attempts, artefacts TO botkeep_runner;
 GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivors, max_rss_kb, cpu_seconds, steps,
-    paused_seconds, ended_by, adopted_at) ON attempts TO botkeep_runner;
+    paused_seconds, ended_by, adopted_at, log_bytes, artefact_bytes) ON attempts TO botkeep_runner;
 GRANT SELECT, INSERT ON runners TO botkeep_runner;
 GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
-    drain_requested_at, labels, isolation) ON runners TO botkeep_runner;
+    drain_requested_at, labels, isolation, log_store) ON runners TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

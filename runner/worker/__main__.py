@@ -29,6 +29,7 @@ from runner import announcements, labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
+from runner.stores import Store
 from runner.worker import adoption, executor, inbox, isolation, presence, returning, tasks
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
@@ -45,6 +46,7 @@ from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
+from runner.worker.telling import Telling
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
@@ -117,14 +119,26 @@ def _serve(settings: RunnerSettings) -> int:
     instance = uuid.uuid4()
     facts = isolation.examine()
     _log.info("runner.isolation", **facts.document())
-    _register(engine, settings, instance, facts)
+    store = settings.log_store(group=settings.log_group_id())
+    _register(engine, settings, instance, facts, log_store=store.shown)
     app = lanes.transport(settings.broker())
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stopping = Stopping(grace=settings.drain_grace)
     _adopt(engine, settings, instance)
     held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
-    station = _station(engine, settings, keyring, instance=instance, facts=facts, held=held, censor=censor)
+    telling = Telling(app)
+    station = _station(
+        engine,
+        settings,
+        keyring,
+        instance=instance,
+        facts=facts,
+        held=held,
+        censor=censor,
+        telling=telling,
+        store=store,
+    )
     try:
         return _work(app, station, stopping)
     finally:
@@ -163,6 +177,8 @@ def _station(
     facts: isolation.Facts,
     held: Held,
     censor: Censor,
+    telling: Telling,
+    store: Store,
 ) -> Station:
     direct = Direct(engine)
     interpreter = own_interpreter()
@@ -190,7 +206,8 @@ def _station(
         grants=grants,
         policies=Policies(engine),
         censor=censor,
-        log_group=settings.log_group_id(),
+        store=store,
+        telling=telling,
     )
 
 
@@ -200,7 +217,9 @@ def _check_schema(engine: Engine) -> None:
             raise Invalid("The database has another schema than this version needs; run: botkeep migrate")
 
 
-def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts) -> None:
+def _register(
+    engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts, *, log_store: str
+) -> None:
     presence.hold(instance)
     announced = runners.Presence(
         name=settings.runner_name,
@@ -212,6 +231,7 @@ def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID, fac
         concurrency=settings.concurrency,
         labels=settings.labels,
         isolation=facts.document(),
+        log_store=log_store,
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)
@@ -229,7 +249,14 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.spawner.start()
     station.endpoint.start()
     station.held.start()
-    listener = Listener(app, station.settings.runner_name, look=station.held.look, look_at_all=station.held.look_at_all)
+    station.telling.start()
+    listener = Listener(
+        app,
+        station.settings.runner_name,
+        look=station.held.look,
+        look_at_all=station.held.look_at_all,
+        follow=station.telling.follow,
+    )
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     watchdog = Watchdog(
@@ -276,6 +303,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         worker.start()
     finally:
         listener.close()
+        station.telling.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

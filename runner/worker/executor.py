@@ -21,8 +21,9 @@ from typing import TypeVar
 
 import structlog
 
-from runner import jobs
+from runner import artefacts, jobs
 from runner.archive import PackageTampered
+from runner.artefacts import Kept
 from runner.conclusion import Conclusion, conclude
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
@@ -30,7 +31,7 @@ from runner.limits import DEFAULTS, Limits
 from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
-from runner.worker import credentials, ending, isolation, resolution
+from runner.worker import capture, credentials, ending, isolation, resolution
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
@@ -40,7 +41,7 @@ from runner.worker.masker import Masker
 from runner.worker.outcomes import Entry, Outcome
 from runner.worker.packages import Declaration, Version
 from runner.worker.process import Process, ProcessError
-from runner.worker.pump import Pump, wall_clock
+from runner.worker.pump import wall_clock
 from runner.worker.refusal import Refusal
 from runner.worker.requested import Requested
 from runner.worker.resolution import Resolved
@@ -80,6 +81,7 @@ class Run:
     isolation: Isolation = Isolation.ANY
     limits: Limits = DEFAULTS
     resolved: Resolved | None = None
+    artefacts: list[Kept] = field(default_factory=list)
 
 
 def execute(
@@ -107,6 +109,7 @@ def execute(
         report = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
         timeline.begin("report")
         _report(station, claim, replace(ending.masked(report, masker.mask_text), steps=timeline.steps()))
+        station.telling.ended(claim.job_id, claim.attempt)
     return claim
 
 
@@ -121,9 +124,11 @@ def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeli
     try:
         folders = station.scratch.open(claim.job_id, claim.attempt)
         try:
-            with _log_writer(station, claim) as writer:
+            with capture.log_writer(station, claim) as writer:
                 version = _when_database_is_back(hold, lambda: station.packages.version(claim.version_id))
-                return _end_of(Run(station, claim, hold, folders, writer, version, entry, timeline, masker))
+                run = Run(station, claim, hold, folders, writer, version, entry, timeline, masker)
+                report = _end_of(run)
+            return capture.complete(report, writer, run.artefacts)
         finally:
             _discard(station, folders)
     except Exception:
@@ -138,10 +143,6 @@ def _discard(station: Station, folders: Folders) -> None:
     except Exception:
         # The attempt has its outcome; what is left is swept at the next start.
         _log.exception("scratch.left", folder=str(folders.root))
-
-
-def _log_writer(station: Station, claim: Claim) -> LogWriter:
-    return LogWriter(station.settings.job_logs(), claim.job_id, claim.attempt, group=station.log_group)
 
 
 def _end_of(run: Run) -> Report:
@@ -311,19 +312,10 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
 
 
 def _pump(run: Run, process: Process) -> Outcome:
-    pump = Pump(run.writer, run.masker, limit=run.limits.output or run.station.settings.output_limit)
-
-    def feed(stream: str, data: bytes) -> None:
-        run.timeline.begin("first_output")
-        pump.feed(stream, data)
-
-    try:
-        return process.drain(feed)
-    finally:
-        run.timeline.begin("end")
-        pump.close()
-        if pump.dropped:
-            run.warnings.append(f"The bot went beyond its limit `output`: {pump.dropped:,} bytes were not kept.")
+    limit, warn = run.limits.output or run.station.settings.output_limit, run.warnings.append
+    outcome = capture.pump(process, run.writer, run.masker, limit=limit, timeline=run.timeline, warn=warn)
+    run.artefacts = capture.collect(run.station, run.claim, run.folders, run.masker, warn=warn)
+    return outcome
 
 
 def _report(station: Station, claim: Claim, report: Report) -> None:
@@ -353,11 +345,12 @@ def _report(station: Station, claim: Claim, report: Report) -> None:
 
 def _concluded(station: Station, claim: Claim, report: Report) -> Conclusion | None:
     # The usual end is one statement; every other one may be followed by a further attempt.
-    plain = claim.attempt == 1 and report.state is State.SUCCEEDED
+    plain = claim.attempt == 1 and report.state is State.SUCCEEDED and not report.artefacts
     if plain and jobs.finish(station.direct, claim.job_id, attempt=claim.attempt, report=report):
         return Conclusion(report.state, report.reason)
     lot = random.random()  # noqa: S311 - spreads repeats in time, and guards nothing
     with db.writing(station.engine) as session:
+        artefacts.record(session, claim.job_id, attempt=claim.attempt, files=report.artefacts)
         return conclude(session, claim.job_id, attempt=claim.attempt, report=report, lot=lot)
 
 

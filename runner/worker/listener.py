@@ -22,7 +22,9 @@ _log = logger()
 
 
 class Listener:
-    """Hears for one runner; `look` is told a job's id, `look_at_all` that anything may have been missed."""
+    """Hears for one runner; `look` is told a job's id, `look_at_all` that anything may have been missed, `follow` the
+    id of a job whose log somebody follows.
+    """
 
     def __init__(
         self,
@@ -31,9 +33,10 @@ class Listener:
         *,
         look: Callable[[uuid.UUID], None],
         look_at_all: Callable[[], None],
+        follow: Callable[[uuid.UUID], None],
     ) -> None:
         self._app, self._name = app, name
-        self._look, self._look_at_all = look, look_at_all
+        self._look, self._look_at_all, self._follow = look, look_at_all, follow
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
@@ -66,7 +69,9 @@ class Listener:
     def _pass_on(self, signal: signals.Signal | None) -> None:
         if signal is None:
             return
-        if signal.job_id is not None:
+        if signal.followed is not None:
+            self._follow(signal.followed)
+        elif signal.job_id is not None:
             self._look(signal.job_id)
         elif signal.runner == self._name:
             self._look_at_all()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import select
 import socket
@@ -182,14 +183,27 @@ class Process:
         self._listen(timeout, lambda: False)
         return self.outcome
 
-    def drain(self, feed: Callable[[str, bytes], None]) -> Outcome:
-        """Feeds whatever the bot writes as (`stdout` or `stderr`, bytes), until all is read and it has ended."""
+    def drain(
+        self,
+        feed: Callable[[str, bytes], None],
+        *,
+        due: Callable[[], float | None] = lambda: None,
+        settle: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Feeds whatever the bot writes as (`stdout` or `stderr`, bytes), until all is read and it has ended.
+
+        Meanwhile calls `settle` whenever `due` answers 0; what it answers is the seconds until then.
+        """
         poll = select.poll()
         names = {self.stdout: "stdout", self.stderr: "stderr"}
         for file in (*names, self.fileno()):
             poll.register(file, select.POLLIN)
         while self.outcome is None:
-            for file, _ in poll.poll():
+            wait = due()
+            if wait == 0:
+                settle()
+                wait = due()
+            for file, _ in poll.poll(None if wait is None else math.ceil(wait * 1000)):
                 if file == self.fileno():
                     self.wait(0)
                 elif data := os.read(file, CHUNK):

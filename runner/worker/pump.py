@@ -1,6 +1,6 @@
-"""From a bot's pipes to its stored log: masked, split into lines, timed, capped.
+"""From a bot's pipes to its stored log: masked, cut into lines, timed.
 
-Output is data: it is decoded leniently, never parsed and never logged by the worker.
+Output is data: it is never parsed and never logged by the worker, and stored as it is, bytes that are no text included.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from runner.output import MAX_TEXT, LogWriter
+from runner.output import MAX_LINE, LogWriter
 from runner.worker.masker import Masker, Stream
-
-#: Bytes of an unfinished line kept before it is stored in pieces.
-_LINE_BYTES = MAX_TEXT
 
 
 def wall_clock() -> datetime:
@@ -22,56 +19,57 @@ def wall_clock() -> datetime:
 
 
 class Pump:
-    """Stores what a bot prints on both streams, at most `limit` bytes of it."""
+    """Stores what a bot prints on both streams; `limit` bytes of it, from the beginning and from the end."""
 
     def __init__(
         self, writer: LogWriter, masker: Masker, *, limit: int, clock: Callable[[], datetime] = wall_clock
     ) -> None:
         self._writer = writer
         self._clock = clock
-        self._left = limit
-        #: Bytes that were not kept.
-        self.dropped = 0
-        self._cut: set[str] = set()
+        writer.limit(limit)
         self._streams = {name: (Stream(masker), bytearray()) for name in ("stdout", "stderr")}
+
+    @property
+    def dropped(self) -> int:
+        """Bytes that were not kept."""
+        return self._writer.dropped
 
     def feed(self, name: str, data: bytes) -> None:
         """Take what was read from one stream."""
-        kept = data[: self._left]
-        if len(kept) < len(data):
-            self.dropped += len(data) - len(kept)
-            self._cut.add(name)
-        self._left -= len(kept)
         stream, line = self._streams[name]
-        self._store(name, line, stream.feed(kept))
+        self._store(name, line, stream.feed(data))
 
     def close(self) -> None:
-        """Store what is unfinished; says how much was not kept."""
+        """Store what is unfinished."""
         for name, (stream, line) in self._streams.items():
-            # Where output was cut off, what the stream holds back may be the first half of a value.
-            self._store(name, line, b"" if name in self._cut else stream.flush())
+            self._store(name, line, stream.flush())
             if line:
-                self._writer.write(name, [_text(line)], at=self._clock())
+                self._writer.append(name, bytes(line), at=self._clock())
                 line.clear()
-        if self.dropped:
-            self.say(f"The output is longer than its limit; {self.dropped:,} more bytes were not kept.")
 
     def say(self, text: str) -> None:
         """Add a line of Botkeep's own to the log."""
         self._writer.write("system", text.splitlines() or [""], at=self._clock())
 
     def _store(self, name: str, line: bytearray, masked: bytes) -> None:
-        if not masked:
-            return
-        line += masked
-        *whole, rest = line.split(b"\n")
-        if len(rest) > _LINE_BYTES:
-            whole.append(rest)
-            rest = bytearray()
-        if whole:
-            self._writer.write(name, [_text(one) for one in whole], at=self._clock())
-        line[:] = rest
+        place = masked.rfind(b"\n") + 1
+        if place:
+            whole = masked[:place]
+            self._writer.append(name, bytes(line) + whole if line else whole, at=self._clock())
+            line.clear()
+        line += masked[place:]
+        if len(line) >= MAX_LINE:
+            size = _whole_characters(line)
+            self._writer.append(name, bytes(line[:size]), at=self._clock())
+            del line[:size]
 
 
-def _text(line: bytearray) -> str:
-    return line.decode("utf-8", "replace").removesuffix("\r")
+def _whole_characters(line: bytearray) -> int:
+    """The length of a piece that cuts no character of UTF-8 in two (RFC 3629: the first byte of four at most)."""
+    for back in range(1, 4):
+        byte = line[-back]
+        if byte < 0x80:
+            break
+        if byte >= 0xC0:
+            return len(line) - back
+    return len(line)

@@ -66,11 +66,17 @@ class RunnerSettings(StoreSettings):
     output_limit: int = Field(
         default=64 * 1024 * 1024,
         ge=1024,
-        description="Bytes of output kept of one attempt; what comes after is counted, not kept.",
+        description="Bytes of output kept of one attempt: its beginning and its end, what lies between is counted.",
+    )
+    artefacts_limit: int = Field(
+        default=1024 * 1024 * 1024,
+        ge=0,
+        description="Bytes of files that are kept of one attempt's `BOTKEEP_OUTPUT_DIR`; further files are named.",
     )
     log_group: str | None = Field(
         default=None,
-        description="Group of the operating system that may read the bots' logs, for a console under another user.",
+        description="Group of the operating system that may read and prune the bots' logs, for a console and a "
+        "scheduler under other users.",
     )
     run_as_root: bool = Field(
         default=False,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from runner.stores import Store
 from runner.worker import isolation
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
@@ -18,6 +19,7 @@ from runner.worker.policies import Policies
 from runner.worker.process import Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
+from runner.worker.telling import Telling
 from vault.direct import Direct
 from vault.reader import Snapshots
 
@@ -42,4 +44,5 @@ class Station:
     grants: tuple[isolation.Grant, ...]
     policies: Policies
     censor: Censor
-    log_group: int | None
+    store: Store
+    telling: Telling

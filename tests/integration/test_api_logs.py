@@ -30,6 +30,18 @@ def api(stores: Stores, tmp_path: Path) -> Iterator[Api]:
         yield running
 
 
+#: The logs that tests write, as their runners would.
+WRITERS: dict[tuple[uuid.UUID, int], LogWriter] = {}
+
+
+@pytest.fixture(autouse=True)
+def no_writer_is_left() -> Iterator[None]:
+    yield
+    for log in WRITERS.values():
+        log.close()
+    WRITERS.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     name: str
@@ -38,8 +50,10 @@ class Event:
 
 
 def write(api: Api, job_id: str, *lines: str, attempt: int = 1, stream: str = "stdout") -> None:
-    with LogWriter(api.console.logs, uuid.UUID(job_id), attempt) as log:
-        log.write(stream, lines, at=api.console.now())
+    key = uuid.UUID(job_id), attempt
+    log = WRITERS.get(key) or WRITERS.setdefault(key, LogWriter(api.console.store, *key))
+    log.write(stream, lines, at=api.console.now())
+    log.settle()
 
 
 def log(api: Api, job_id: str, **query: int) -> dict[str, Any]:
@@ -79,9 +93,9 @@ def events(answer: httpx.Response) -> Iterator[Event]:
 
 def test_a_job_that_has_not_started_has_an_empty_log_that_may_grow(api: Api) -> None:
     job_id = api.run()["id"]
-    assert log(api, job_id) == {"items": [], "next": 0, "complete": False}
+    assert log(api, job_id) == {"items": [], "next": 0, "complete": False, "note": None}
     api.client.post(f"/api/v1/jobs/{job_id}/cancellation")
-    assert log(api, job_id) == {"items": [], "next": 0, "complete": True}
+    assert log(api, job_id) == {"items": [], "next": 0, "complete": True, "note": None}
 
 
 def test_pages_of_a_log_go_on_exactly_where_the_last_one_ended(api: Api) -> None:
@@ -208,7 +222,8 @@ def test_followers_whose_looks_take_long_leave_room_for_other_requests(api: Api)
         # Long enough for every follower to look again, every 200 ms.
         until = time.monotonic() + 1
         while time.monotonic() < until:
-            assert api.client.get("/readyz", timeout=5).status_code == 200
+            answer = api.client.get("/readyz", timeout=5)
+            assert answer.status_code == 200, answer.text
     api.finish(claim)
     for thread in threads:
         thread.join(10)

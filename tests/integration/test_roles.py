@@ -13,6 +13,7 @@ MATRIX = """
                     console  scheduler  runner  keyhost
 alembic_version     S        S          S       -
 api_tokens          SIu      -          -       -
+artefacts           S        -          SI      -
 asset_values        sID      -          S       Su
 asset_variables     SID      -          -       -
 assets              SIuD     -          S       S
@@ -26,8 +27,10 @@ jobs                SIu      Su         Su      -
 limit_members       SID      S          S       -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
+prunings            S        SIu        -       -
 readings            S        -          I       -
 recipients          s        -          S       SIu
+retention_rules     SID      S          -       -
 runners             SuD      S          SIu     -
 workspaces          Su       -          S       S
 """
@@ -47,10 +50,11 @@ console    u  jobs            state reason detail finished_at cancel_requested_a
 pause_requested_at pause_requested_by published_at
 console    u  workspaces      limits
 console    u  runners         drain_requested_at
-scheduler  u  attempts        state reason detail finished_at ended_by
+scheduler  u  attempts        state reason detail finished_at ended_by pruned_at pruned_by
+scheduler  u  prunings        up_to
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at
-runner     u  attempts        - job_id number runner claimed_at
+runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
 runner     u  runners         - name
