@@ -28,6 +28,7 @@ from console.api import (
     outputs,
     retention,
     runners,
+    sources,
     tokens,
     workspace,
 )
@@ -61,6 +62,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     outputs.router,
     retention.router,
     runners.router,
+    sources.router,
     tokens.router,
     environments.router,
     workspace.router,

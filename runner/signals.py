@@ -1,9 +1,9 @@
 """Signals: "look at this job", "look at your own row", "somebody follows", said over Redis to whoever it concerns.
 
-Redis says look, the database says what: a signal carries a job's id or a runner's name, never what is wanted of
-it, so a lost, doubled or forged one changes nothing but when a runner looks. It looks by itself from time to time as
-well (`runner.worker.held.POLL`). One channel for each kind serves all runners: signals are as rare as the people who
-send them, and a subscription for each job would cost every job.
+Redis says look, the database says what: a signal carries a job's id, a runner's name or an environment, never what
+is wanted of it, so a lost, doubled or forged one changes nothing but when a runner looks. It looks by itself from time
+to time as well (`runner.worker.held.POLL`). One channel for each kind serves all runners: signals are as rare as the
+people who send them, and a subscription for each job would cost every job.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redis.client import PubSub
 from runner.lanes import PREFIX
 
 #: The channels, with the prefix that `lanes.transport` gives to every key.
-JOBS, RUNNERS, FOLLOWERS = f"{PREFIX}look.job", f"{PREFIX}look.runner", f"{PREFIX}look.log"
+JOBS, RUNNERS, CHECKS, FOLLOWERS = (f"{PREFIX}look.{what}" for what in ("job", "runner", "check", "log"))
 
 #: What a Redis that is away raises.
 AWAY = (KombuError, RedisError, OSError)
@@ -41,10 +41,13 @@ _LONGEST = 512
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What is to be looked at: a job by its id, or a runner by its name; or a job whose log somebody follows."""
+    """What is to be looked at: a job by its id, a runner by its name, or the checks of an environment; or a job whose
+    log somebody follows.
+    """
 
     job_id: uuid.UUID | None = None
     runner: str | None = None
+    environment: str | None = None
     followed: uuid.UUID | None = None
 
 
@@ -56,6 +59,11 @@ def look_at_job(app: Celery, job_id: uuid.UUID) -> bool:
 def look_at_runner(app: Celery, name: str) -> bool:
     """Tell a runner, after the commit, that somebody wants something of it; false when Redis is away."""
     return _publish(app, RUNNERS, name)
+
+
+def look_at_checks(app: Celery, environment: str) -> bool:
+    """Tell the runners of an environment, after the commit, that a check waits; false when Redis is away."""
+    return _publish(app, CHECKS, environment)
 
 
 def follow_log(app: Celery, job_id: uuid.UUID) -> bool:
@@ -152,7 +160,7 @@ def subscription(app: Celery) -> Iterator[Subscription]:
     Raises:
         One of `AWAY`: when Redis cannot be reached.
     """
-    with hearing(app, JOBS, RUNNERS, FOLLOWERS) as ear:
+    with hearing(app, JOBS, RUNNERS, CHECKS, FOLLOWERS) as ear:
         yield Subscription(ear)
 
 
@@ -169,6 +177,8 @@ def _signal(message: dict[str, Any]) -> Signal | None:
     text = word.decode("utf-8", "replace")
     if message["channel"] == RUNNERS.encode():
         return Signal(runner=text)
+    if message["channel"] == CHECKS.encode():
+        return Signal(environment=text)
     try:
         named = uuid.UUID(text)
     except ValueError:

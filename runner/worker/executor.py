@@ -32,6 +32,7 @@ from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, resolution
+from runner.worker.attempt_sources import AttemptSources
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
@@ -175,7 +176,9 @@ def _steps(run: Run) -> Report:
     resolved = _resolve(run, package)
     run.timeline.begin("start")
     requested = Requested(run.masker)
-    token = run.station.endpoint.admit(_grant(run, resolved, requested))
+    sources = _sources(run, package)
+    token = run.station.endpoint.admit(_grant(run, resolved, requested, sources))
+    succeeded = False
     try:
         process = _start(run, package, resolved, python=python, token=token)
         with process:
@@ -192,12 +195,15 @@ def _steps(run: Run) -> Report:
             resolved.forget()
             run.warnings.extend(map(_weak_warning, run.masker.weak))
             outcome = _pump(run, process)
+        run.warnings.extend(requested.warnings())
+        runner = run.station.settings.runner_name
+        reason, stood = run.hold.reason, run.hold.stood
+        report = ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
+        succeeded = report.state is State.SUCCEEDED
+        return report
     finally:
         run.station.endpoint.revoke(token)
-    run.warnings.extend(requested.warnings())
-    runner = run.station.settings.runner_name
-    reason, stood = run.hold.reason, run.hold.stood
-    return ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
+        sources.close(succeeded=succeeded)
 
 
 def _preflight(run: Run) -> Declaration:
@@ -274,14 +280,25 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
     return resolved
 
 
-def _grant(run: Run, resolved: Resolved, requested: Requested) -> Grant:
+def _sources(run: Run, package: Declaration) -> AttemptSources:
+    return AttemptSources(
+        run.station,
+        run.claim,
+        bot=run.version.bot,
+        manifest=package.manifest,
+        folders=run.folders,
+        masker=run.masker,
+    )
+
+
+def _grant(run: Run, resolved: Resolved, requested: Requested, sources: AttemptSources) -> Grant:
     sealed = resolved.sealed.by_name
 
     def read(name: AssetName) -> Secret | None:
         value = sealed[name]
         return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
 
-    return Grant(names=tuple(sealed), read=read, mask=requested.mask)
+    return Grant(names=tuple(sealed), read=read, mask=requested.mask, sources=sources)
 
 
 def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:

@@ -7,6 +7,7 @@
     botkeep.get_secret("SAP_USER")        GLOBAL.SAP_USER, or GROUP.NAME
     botkeep.mask(token)                   has a value that the bot got elsewhere masked in its log, too
     botkeep.parameters()                  what the job was started with, references resolved
+    botkeep.source("orders")              a data source, opened by the runner with credentials of this environment
     botkeep.output_dir()                  where results go
 
 Promises that a value is read when it is asked for and never kept here, that no error message holds one, and
@@ -18,6 +19,8 @@ is first needed.
     ├── UnknownAsset          this bot sees no such asset; the message names near ones (also a KeyError)
     ├── NoValue               the asset has no value that can be read in this environment
     ├── NotText               the value is not UTF-8; take its bytes
+    ├── SourceError           a data source cannot be used
+    │   └── UnknownSource     this bot may use no such data source here (also a KeyError)
     ├── EndpointUnreachable   the runner of this job does not answer
     ├── MaskRefused           the value is too large to be masked, or the job named too many
     └── OutsideBotkeep        this program was not started by Botkeep
@@ -32,10 +35,13 @@ from botkeep.errors import (
     NotText,
     NoValue,
     OutsideBotkeep,
+    SourceError,
     UnknownAsset,
+    UnknownSource,
 )
 from botkeep.masks import mask
 from botkeep.run import output_dir, parameters
+from botkeep.sources import Source, source
 from botkeep.values import Assets, asset_bytes, assets, get_secret
 
 __all__ = [
@@ -47,11 +53,15 @@ __all__ = [
     "NoValue",
     "NotText",
     "OutsideBotkeep",
+    "Source",
+    "SourceError",
     "UnknownAsset",
+    "UnknownSource",
     "asset_bytes",
     "assets",
     "get_secret",
     "mask",
     "output_dir",
     "parameters",
+    "source",
 ]
