@@ -40,7 +40,7 @@ class Permission:
     action: str
 
 
-#: Answers anyone: probes, numbers, and the description of the interface.
+#: Asks for no token: probes, numbers, the description of the interface, and deliveries, which are signed.
 PUBLIC = None
 
 PERMISSIONS: dict[tuple[str, str], Permission | None] = {
@@ -48,6 +48,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
     ("GET", "/api/v1/openapi.json"): PUBLIC,
+    # A delivery proves itself by its signature.
+    ("POST", "/hooks/{hook_id}"): PUBLIC,
     ("GET", "/api/v1/bots"): Permission(Role.VIEWER, "bot.listed"),
     ("POST", "/api/v1/bots"): Permission(Role.DEV, "bot.added"),
     ("GET", "/api/v1/bots/{name}"): Permission(Role.VIEWER, "bot.shown"),
@@ -74,6 +76,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("DELETE", "/api/v1/triggers/{name}"): Permission(Role.DEV, "trigger.removed"),
     ("PUT", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.paused"),
     ("DELETE", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.resumed"),
+    ("POST", "/api/v1/triggers/{name}/key"): Permission(Role.DEV, "trigger.key_made"),
+    ("PUT", "/api/v1/triggers/{name}/key"): Permission(Role.DEV, "trigger.key_set"),
     ("POST", "/api/v1/triggers/{name}/runs"): Permission(Role.OPERATOR, "trigger.run"),
     ("GET", "/api/v1/triggers/{name}/firings"): Permission(Role.VIEWER, "trigger.listed"),
     ("GET", "/api/v1/triggers/{name}/preview"): Permission(Role.VIEWER, "trigger.shown"),
