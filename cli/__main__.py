@@ -20,6 +20,7 @@ from cli.commands import (
     asset,
     audit,
     bot,
+    calendar,
     concurrency,
     environment,
     job,
@@ -29,6 +30,7 @@ from cli.commands import (
     source,
     system,
     token,
+    trigger,
     workspace,
 )
 from cli.errors import CliError, Misused
@@ -98,6 +100,8 @@ def _groups() -> tuple[tuple[str, typer.Typer], ...]:
         ("asset", asset.app),
         ("job", job.app),
         ("source", source.app),
+        ("trigger", trigger.app),
+        ("calendar", calendar.app),
         ("secret", roboto.app),
         ("key", key.app),
         ("environment", environment.app),

@@ -21,6 +21,7 @@ import uvicorn
 from console import app
 from console.deps import Console
 from console.health import database_problem
+from console.hook_keys import HookRing
 from console.live import Live
 from console.settings import ConsoleSettings
 from runner import lanes
@@ -63,6 +64,7 @@ def build(settings: ConsoleSettings) -> Console:
         stopping=stopping,
         now=lambda: datetime.now(UTC),
         version=version("botkeep"),
+        hooks=HookRing(settings.hook_keys()),
     )
 
 

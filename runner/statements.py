@@ -37,18 +37,9 @@ _environments = Model.metadata.tables[Environment.__tablename__]
 _limits = Model.metadata.tables[ConcurrencyLimit.__tablename__]
 _members = Model.metadata.tables[LimitMember.__tablename__]
 
-#: The newest version of a bot in use, and what its environment does about unset values. Parameters: `workspace`,
-#: `name`, `environment`.
-NEWEST = (
-    select(
-        _versions.c.bot_id,
-        _versions.c.id,
-        _versions.c.manifest,
-        select(_environments.c.unset)
-        .where(_environments.c.workspace_id == bindparam("workspace"), _environments.c.name == bindparam("environment"))
-        .scalar_subquery()
-        .label("unset"),
-    )
+#: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
+NEWEST_NOW = (
+    select(_versions.c.bot_id, _versions.c.id, _versions.c.manifest)
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
         _bots.c.workspace_id == bindparam("workspace"),
@@ -57,9 +48,16 @@ NEWEST = (
     )
     .order_by(_versions.c.number.desc())
     .limit(1)
-    # A bot that is being removed is waited for (SQLite has one writer at a time anyway).
-    .with_for_update(read=True, of=_bots)
 )
+
+#: The same, and what its `environment` does about unset values; a bot that is being removed is waited for (SQLite has
+#: one writer at a time anyway).
+NEWEST = NEWEST_NOW.add_columns(
+    select(_environments.c.unset)
+    .where(_environments.c.workspace_id == bindparam("workspace"), _environments.c.name == bindparam("environment"))
+    .scalar_subquery()
+    .label("unset")
+).with_for_update(read=True, of=_bots)
 
 _elsewhere = _jobs.alias("elsewhere")
 _of_lane = (
