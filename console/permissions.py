@@ -18,10 +18,10 @@ class Role(StrEnum):
     """Sees bots, assets without values, jobs, logs and runners."""
 
     OPERATOR = "operator"
-    """Also runs, cancels, pauses, resumes and retries jobs, and drains runners."""
+    """Also runs, cancels, pauses, resumes and retries jobs, checks data sources, and drains runners."""
 
     DEV = "dev"
-    """Also changes bots and assets."""
+    """Also changes bots, assets and data sources."""
 
     ADMIN = "admin"
     """Also changes tokens and policies, removes runners, and reads the audit."""
@@ -71,6 +71,13 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/runners"): Permission(Role.VIEWER, "runner.listed"),
     ("PUT", "/api/v1/runners/{name}/drain"): Permission(Role.OPERATOR, "runner.drained"),
     ("DELETE", "/api/v1/runners/{name}"): Permission(Role.ADMIN, "runner.removed"),
+    ("GET", "/api/v1/sources"): Permission(Role.VIEWER, "source.listed"),
+    ("POST", "/api/v1/sources"): Permission(Role.DEV, "source.added"),
+    ("GET", "/api/v1/sources/{name}"): Permission(Role.VIEWER, "source.shown"),
+    ("PUT", "/api/v1/sources/{name}"): Permission(Role.DEV, "source.changed"),
+    ("DELETE", "/api/v1/sources/{name}"): Permission(Role.DEV, "source.removed"),
+    ("POST", "/api/v1/sources/{name}/checks"): Permission(Role.OPERATOR, "source.check_requested"),
+    ("GET", "/api/v1/sources/{name}/checks/{check_id}"): Permission(Role.VIEWER, "source.check_shown"),
     ("GET", "/api/v1/tokens"): Permission(Role.ADMIN, "token.listed"),
     ("POST", "/api/v1/tokens"): Permission(Role.ADMIN, "token.created"),
     ("DELETE", "/api/v1/tokens/{name}"): Permission(Role.ADMIN, "token.removed"),
@@ -78,5 +85,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("PUT", "/api/v1/environments/{environment}"): Permission(Role.ADMIN, "environment.policy"),
     ("GET", "/api/v1/workspace/limits"): Permission(Role.VIEWER, "workspace.limits_shown"),
     ("PATCH", "/api/v1/workspace/limits"): Permission(Role.ADMIN, "workspace.limits"),
+    ("GET", "/api/v1/workspace/connections"): Permission(Role.VIEWER, "workspace.connections_shown"),
+    ("PATCH", "/api/v1/workspace/connections"): Permission(Role.ADMIN, "workspace.connections"),
     ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),
 }

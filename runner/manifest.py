@@ -9,6 +9,8 @@
     concurrency = 1                    # attempts of this bot at the same time; omitted: no limit
     assets = ["SAP.*", "DB.PASSWORD"]  # omitted: every asset of the workspace
     files = ["DB.CERTIFICATE"]         # of these, also delivered as files
+    sources = ["orders"]               # data sources; omitted: every one that is open to it
+    connections = ["orders"]           # of these, also the connection itself, with its credentials
     requirements = ["requests>=2"]     # omitted: see `runner.dependencies`
     isolation = "sandbox"              # or "landlock": only on runners that give it; default "any"
     network = false                    # with "sandbox": no network at all, the SDK's endpoint included
@@ -157,6 +159,8 @@ class Manifest(_Table):
     concurrency: StrictInt | None = Field(default=None, ge=1, le=10_000)
     assets: Patterns | None = None
     files: Patterns = ()
+    sources: tuple[str, ...] | None = None
+    connections: tuple[str, ...] = ()
     requirements: tuple[str, ...] | None = None
     isolation: Isolation = Isolation.ANY
     network: StrictBool = True

@@ -1,4 +1,4 @@
-"""The tables of bots, their packages, jobs, attempts and runners."""
+"""The tables of bots, their packages, jobs, attempts, runners and data sources."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ QUEUED_JOBS = text("state = 'queued'")
 
 #: What a partial index calls a running job whose bot has a limit.
 LIMITED_JOBS = text("state = 'running' AND concurrency IS NOT NULL")
+
+#: What a partial index calls a check that no runner has taken.
+WAITING_CHECKS = text("runner IS NULL")
 
 #: What a partial index calls a bot that can be run.
 PRESENT_BOTS = text("removed_at IS NULL")
@@ -206,3 +209,51 @@ class Runner(Model):
     labels: Mapped[dict[str, Any] | None]
     #: What the host's kernel gives to keep bots apart; `runner.worker.isolation` says it.
     isolation: Mapped[dict[str, Any] | None]
+
+
+class DataSource(Model):
+    """A named SQL or IMAP connection whose definition holds tokens; `bots` is None where every bot may use it."""
+
+    __tablename__ = "data_sources"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    name: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(16))
+    definition: Mapped[dict[str, Any]]
+    environments: Mapped[list[Any]]
+    bots: Mapped[list[Any] | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    updated_at: Mapped[datetime]
+    updated_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+    __table_args__ = (Index("uq_data_sources_name", "workspace_id", "name", unique=True),)
+
+
+class SourceCheck(Model):
+    """One request to try a data source on a runner of an environment, and what that runner answered."""
+
+    __tablename__ = "source_checks"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    source: Mapped[str] = mapped_column(String(128))
+    environment: Mapped[str] = mapped_column(String(16))
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    runner: Mapped[str | None] = mapped_column(String(128))
+    claimed_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    ok: Mapped[bool | None]
+    answer: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        Index(
+            "ix_source_checks_waiting",
+            "environment",
+            "id",
+            postgresql_where=WAITING_CHECKS,
+            sqlite_where=WAITING_CHECKS,
+        ),
+    )

@@ -1,9 +1,9 @@
 """Signals: "look at this job", "look at your own row", said over Redis to whoever it concerns.
 
-Redis says look, the database says what: a signal carries a job's id or a runner's name, never what is wanted of
-it, so a lost, doubled or forged one changes nothing but when a runner looks. It looks by itself from time to time as
-well (`runner.worker.held.POLL`). One channel for each kind serves all runners: signals are as rare as the people who
-send them, and a subscription for each job would cost every job.
+Redis says look, the database says what: a signal carries a job's id, a runner's name or an environment, never what
+is wanted of it, so a lost, doubled or forged one changes nothing but when a runner looks. It looks by itself from time
+to time as well (`runner.worker.held.POLL`). One channel for each kind serves all runners: signals are as rare as the
+people who send them, and a subscription for each job would cost every job.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redis.client import PubSub
 from runner.lanes import PREFIX
 
 #: The channels, with the prefix that `lanes.transport` gives to every key.
-JOBS, RUNNERS = f"{PREFIX}look.job", f"{PREFIX}look.runner"
+JOBS, RUNNERS, CHECKS = f"{PREFIX}look.job", f"{PREFIX}look.runner", f"{PREFIX}look.check"
 
 #: What a Redis that is away raises.
 AWAY = (KombuError, RedisError, OSError)
@@ -41,10 +41,11 @@ _LONGEST = 512
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What is to be looked at: a job by its id, or a runner by its name."""
+    """What is to be looked at: a job by its id, a runner by its name, or the checks of an environment."""
 
     job_id: uuid.UUID | None = None
     runner: str | None = None
+    environment: str | None = None
 
 
 def look_at_job(app: Celery, job_id: uuid.UUID) -> bool:
@@ -55,6 +56,11 @@ def look_at_job(app: Celery, job_id: uuid.UUID) -> bool:
 def look_at_runner(app: Celery, name: str) -> bool:
     """Tell a runner, after the commit, that somebody wants something of it; false when Redis is away."""
     return _publish(app, RUNNERS, name)
+
+
+def look_at_checks(app: Celery, environment: str) -> bool:
+    """Tell the runners of an environment, after the commit, that a check waits; false when Redis is away."""
+    return _publish(app, CHECKS, environment)
 
 
 def _publish(app: Celery, channel: str, word: str) -> bool:
@@ -105,7 +111,7 @@ def subscription(app: Celery) -> Iterator[Subscription]:
         channel.conn_or_acquire() as client,
         closing(PubSub(client.connection_pool)) as pubsub,
     ):
-        pubsub.subscribe(JOBS, RUNNERS)
+        pubsub.subscribe(JOBS, RUNNERS, CHECKS)
         yield Subscription(pubsub)
 
 
@@ -122,6 +128,8 @@ def _signal(message: dict[str, Any]) -> Signal | None:
     text = word.decode("utf-8", "replace")
     if message["channel"] == RUNNERS.encode():
         return Signal(runner=text)
+    if message["channel"] == CHECKS.encode():
+        return Signal(environment=text)
     try:
         return Signal(job_id=uuid.UUID(text))
     except ValueError:

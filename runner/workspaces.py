@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from runner.connection_policy import ConnectionPolicy, read_policy
 from runner.errors import Invalid, NotFound
 from runner.limits import DEFAULTS, Limits, read_limits
 from runner.states import Isolation
@@ -173,6 +174,43 @@ def set_limits(
         target="workspace",
         now=now,
         details={"limits": row.limits or {}},
+    )
+    session.flush()
+    return chosen
+
+
+def connections(session: Session, *, workspace_id: uuid.UUID) -> ConnectionPolicy:
+    """Where the workspace's data sources may connect to."""
+    return read_policy(session.scalar(select(Workspace.connections).where(Workspace.id == workspace_id)) or {})
+
+
+def set_connections(
+    session: Session,
+    changes: Mapping[str, Any],
+    *,
+    workspace_id: uuid.UUID,
+    actor: Actor,
+    now: datetime,
+) -> ConnectionPolicy:
+    """Change some lists of the policy for connections; `None` goes back to Botkeep's own.
+
+    Raises:
+        Invalid: for an unknown list, one that makes no sense, or none.
+    """
+    if not changes:
+        raise Invalid(f"Say which list to change: {', '.join(ConnectionPolicy.model_fields)}.")
+    row = session.get_one(Workspace, workspace_id, with_for_update=True)
+    merged = {**(row.connections or {}), **changes}
+    chosen = read_policy({name: value for name, value in merged.items() if value is not None})
+    row.connections = chosen.model_dump(mode="json", exclude_defaults=True) or None
+    audit.record(
+        session,
+        actor,
+        workspace_id=workspace_id,
+        action="workspace.connections",
+        target="workspace",
+        now=now,
+        details={"connections": row.connections or {}},
     )
     session.flush()
     return chosen

@@ -88,6 +88,8 @@ class Workspace(Model):
     created_at: Mapped[datetime]
     #: Limits of its bots' resources, in the words of bot.toml; `None`: the defaults.
     limits: Mapped[dict[str, Any] | None]
+    #: Where connections of its data sources may go; `None`: the defaults.
+    connections: Mapped[dict[str, Any] | None]
 
 
 class Environment(Model):

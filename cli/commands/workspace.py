@@ -42,6 +42,46 @@ def limits(
     _show(to, answer)
 
 
+@app.command("connections")
+def connections(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=A,B]...",
+            help="Lists to replace: allow, deny or paths; `default` goes back to Botkeep's own.",
+        ),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show where data sources may connect to, or change it: allow=*.corp.example,10.0.0.0/8 paths=/srv/data.
+
+    `allow` and `deny` hold hosts, patterns, addresses and networks, `deny` goes first; `paths` holds folders of
+    SQLite files on the runners. Link-local and metadata addresses are refused unless a network in `allow` names them.
+    """
+    to = screen(as_json=as_json)
+    with connected() as client:
+        path = path_of("workspace", "connections")
+        answer = client.ask("PATCH", path, body=_lists(changes)) if changes else client.ask("GET", path)
+    if as_json:
+        to.item(answer)
+        return
+    for name in ("allow", "deny", "paths"):
+        to.line(f"{name:<6} {plain(', '.join(map(str, answer.get(name) or [])) or 'nothing')}")
+
+
+def _lists(changes: list[str]) -> dict[str, object]:
+    parsed: dict[str, object] = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or not name:
+            raise Misused(
+                f"{change!r} is no list.", hint="Write NAME=A,B, such as allow=*.corp.example, or deny=default."
+            )
+        parsed[name] = None if value == "default" else [part.strip() for part in value.split(",") if part.strip()]
+    return parsed
+
+
 def _parsed(changes: list[str]) -> dict[str, object]:
     parsed: dict[str, object] = {}
     for change in changes:

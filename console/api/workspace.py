@@ -1,4 +1,4 @@
-"""The workspace over HTTP: the limits of its bots' resources."""
+"""The workspace over HTTP: the limits of its bots' resources, and where its data sources may connect to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from console.deps import Allowed
 from runner import workspaces
+from runner.connection_policy import ConnectionPolicy
 from runner.limits import DEFAULTS, Limits
 
 router = APIRouter(prefix="/api/v1/workspace", tags=["workspace"])
@@ -34,6 +35,22 @@ def change(call: Allowed, changes: dict[str, Any]) -> LimitsItem:
     with call.writing() as session:
         chosen = workspaces.set_limits(session, changes, workspace_id=call.workspace_id, actor=call.actor, now=call.now)
     return _item(chosen)
+
+
+@router.get("/connections", summary="Show where data sources may connect to")
+def connections(call: Allowed) -> ConnectionPolicy:
+    """Hosts, networks and folders; `deny` goes before `allow`."""
+    with call.reading() as session:
+        return workspaces.connections(session, workspace_id=call.workspace_id)
+
+
+@router.patch("/connections", summary="Change where data sources may connect to")
+def change_connections(call: Allowed, changes: dict[str, Any]) -> ConnectionPolicy:
+    """Replace the lists that are named (`allow`, `deny`, `paths`); `null` goes back to Botkeep's own."""
+    with call.writing() as session:
+        return workspaces.set_connections(
+            session, changes, workspace_id=call.workspace_id, actor=call.actor, now=call.now
+        )
 
 
 def _item(chosen: Limits) -> LimitsItem:

@@ -95,10 +95,15 @@ GRANT INSERT, SELECT (digest) ON package_blobs TO botkeep_console;
 
 -- People enqueue and cancel; a publication that failed is noted.
 GRANT SELECT, INSERT ON jobs TO botkeep_console;
-GRANT UPDATE (limits) ON workspaces TO botkeep_console;
+GRANT UPDATE (limits, connections) ON workspaces TO botkeep_console;
 GRANT UPDATE (state, reason, detail, finished_at, cancel_requested_at, cancel_requested_by, pause_requested_at,
     pause_requested_by, published_at) ON jobs TO botkeep_console;
 GRANT SELECT, DELETE, UPDATE (drain_requested_at) ON runners TO botkeep_console;
+
+-- A data source holds tokens only; what they stand for is filled in by a runner, which answers checks.
+GRANT SELECT, INSERT, DELETE, UPDATE (kind, definition, environments, bots, updated_at, updated_by)
+    ON data_sources TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON source_checks TO botkeep_console;
 
 -- botkeep_scheduler -----------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners TO botkeep_scheduler;
@@ -118,6 +123,8 @@ GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivo
 GRANT SELECT, INSERT ON runners TO botkeep_runner;
 GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
     drain_requested_at, labels, isolation) ON runners TO botkeep_runner;
+GRANT SELECT ON data_sources TO botkeep_runner;
+GRANT SELECT, UPDATE (runner, claimed_at, finished_at, ok, answer) ON source_checks TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

@@ -31,6 +31,7 @@ from runner.jobs import Claim
 from runner.logging import configure, logger
 from runner.worker import adoption, executor, inbox, isolation, presence, returning, tasks
 from runner.worker.censor import Censor
+from runner.worker.checks import Checks
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
 from runner.worker.held import Held
@@ -185,6 +186,28 @@ def _station(
     )
 
 
+def _checks(station: Station, stopping: Stopping) -> Checks:
+    return Checks(
+        station.engine,
+        station.direct,
+        station.keyring,
+        runner=station.settings.runner_name,
+        environments=station.settings.environments,
+        censor=station.censor,
+        stopping=stopping.begun.is_set,
+    )
+
+
+def _listener(app: Celery, station: Station, checks: Checks) -> Listener:
+    return Listener(
+        app,
+        station.settings.runner_name,
+        look=station.held.look,
+        look_at_all=station.held.look_at_all,
+        look_at_checks=checks.look,
+    )
+
+
 def _check_schema(engine: Engine) -> None:
     with db.reading(engine) as session:
         if not schema.is_current(session):
@@ -220,7 +243,9 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.spawner.start()
     station.endpoint.start()
     station.held.start()
-    listener = Listener(app, station.settings.runner_name, look=station.held.look, look_at_all=station.held.look_at_all)
+    checks = _checks(station, stopping)
+    checks.start()
+    listener = _listener(app, station, checks)
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     watchdog = Watchdog(
@@ -263,6 +288,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         worker.start()
     finally:
         listener.close()
+        checks.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

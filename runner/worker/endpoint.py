@@ -5,6 +5,12 @@ is a 4xx at once. The attempt's masker knows every value that can be asked for h
 
     GET /v1/assets                  names that the bot may see, one per line
     GET /v1/assets/GROUP/NAME       the value, as bytes; 404 unknown, 409 unset
+    GET /v1/sources                 names of the data sources that the bot may use, one per line
+    GET /v1/sources/NAME?OPTIONS    what the source gives, in chunks; 404 unknown, 409 busy, 422 a question that makes
+                                    no sense, 502 the source failed
+    GET, POST /v1/sources/NAME/WHAT what else a kind of source can be asked
+
+An answer of a source goes to the bot as it is read: a bot that does not read lets the source wait.
 """
 
 from __future__ import annotations
@@ -15,7 +21,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from runner.errors import Conflict, Invalid, NotFound, RunnerError
+from runner.logging import logger
+from runner.worker.failures import SourceFailed
+from runner.worker.questions import Asked, Question, Reply
 from vault.decrypt import Secret
 from vault.errors import VaultError
 from vault.names import AssetName
@@ -26,6 +37,11 @@ _HOST = "127.0.0.1"
 #: Seconds that a bot may take to send a request, so that a stalled one holds no thread for long.
 _REQUEST_TIMEOUT = 10
 
+#: The largest body of a question to a source, in bytes.
+_LARGEST_BODY = 1 << 20
+
+_log = logger()
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -33,6 +49,7 @@ class Grant:
 
     names: tuple[AssetName, ...]
     read: Callable[[AssetName], Secret | None]
+    sources: Asked | None = None
 
 
 class Endpoint:
@@ -107,7 +124,88 @@ class _Request(BaseHTTPRequestHandler):
             case ["", "v1", "assets", group, name]:
                 self._value(grant, group, name)
             case _:
-                self._answer(404, b"There is no such address; see GET /v1/assets.")
+                self._ask(grant, "GET", b"")
+
+    def do_POST(self) -> None:
+        """Take what a bot tells a source."""
+        grant = self._admitted()
+        if grant is None:
+            return
+        if not self.path.startswith("/v1/sources/"):
+            self.close_connection = True
+            self._answer(501, b"Nothing can be written here.")
+            return
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > _LARGEST_BODY or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
+            self._answer(413, f"Send at most {_LARGEST_BODY:,} bytes, with a Content-Length.".encode())
+            return
+        self._ask(grant, "POST", self.rfile.read(int(length)))
+
+    def _ask(self, grant: Grant, method: str, body: bytes) -> None:
+        parts = urlsplit(self.path)
+        path, sources = [unquote(part) for part in parts.path.split("/")], grant.sources
+        if sources is None or path[:3] != ["", "v1", "sources"] or len(path) > 5:
+            self._answer(404, b"There is no such address; see GET /v1/assets and GET /v1/sources.")
+        elif len(path) == 3:
+            self._told(lambda: self._answer(200, "\n".join(sources.names()).encode()), sources, "")
+        else:
+            options = dict(parse_qsl(parts.query, keep_blank_values=True))
+            question = Question(method, "".join(path[4:]), options, body)
+            self._told(lambda: self._stream(sources, path[3], question), sources, path[3])
+
+    def _told(self, answer: Callable[[], None], sources: Asked, name: str) -> None:
+        """Answer, or say why not; nothing may have been sent when an error comes out of `answer`."""
+        try:
+            answer()
+        except NotFound as error:
+            self._answer(404, str(error).encode())
+        except Conflict as error:
+            self._answer(409, str(error).encode())
+        except Invalid as error:
+            self._answer(422, str(error).encode())
+        except SourceFailed as failure:
+            self._answer(502, sources.sentence(name, failure).encode())
+        except (RunnerError, VaultError) as error:
+            self._answer(503, str(error).encode())
+        except Exception:
+            _log.exception("source.broken", source=name)
+            self._answer(500, b"The data source failed inside the runner; its log says more.")
+
+    def _stream(self, sources: Asked, name: str, question: Question) -> None:
+        """Give an answer on in chunks (RFC 9112, 7.1); one that breaks off has no last chunk."""
+        reply = sources.ask(name, question)
+        try:
+            first = next(reply.chunks, b"")
+            self._begin(reply)
+            try:
+                self.connection.settimeout(None)  # a bot may take its time, and is paused at times
+                self._chunk(first)
+                for chunk in reply.chunks:
+                    self._chunk(chunk)
+                self.wfile.write(b"0\r\n\r\n")
+            except SourceFailed as failure:
+                self.close_connection = True
+                _log.warning("source.broken_off", source=name, error=sources.sentence(name, failure))
+            finally:
+                self.connection.settimeout(_REQUEST_TIMEOUT)
+        except OSError:
+            self.close_connection = True
+        finally:
+            reply.chunks.close()
+
+    def _begin(self, reply: Reply) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", reply.kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+
+    def _chunk(self, chunk: bytes) -> None:
+        if chunk:
+            self.wfile.write(b"%x\r\n" % len(chunk))
+            self.wfile.write(chunk)
+            self.wfile.write(b"\r\n")
 
     def _admitted(self) -> Grant | None:
         kind, _, token = self.headers.get("Authorization", "").partition(" ")

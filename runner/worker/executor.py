@@ -31,12 +31,13 @@ from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import ending, isolation, resolution
+from runner.worker.attempt_sources import AttemptSources
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
 from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.launching import Confined, launch_of
-from runner.worker.masker import Masker
+from runner.worker.masks import Masks
 from runner.worker.outcomes import Entry, Outcome
 from runner.worker.packages import Declaration, Version
 from runner.worker.process import Process, ProcessError
@@ -78,7 +79,11 @@ class Run:
     isolation: Isolation = Isolation.ANY
     limits: Limits = DEFAULTS
     resolved: Resolved | None = None
-    masker: Masker | None = None
+    masks: Masks = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The masks of the attempt's values show in the worker's own log, too."""
+        self.masks = Masks(self.station.censor)
 
 
 def execute(
@@ -155,9 +160,11 @@ def _end_of(run: Run) -> Report:
             warnings=tuple(run.warnings),
         )
     except Exception:
-        with run.station.censor.using(run.masker or Masker(run.resolved.named_values() if run.resolved else [])):
-            _log.exception("attempt.broken")
+        run.masks.learn(run.resolved.named_values() if run.resolved else [])
+        _log.exception("attempt.broken")
         return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence, warnings=tuple(run.warnings))
+    finally:
+        run.masks.close()
 
 
 def _steps(run: Run) -> Report:
@@ -169,7 +176,9 @@ def _steps(run: Run) -> Report:
     run.timeline.begin("resolve")
     resolved = _resolve(run, package)
     run.timeline.begin("start")
-    token = run.station.endpoint.admit(_grant(run, resolved))
+    sources = _sources(run, package)
+    token = run.station.endpoint.admit(_grant(run, resolved, sources))
+    succeeded = False
     try:
         process = _start(run, package, resolved, python=python, token=token)
         with process:
@@ -182,16 +191,18 @@ def _steps(run: Run) -> Report:
                 resume=process.resume,
             )
             # After the start, so that the bot's interpreter starts meanwhile.
-            run.masker = masker = Masker([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            weak = run.masks.learn([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
             resolved.forget()
-            run.warnings.extend(_weak_warning(name) for name in masker.weak)
-            with run.station.censor.using(masker):
-                outcome = _pump(run, process, masker)
+            run.warnings.extend(_weak_warning(name) for name in weak)
+            outcome = _pump(run, process)
+        runner = run.station.settings.runner_name
+        reason, stood = run.hold.reason, run.hold.stood
+        report = ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
+        succeeded = report.state is State.SUCCEEDED
+        return report
     finally:
         run.station.endpoint.revoke(token)
-    runner = run.station.settings.runner_name
-    reason, stood = run.hold.reason, run.hold.stood
-    return ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
+        sources.close(succeeded=succeeded)
 
 
 def _preflight(run: Run) -> Declaration:
@@ -265,14 +276,25 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
     return resolved
 
 
-def _grant(run: Run, resolved: Resolved) -> Grant:
+def _sources(run: Run, package: Declaration) -> AttemptSources:
+    return AttemptSources(
+        run.station,
+        run.claim,
+        bot=run.version.bot,
+        manifest=package.manifest,
+        folders=run.folders,
+        masks=run.masks,
+    )
+
+
+def _grant(run: Run, resolved: Resolved, sources: AttemptSources) -> Grant:
     sealed = {value.name: value for value in resolved.sealed.values}
 
     def read(name: AssetName) -> Secret | None:
         value = sealed[name]
         return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
 
-    return Grant(names=tuple(sealed), read=read)
+    return Grant(names=tuple(sealed), read=read, sources=sources)
 
 
 def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:
@@ -302,8 +324,9 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         raise Refusal(Reason.START_FAILED, str(error)) from None
 
 
-def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
-    pump = Pump(run.writer, masker, limit=run.limits.output or run.station.settings.output_limit)
+def _pump(run: Run, process: Process) -> Outcome:
+    pump = Pump(run.writer, run.masks.masker, limit=run.limits.output or run.station.settings.output_limit)
+    run.masks.follow(pump.use)
 
     def feed(stream: str, data: bytes) -> None:
         run.timeline.begin("first_output")

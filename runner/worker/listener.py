@@ -22,7 +22,9 @@ _log = logger()
 
 
 class Listener:
-    """Hears for one runner; `look` is told a job's id, `look_at_all` that anything may have been missed."""
+    """Hears for one runner; `look` is told a job's id, `look_at_all` that anything may have been missed, and
+    `look_at_checks` that a check of a data source may wait.
+    """
 
     def __init__(
         self,
@@ -31,9 +33,10 @@ class Listener:
         *,
         look: Callable[[uuid.UUID], None],
         look_at_all: Callable[[], None],
+        look_at_checks: Callable[[], None] = lambda: None,
     ) -> None:
         self._app, self._name = app, name
-        self._look, self._look_at_all = look, look_at_all
+        self._look, self._look_at_all, self._look_at_checks = look, look_at_all, look_at_checks
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
@@ -52,6 +55,7 @@ class Listener:
                 with signals.subscription(self._app) as subscription:
                     _log.info("signals.heard")
                     self._look_at_all()
+                    self._look_at_checks()
                     pause = FIRST_PAUSE
                     while not self._stopped.is_set():
                         self._pass_on(subscription.next())
@@ -68,5 +72,7 @@ class Listener:
             return
         if signal.job_id is not None:
             self._look(signal.job_id)
+        elif signal.environment is not None:
+            self._look_at_checks()
         elif signal.runner == self._name:
             self._look_at_all()

@@ -35,6 +35,11 @@ class Pump:
         self._cut: set[str] = set()
         self._streams = {name: (Stream(masker), bytearray()) for name in ("stdout", "stderr")}
 
+    def use(self, masker: Masker) -> None:
+        """Mask with another masker from the next byte on; another thread may say so."""
+        for stream, _ in self._streams.values():
+            stream.masker = masker
+
     def feed(self, name: str, data: bytes) -> None:
         """Take what was read from one stream."""
         kept = data[: self._left]

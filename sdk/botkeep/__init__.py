@@ -6,6 +6,7 @@
     botkeep.asset_bytes("DB.CERTIFICATE") the same as bytes, for what is not text
     botkeep.get_secret("SAP_USER")        GLOBAL.SAP_USER, or GROUP.NAME
     botkeep.parameters()                  what the job was started with, references resolved
+    botkeep.source("orders")              a data source, opened by the runner with credentials of this environment
     botkeep.output_dir()                  where results go
 
 Promises that a value is read when it is asked for and never kept here, that no error message holds one, and
@@ -17,6 +18,8 @@ is first needed.
     ├── UnknownAsset          this bot sees no such asset; the message names near ones (also a KeyError)
     ├── NoValue               the asset has no value that can be read in this environment
     ├── NotText               the value is not UTF-8; take its bytes
+    ├── SourceError           a data source cannot be used
+    │   └── UnknownSource     this bot may use no such data source here (also a KeyError)
     ├── EndpointUnreachable   the runner of this job does not answer
     └── OutsideBotkeep        this program was not started by Botkeep
     BusinessError             raised by a bot: the data is wrong, trying again would not help
@@ -29,9 +32,12 @@ from botkeep.errors import (
     NotText,
     NoValue,
     OutsideBotkeep,
+    SourceError,
     UnknownAsset,
+    UnknownSource,
 )
 from botkeep.run import output_dir, parameters
+from botkeep.sources import Source, source
 from botkeep.values import Assets, asset_bytes, assets, get_secret
 
 __all__ = [
@@ -42,10 +48,14 @@ __all__ = [
     "NoValue",
     "NotText",
     "OutsideBotkeep",
+    "Source",
+    "SourceError",
     "UnknownAsset",
+    "UnknownSource",
     "asset_bytes",
     "assets",
     "get_secret",
     "output_dir",
     "parameters",
+    "source",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 from botkeep.errors import EndpointUnreachable, NoValue, UnknownAsset
@@ -48,6 +48,31 @@ def names() -> list[str]:
     return sorted(body.decode().split())
 
 
+def ask(path: str, *, method: str = "GET", body: bytes = b"") -> HTTPResponse:
+    """The beginning of an answer that may be long; whoever gets it reads or closes it. A source may take its time.
+
+    Raises:
+        EndpointUnreachable: when the runner does not answer, or does not answer this attempt any more.
+    """
+    host, port = _address()
+    headers = {"Authorization": f"Bearer {os.environ.get('BOTKEEP_TOKEN', '')}", "Connection": "close"}
+    connection = HTTPConnection(host, port)
+    try:
+        connection.request(method, path, body=body or None, headers=headers)
+        answer = connection.getresponse()
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except HTTPException as error:
+        problem = type(error).__name__
+    else:
+        if answer.status != 401:
+            return answer
+        connection.close()
+        raise EndpointUnreachable(_refused(401))
+    connection.close()
+    raise EndpointUnreachable(_silent(problem))
+
+
 def _ask(path: str) -> tuple[int, bytes]:
     host, port = _address()
     headers = {"Authorization": f"Bearer {os.environ.get('BOTKEEP_TOKEN', '')}"}
@@ -62,9 +87,7 @@ def _ask(path: str) -> tuple[int, bytes]:
         problem = type(error).__name__
     finally:
         connection.close()
-    raise EndpointUnreachable(
-        f"The runner of this job does not answer ({problem}); it was stopped, or the job has ended. Run the job again."
-    )
+    raise EndpointUnreachable(_silent(problem))
 
 
 def _address() -> tuple[str, int]:
@@ -95,6 +118,12 @@ def _unknown(asset: str) -> str:
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return (
         f"This bot sees no asset {asset}.{hint} An asset must exist and, where bot.toml has a list `assets`, match it."
+    )
+
+
+def _silent(problem: str) -> str:
+    return (
+        f"The runner of this job does not answer ({problem}); it was stopped, or the job has ended. Run the job again."
     )
 
 

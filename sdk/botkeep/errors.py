@@ -32,5 +32,17 @@ class OutsideBotkeep(BotkeepError):
     """This program was not started by Botkeep, so what was asked for does not exist."""
 
 
+class SourceError(BotkeepError):
+    """A data source cannot be used; the sentence names it, the environment and what is wrong."""
+
+
+class UnknownSource(SourceError, KeyError):
+    """This bot may use no data source of that name here. A KeyError too, as `UnknownAsset`."""
+
+    def __str__(self) -> str:
+        """The sentence itself, which a KeyError would show in quotes."""
+        return str(self.args[0]) if self.args else ""
+
+
 class BusinessError(Exception):
     """Raised by a bot when its data is wrong and trying again would not help; ends the job as `business`."""

@@ -20,6 +20,7 @@ attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
 current_values      SIuD     -          S       S
+data_sources        SIuD     -          S       -
 environments        Su       -          S       -
 jobs                SIu      Su         Su      -
 package_blobs       sI       -          S       -
@@ -27,6 +28,7 @@ package_versions    SI       S          S       -
 readings            S        -          I       -
 recipients          s        -          S       SIu
 runners             SuD      S          SIu     -
+source_checks       SID      -          Su      -
 workspaces          Su       -          S       S
 """
 
@@ -42,7 +44,8 @@ console    u  current_values  number set_at set_by
 console    u  environments    unset isolation
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
 pause_requested_at pause_requested_by published_at
-console    u  workspaces      limits
+console    u  data_sources    kind definition environments bots updated_at updated_by
+console    u  workspaces      limits connections
 console    u  runners         drain_requested_at
 scheduler  u  attempts        state reason detail finished_at ended_by
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
@@ -51,6 +54,7 @@ runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
 runner     u  runners         - name
+runner     u  source_checks   runner claimed_at finished_at ok answer
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
 keyhost    u  recipients      retired_at
@@ -81,6 +85,9 @@ runner     SELECT asset FROM readings
 runner     DELETE FROM readings
 runner     UPDATE jobs SET bot_id = id
 runner     UPDATE recipients SET retired_at = NULL
+runner     UPDATE data_sources SET definition = '{}'
+runner     UPDATE source_checks SET environment = 'prod'
+runner     INSERT INTO source_checks SELECT * FROM source_checks
 runner     SELECT digest FROM api_tokens
 keyhost    DELETE FROM asset_values
 keyhost    INSERT INTO asset_values SELECT * FROM asset_values
