@@ -19,8 +19,8 @@
     max_message = "25MB"                      # larger messages are left where they are, with a warning
     batch = 1000                              # messages for one job at most
 
-Promises that `resolve` puts values into fields that were read before, in one
-pass, and that every refusal names the field and repeats no value. Refuses a password that is written down.
+Promises that every refusal names the field and repeats no value, and that a field which holds a token is checked again
+when its value is known (`resolved`). Refuses a password that is written down.
 
     RunnerError
     └── Invalid
@@ -29,12 +29,11 @@ pass, and that every refusal names the field and repeats no value. Refuses a pas
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -46,6 +45,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -54,20 +54,12 @@ from runner.durations import duration
 from runner.errors import Invalid
 from runner.limits import size
 from vault import tokens
-from vault.errors import VaultError
-from vault.tokens import Reference
 
 #: The longest text of a field, tokens not replaced; a certificate may be longer.
 MAX_TEXT = 1000
 
 #: The largest message that any definition may take: it is in a runner's memory while its parts are found.
 MAX_MESSAGE = 256 << 20
-
-#: What stands in a field whose value is known on a runner only, while the definition is checked.
-_PLACEHOLDER = "x"
-
-#: The same for fields that must have a form.
-_SHAPED: dict[str, JsonValue] = {"port": 993, "since": "1d", "mark": "seen", "tls": "implicit"}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(r"[!-9;-~]{1,80}", re.ASCII)
@@ -97,6 +89,11 @@ class OnFailure(StrEnum):
     LEAVE = "leave"
 
 
+def _open(value: object, info: ValidationInfo) -> bool:
+    """Whether a field holds a reference whose value is not known yet; it is checked when it is."""
+    return not (info.context or {}).get("resolved") and isinstance(value, str) and bool(tokens.find(value))
+
+
 def _plain(value: str) -> str:
     if not value:
         raise ValueError("must not be empty")
@@ -122,7 +119,9 @@ def _date(value: object) -> str:
         raise ValueError('must be a date such as "2026-01-31"') from None
 
 
-def _since(value: object) -> object:
+def _since(value: object, info: ValidationInfo) -> object:
+    if _open(value, info):
+        return value
     try:
         return _date(value)
     except ValueError:
@@ -135,12 +134,24 @@ def _since(value: object) -> object:
 
 
 Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_plain)]
+
+
+def _port(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str) and not _open(value, info):
+        if not (value.isascii() and value.isdigit() and len(value) <= 5):
+            raise ValueError("must be the number of a port")
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= 65_535:
+        raise ValueError("must be a port from 1 to 65535")
+    return value
+
+
 Day = Annotated[str, BeforeValidator(_date)]
 Size = Annotated[int, BeforeValidator(size)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
 class Search(_Table):
@@ -190,14 +201,17 @@ class Attachments(_Table):
 class MailDefinition(_Table):
     """A complete definition, as written or with its tokens resolved; see the module's docstring for the keys."""
 
+    #: Every text may hold a token.
+    LITERAL: ClassVar[frozenset[str]] = frozenset()
+
     host: Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_plain)]
-    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    port: Annotated[StrictInt | str | None, BeforeValidator(_port)] = None
     tls: Tls = Tls.IMPLICIT
     ca: Annotated[str, Field(max_length=65_536)] | None = None
     user: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     password: Annotated[str, Field(min_length=1, max_length=65_536)] | None = None
     oauth2_token: Annotated[str, Field(min_length=1, max_length=65_536)] | None = None
-    folder: Text = "INBOX"
+    folder: Annotated[str, Field(max_length=255), AfterValidator(_plain)] = "INBOX"
     sender: Annotated[Text | None, Field(alias="from")] = None
     subject: Text | None = None
     body: Text | None = None
@@ -218,17 +232,24 @@ class MailDefinition(_Table):
 
     @field_validator("host")
     @classmethod
-    def _a_host(cls, value: str) -> str:
-        if not _HOST.fullmatch(value):
+    def _a_host(cls, value: str, info: ValidationInfo) -> str:
+        if not _open(value, info) and not _HOST.fullmatch(value):
             raise ValueError("is no host name or address")
         return value
 
     @field_validator("mark")
     @classmethod
-    def _a_mark(cls, value: str | None) -> str | None:
-        if value is None or value == "seen" or (value.startswith("move:") and value != "move:"):
+    def _a_mark(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or _open(value, info) or value == "seen" or (value.startswith("move:") and value != "move:"):
             return value
         raise ValueError('must be "seen" or "move:FOLDER"; without it nothing is marked')
+
+    @field_validator("password", "oauth2_token")
+    @classmethod
+    def _not_written_down(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or (info.context or {}).get("resolved") or tokens.find(value):
+            return value
+        raise ValueError("must hold a reference such as {{ASSET.MAIL.PASSWORD}}, so that nothing but it is stored")
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -239,7 +260,7 @@ class MailDefinition(_Table):
     @property
     def chosen_port(self) -> int:
         """The port that is written, or the usual one."""
-        return self.port or (993 if self.tls is Tls.IMPLICIT else 143)
+        return int(self.port) if self.port else (993 if self.tls is Tls.IMPLICIT else 143)
 
     @property
     def move_to(self) -> str | None:
@@ -261,85 +282,16 @@ class MailDefinition(_Table):
             return today - timedelta(days=-(-int(duration(self.since).total_seconds()) // 86_400))
 
 
-def check_mail(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a definition as written, before it is saved, and answer it as JSON; tokens stay tokens.
-
-    What a token stands for is checked when it is resolved.
-
-    Raises:
-        MailInvalid: for the first field that cannot be used, or a password that is written down.
-        InvalidToken: for text that begins a reference and is none.
-    """
-    for field in ("password", "oauth2_token"):
-        if isinstance(value := table.get(field), str) and not tokens.find(value):
-            raise MailInvalid(
-                f"The field {field!r} must hold a token such as {{{{ASSET.MAIL.PASSWORD}}}}, so that only the token is "
-                "stored: set the asset first, with `botkeep asset set`.",
-                field=field,
-            )
-    plain = {str(key): _json(value) for key, value in table.items()}
-    _check({key: _stand_in(key, value) for key, value in plain.items()})
-    return plain
-
-
-def references(table: Mapping[str, Any]) -> tuple[Reference, ...]:
-    """The assets that a definition needs."""
-    return tokens.find(dict(table))
-
-
-def resolve(table: Mapping[str, Any], lookup: Callable[[Reference], str]) -> MailDefinition:
-    """The definition with the values of one environment in their fields; looked-up text is never scanned again.
+def resolved(table: Mapping[str, JsonValue]) -> MailDefinition:
+    """The definition whose references were replaced by the values of one environment.
 
     Raises:
         MailInvalid: when a value cannot stand in its field; neither message nor error holds it.
     """
-    rendered = tokens.render(dict(table), lookup)
-    assert isinstance(rendered, dict)  # noqa: S101  (render keeps the kind of what it gets)
-    if isinstance(port := rendered.get("port"), str):
-        rendered["port"] = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else -1
-    return _check(rendered)
-
-
-def _json(value: Any) -> Any:  # noqa: ANN401  (what TOML or JSON has)
-    if isinstance(value, date):  # TOML has dates, JSON has none
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {str(key): _json(item) for key, item in value.items()}
-    return value
-
-
-def _stand_in(key: str, value: Any) -> Any:  # noqa: ANN401  (what JSON has)
-    """The value with something harmless for each token, so that everything else can be checked."""
-    if key in _SHAPED and isinstance(value, str) and tokens.find(value):
-        return _SHAPED[key]
-    return tokens.render(value, lambda _: _PLACEHOLDER)
-
-
-def _check(table: Mapping[str, JsonValue]) -> MailDefinition:
     try:
-        return MailDefinition.model_validate(table)
+        return MailDefinition.model_validate(table, context={"resolved": True})
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    except VaultError as error:
-        raise MailInvalid(str(error), field="") from None
-    raise _refusal(problem["type"], problem["loc"], problem["msg"])
-
-
-def _refusal(kind: str, path: tuple[str | int, ...], message: str) -> MailInvalid:
-    words = message.removeprefix("Value error, ").rstrip(".")
-    if not path:
-        return MailInvalid(f"{words}.", field="password")
-    field = ".".join(str(part) for part in path[:2])[:100]
-    if kind == "extra_forbidden":
-        tables: dict[str, type[BaseModel]] = {"search": Search, "attachments": Attachments}
-        model = tables.get(str(path[0]), MailDefinition) if len(path) > 1 else MailDefinition
-        keys = [one.alias or name for name, one in model.model_fields.items()]
-        near = difflib.get_close_matches(str(path[-1]), keys, 1)
-        hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(keys)}."
-        return MailInvalid(f"There is no field {field!r} in a mail data source; {hint}", field=field)
-    if kind == "missing":
-        words = "is missing"
-    for begun in ("Input should be", "String should", "Value should", "Dictionary should"):
-        if words.startswith(begun):
-            words = f"must {'be ' if begun.endswith('be') else ''}{words.removeprefix(begun).strip()}"
-    return MailInvalid(f"The field {field!r} {words}.", field=field)
+    words = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    field = ".".join(str(part) for part in problem["loc"][:2])
+    raise MailInvalid("its value has no such form" if "should" in words else f"its value {words}", field=field)

@@ -1,4 +1,4 @@
-"""Gets PostgreSQL, Redis and faketime for the tests where the machine has none; `make services` runs it.
+"""Gets PostgreSQL, Redis, Dovecot and faketime for the tests where the machine has none; `make services` runs it.
 
 Promises to install nothing that is there already, and to start no service: the tests start servers of their
 own. It uses apt-get, as root or by a sudo that asks for no password; elsewhere it says what to do and fails.
@@ -25,6 +25,8 @@ def missing_packages() -> list[str]:
         packages.append("faketime")
     if not shutil.which("bwrap"):
         packages.append("bubblewrap")
+    if not shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        packages.append("dovecot-imapd")
     return packages
 
 

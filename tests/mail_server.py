@@ -7,28 +7,35 @@ It is no mock: where there is no Dovecot the tests skip on a laptop and fail whe
 
 import base64
 import contextlib
-import datetime
+import datetime as dt
+import grp
 import hashlib
 import hmac
 import imaplib
 import json
 import os
+import pwd
 import shutil
 import signal
 import ssl
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.services import ServiceMissing, start_guarded
+from tests.services import ServiceMissing, Services, services_required, start_guarded
 from tests.support import free_port, wait_until
+
+#: The password of the fixture `user`.
+PASSWORD = "Not a real password; 'x' \\ {{ASSET.B.Y}} \u00fc"
 
 #: What signs the tokens that the server takes for XOAUTH2.
 _TOKEN_KEY = os.urandom(32)
@@ -69,6 +76,9 @@ service imap-login {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =
@@ -92,7 +102,7 @@ userdb {{
 }}
 """
 
-#: Says whether a user has a password (cr.yp.to/checkpwd/interface.html), in bytes: Dovecot's files escape some characters.
+#: Says whether a user has a password (cr.yp.to/checkpwd/interface.html), as bytes: Dovecot's own files escape some.
 _CHECK = """#!/bin/sh
 given=$(cat <&3 | od -An -v -tx1 | tr -d ' \\n')
 grep -qxF -- "$given" {root}/users || exit 1
@@ -119,7 +129,7 @@ def new_authority(host: str = "localhost") -> Authority:
     """A CA, with a certificate for `host`."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tests of Botkeep")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     ca = _certificate(ca_name, ca_name, ca_key.public_key(), ca_key, now, host=None)
     own = _certificate(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]), ca_name, key.public_key(), ca_key, now, host=host
@@ -137,7 +147,7 @@ def _certificate(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     signer: ec.EllipticCurvePrivateKey,
-    now: datetime.datetime,
+    now: dt.datetime,
     *,
     host: str | None,
 ) -> x509.Certificate:
@@ -147,8 +157,8 @@ def _certificate(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=2))
         .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
@@ -304,13 +314,37 @@ def _owner(path: Path) -> tuple[int, int]:
 
 
 def _own_name() -> str:
-    import pwd
-
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _group_of(user: str) -> str:
-    import grp
-    import pwd
-
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+
+
+@pytest.fixture(scope="session")
+def shared_mail_server(services: Services) -> Iterator[MailServer]:
+    """This process's mail server; take `mail_server` instead."""
+    server = MailServer(services.root / f"dovecot-{os.getpid()}")
+    try:
+        server.start()
+    except ServiceMissing as missing:
+        if services_required():
+            raise
+        pytest.skip(str(missing))
+    services.keep(server.guard)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mail_server(shared_mail_server: MailServer) -> MailServer:
+    """A running mail server; take a `new_user` of your own."""
+    return shared_mail_server
+
+
+@pytest.fixture
+def user(mail_server: MailServer) -> str:
+    """Somebody with an empty mailbox, whose password is `PASSWORD`."""
+    name = f"user-{uuid.uuid4().hex[:12]}"
+    mail_server.add_user(name, PASSWORD)
+    return name

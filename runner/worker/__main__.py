@@ -38,6 +38,7 @@ from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
 from runner.worker.listener import Listener
+from runner.worker.mail_marks import Marks
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
@@ -46,6 +47,7 @@ from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
+from runner.worker.unattended import Post
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
@@ -198,6 +200,17 @@ def _checks(station: Station, stopping: Stopping) -> Checks:
     )
 
 
+def _post(station: Station) -> Post:
+    return Post(
+        station.engine,
+        station.direct,
+        station.keyring,
+        station.censor,
+        runner=station.settings.runner_name,
+        environments=station.settings.environments,
+    )
+
+
 def _listener(app: Celery, station: Station, checks: Checks) -> Listener:
     return Listener(
         app,
@@ -245,6 +258,8 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.held.start()
     checks = _checks(station, stopping)
     checks.start()
+    marks = Marks(_post(station), stopping=stopping.begun.is_set)
+    marks.start()
     listener = _listener(app, station, checks)
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
@@ -289,6 +304,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     finally:
         listener.close()
         checks.close()
+        marks.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from runner import sources as definitions
@@ -48,10 +48,18 @@ class AttemptSources:
     """What one bot may ask of the workspace's data sources."""
 
     def __init__(
-        self, station: Station, claim: Claim, *, bot: str, manifest: Manifest, folders: Folders, masks: Masks
+        self,
+        station: Station,
+        claim: Claim,
+        *,
+        bot: str,
+        manifest: Manifest,
+        folders: Folders,
+        masks: Masks,
+        warn: Callable[[str], object] = lambda _text: None,
     ) -> None:
         self._station, self._claim, self._bot, self._manifest = station, claim, bot, manifest
-        self._folders, self._masks = folders, masks
+        self._folders, self._masks, self._warn = folders, masks, warn
         self._places: dict[str, _Place] = {}
         self._closed = False
         self._lock = threading.Lock()
@@ -133,6 +141,7 @@ class AttemptSources:
             bot=self._bot,
             files=files,
             connection_allowed=name in self._manifest.connections,
+            warn=self._warn,
         )
         opened = KINDS[row.kind].open(row.definition, values, context)
         with self._lock:

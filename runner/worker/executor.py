@@ -284,6 +284,7 @@ def _sources(run: Run, package: Declaration) -> AttemptSources:
         manifest=package.manifest,
         folders=run.folders,
         masks=run.masks,
+        warn=lambda text: run.warnings.append(run.masks.masker.mask_text(text)),
     )
 
 

@@ -1,15 +1,8 @@
-"""The connection below a mailbox: one address, inside TLS, and what proves who is at either end.
+"""the connection below a mailbox: one address, inside TLS, and what proves who is at either end.
 
 Promises that the certificate is checked, for the name of the host, whatever address was connected to; that users,
-passwords and tokens are sent as data (SASL) and never as part of a command; and that no answer is read into memory which
-is longer than anything we asked for. There is no option to leave out a check.
-
-    RunnerError
-    └── MailboxError            `field` is the part of the definition that is at fault
-        ├── MailboxUnreachable  no connection, or one that broke off; trying again may help
-        ├── TlsRefused          no TLS, or a certificate that does not belong to the host
-        ├── LoginRefused        the server does not take user and password or token
-        └── FolderRefused       there is no such folder, or it may not be read or written
+passwords and tokens are sent as data (SASL) and never as part of a command; and that no answer is read into memory
+which is longer than anything we asked for. There is no option to leave out a check.
 """
 
 from __future__ import annotations
@@ -22,33 +15,9 @@ from pathlib import Path
 
 from imap_tools.utils import quote
 
-from runner.errors import RunnerError
+from runner.worker.failures import SourceFailed, Step
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class MailboxError(RunnerError):
-    """The mailbox cannot be used; `field` names the part of the definition that is at fault."""
-
-    def __init__(self, message: str, *, field: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-class MailboxUnreachable(MailboxError):
-    """There is no connection, or it broke off; trying again may help."""
-
-
-class TlsRefused(MailboxError):
-    """There is no TLS, or the certificate does not belong to the host."""
-
-
-class LoginRefused(MailboxError):
-    """The server does not take the user with this password or token."""
-
-
-class FolderRefused(MailboxError):
-    """There is no such folder, or it may not be read or written."""
 
 
 class Client(imaplib.IMAP4):
@@ -81,7 +50,7 @@ def tls_context(ca: str | None) -> ssl.SSLContext:
     """Trust in the host's CAs, or in the private one alone that `ca` names: PEM text, or a file.
 
     Raises:
-        TlsRefused: when there is no certificate there.
+        SourceFailed: when there is no certificate there.
     """
     try:
         if ca is None:
@@ -91,8 +60,10 @@ def tls_context(ca: str | None) -> ssl.SSLContext:
         else:
             context = ssl.create_default_context(cafile=str(Path(ca)))
     except (OSError, ValueError):
-        raise TlsRefused(
-            "The field 'ca' is neither the text of a certificate (PEM) nor a file of one on this runner.", field="ca"
+        raise SourceFailed(
+            Step.TLS,
+            "the field 'ca' is neither the text of a certificate (PEM) nor a file of one on this runner",
+            field="ca",
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -109,26 +80,31 @@ def xoauth2(user: str, token: str) -> bytes:
     """Google's and Microsoft's XOAUTH2, whose parts end with ^A (developers.google.com, "OAuth 2.0 Mechanism")."""
     for field, text in (("user", user), ("oauth2_token", token)):
         if _CONTROL.search(text):
-            raise LoginRefused(f"The field {field!r} holds a control character or a line break.", field=field)
+            raise SourceFailed(
+                Step.AUTHENTICATED, f"the field {field!r} holds a control character or a line break", field=field
+            )
     return f"user={user}\1auth=Bearer {token}\1\1".encode()
 
 
 def _refuse(field: str, text: str, character: str) -> None:
     if character in text:
-        raise LoginRefused(f"The field {field!r} holds a NUL character, which no mail server takes.", field=field)
+        raise SourceFailed(
+            Step.AUTHENTICATED, f"the field {field!r} holds a NUL character, which no mail server takes", field=field
+        )
 
 
 def login_words(user: str, password: str) -> tuple[str, str]:
     """The arguments of LOGIN, for servers without SASL PLAIN: quoted strings, which hold plain ASCII only.
 
     Raises:
-        LoginRefused: for any other text, naming its field.
+        SourceFailed: for any other text, naming its field.
     """
     for field, text in (("user", user), ("password", password)):
         if not text.isascii() or _CONTROL.search(text):
-            raise LoginRefused(
-                f"The field {field!r} holds characters that this server cannot take: it offers LOGIN only, "
-                "which has ASCII without control characters.",
+            raise SourceFailed(
+                Step.AUTHENTICATED,
+                f"the field {field!r} holds characters that this server cannot take: it offers LOGIN only, "
+                "which has ASCII without control characters",
                 field=field,
             )
-    return quote(user), quote(password)
+    return str(quote(user)), str(quote(password))

@@ -4,7 +4,6 @@ Promises that the connection goes to the address it was given, and the certifica
 that no value can become part of the protocol: it is sent as data (SASL), or refused by its field's name; that nothing
 read here changes the mailbox (`EXAMINE`, `BODY.PEEK`); and that no error repeats a value, even where the server does.
 Refuses to go on without TLS, and an answer longer than the largest message that the definition takes.
-Its errors are those of `runner.worker.imap_client`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import email
 import hashlib
 import imaplib
 import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,9 @@ from imap_tools.query import AND, Header
 from imap_tools.utils import encode_folder
 
 from runner.mail_definition import MailDefinition, Tls
+from runner.worker.failures import SourceFailed, Step
 from runner.worker.imap_client import (
     Client,
-    FolderRefused,
-    LoginRefused,
-    MailboxError,
-    MailboxUnreachable,
-    TlsRefused,
     login_words,
     plain,
     tls_context,
@@ -78,7 +74,7 @@ class Mailbox:
         `mask` takes the values out of what the server says.
 
         Raises:
-            MailboxError: saying which field is at fault.
+            SourceFailed: saying which field is at fault.
         """
         self._definition = definition
         self._mask = mask
@@ -105,33 +101,49 @@ class Mailbox:
         with contextlib.suppress(OSError, imaplib.IMAP4.error):
             self._client.shutdown()
 
+    def hang_up(self) -> None:
+        """End the connection from another thread; whoever reads from it gets an error."""
+        with contextlib.suppress(OSError):
+            self._client.sock.shutdown(socket.SHUT_RDWR)
+
     def folder(self, *, writable: bool = False) -> int:
         """Open the definition's folder; answers its UIDVALIDITY, which is new when the server renumbered."""
         name = encode_folder(self._definition.folder)
         with self._speaking("folder"):
             status, data = self._client.select(name, readonly=not writable)  # type: ignore[arg-type]
             if status != "OK":
-                raise FolderRefused(
-                    f"The folder cannot be opened{self._words(data)}; write its name as the server lists it.",
+                raise SourceFailed(
+                    Step.FOLDER,
+                    f"the folder cannot be opened{self._words(data)}; write its name as the server lists it",
                     field="folder",
                 )
             _, found = self._client.response("UIDVALIDITY")
         if not found or not found[0] or not found[0].isdigit():
-            raise FolderRefused(
-                "The server gives the folder no UIDVALIDITY, so messages cannot be told apart.", field="folder"
+            raise SourceFailed(
+                Step.FOLDER,
+                "the server gives the folder no UIDVALIDITY, so messages cannot be told apart",
+                field="folder",
             )
         self.uid_validity = int(found[0])
         return self.uid_validity
 
     def search(self, *, today: date) -> list[int]:
         """The UIDs of all messages that match, oldest first."""
-        criteria = _criteria(self._definition, today)
+        return self._searched(_criteria(self._definition, today))
+
+    def _searched(self, criteria: str) -> list[int]:
         with self._speaking("search"):
             charset = () if criteria.isascii() else ("CHARSET", "UTF-8")
             status, data = self._client.uid("SEARCH", *charset, criteria.encode())  # type: ignore[arg-type]
             if status != "OK":
-                raise MailboxError(f"The server does not take the search{self._words(data)}.", field="search")
+                raise SourceFailed(
+                    Step.QUERY, f"the server does not take the search{self._words(data)}", field="search"
+                )
         return sorted({int(uid) for line in data if line for uid in line.split() if uid.isdigit()})
+
+    def all(self) -> list[int]:
+        """The UIDs of all messages in the folder, oldest first."""
+        return self._searched("ALL")
 
     def listed(self, uids: Sequence[int]) -> list[Listed]:
         """Size and print of these messages, those that are gone left out."""
@@ -149,7 +161,7 @@ class Mailbox:
         """One message, unread if it was unread; `None` when it is gone.
 
         Raises:
-            MailboxError: when it is larger than the definition takes.
+            SourceFailed: when it is larger than the definition takes.
         """
         for line, content in self._fetched(str(uid), "(UID BODY.PEEK[])"):
             found = _UID.search(line)
@@ -161,7 +173,7 @@ class Mailbox:
         """Do with these messages what the definition says comes after success; those that are gone are passed over.
 
         Raises:
-            MailboxError: when the server refuses; it may have marked some of them.
+            SourceFailed: when the server refuses; it may have marked some of them.
         """
         folder = self._definition.move_to
         for chunk in _chunks(uids):
@@ -186,14 +198,16 @@ class Mailbox:
             status, data = self._client.uid(command, *arguments)  # type: ignore[arg-type]
         if status != "OK":
             hint = "; make the folder, or correct its name" if command in {"MOVE", "COPY"} else ""
-            raise MailboxError(f"The server does not mark the message{self._words(data)}{hint}.", field=field)
+            raise SourceFailed(
+                Step.QUERY, f"the server does not mark the message{self._words(data)}{hint}", field=field
+            )
 
     def _fetched(self, uids: str, parts: str) -> Iterator[tuple[bytes, bytes]]:
         """Each message's line with its literal; what follows the literal belongs to the line."""
         with self._speaking("host"):
             status, data = self._client.uid("FETCH", uids, parts)
         if status != "OK":
-            raise MailboxError(f"The server does not give the message{self._words(data)}.", field="folder")
+            raise SourceFailed(Step.QUERY, f"the server does not give the message{self._words(data)}", field="folder")
         for place, item in enumerate(data):
             if isinstance(item, tuple):
                 after = data[place + 1] if place + 1 < len(data) else b""
@@ -222,25 +236,32 @@ class Mailbox:
                 raise self._unconnected(error) from None
         return client
 
-    def _unconnected(self, error: Exception) -> MailboxError:
+    def _unconnected(self, error: Exception) -> SourceFailed:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return TlsRefused(
-                f"The server's certificate is not accepted ({error.verify_message.rstrip('.')}): it must name the host "
-                "and come from a known CA; name a private one in the field 'ca'.",
+            return SourceFailed(
+                Step.TLS,
+                f"the server's certificate is not accepted{self._words([error.verify_message.rstrip('.')])}; it must "
+                "name the host and come from a known CA: name a private one in the field 'ca'",
                 field="ca" if "issuer" in error.verify_message or "self" in error.verify_message else "host",
             )
         if isinstance(error, ssl.SSLError):
-            return TlsRefused(
-                f"The server does not speak TLS there ({error.reason or 'no handshake'}); check 'port' and 'tls'.",
+            return SourceFailed(
+                Step.TLS,
+                f"the server does not speak TLS there ({error.reason or 'no handshake'}); check 'port' and 'tls'",
                 field="tls",
             )
         if isinstance(error, imaplib.IMAP4.error):
             starttls = self._definition.tls is Tls.STARTTLS
             words = "offers no STARTTLS" if starttls else "does not greet as an IMAP server"
-            return TlsRefused(f"The server {words} on this port; check 'port' and 'tls'.", field="tls")
+            return SourceFailed(Step.TLS, f"the server {words} on this port; check 'port' and 'tls'", field="tls")
         words = error.strerror if isinstance(error, OSError) and error.strerror else "no answer in time"
         refused = isinstance(error, ConnectionRefusedError)
-        return MailboxUnreachable(f"The server cannot be reached ({words}).", field="port" if refused else "host")
+        return SourceFailed(
+            Step.REACHABLE,
+            f"the server cannot be reached ({words})",
+            field="port" if refused else "host",
+            retriable=True,
+        )
 
     def _log_in(self) -> None:
         definition = self._definition
@@ -274,10 +295,16 @@ class Mailbox:
             raise self._refused(imaplib.IMAP4.error(*data[-1:]), field="password")
         self._client.state = "AUTH"
 
-    def _refused(self, error: Exception, *, field: str) -> LoginRefused:
+    def _refused(self, error: Exception, *, field: str) -> SourceFailed:
+        if any("UNAVAILABLE" in str(part).upper() for part in error.args):  # RFC 5530, 3
+            return SourceFailed(
+                Step.AUTHENTICATED, f"the server cannot check it now{self._words(error.args)}", retriable=True
+            )
         what = "the user and this token" if field == "oauth2_token" else "this user with this password"
-        return LoginRefused(
-            f"The server does not accept {what}{self._words(error.args)}; set the asset's value anew.", field=field
+        return SourceFailed(
+            Step.AUTHENTICATED,
+            f"the server does not accept {what}{self._words(error.args)}; set the asset's value anew",
+            field=field,
         )
 
     @contextlib.contextmanager
@@ -286,11 +313,15 @@ class Mailbox:
         try:
             yield
         except imaplib.IMAP4.abort as error:
-            raise MailboxUnreachable(f"The connection broke off{self._words(error.args)}.", field="host") from None
+            raise SourceFailed(
+                Step.REACHABLE, f"the connection broke off{self._words(error.args)}", field="host", retriable=True
+            ) from None
         except imaplib.IMAP4.error as error:
-            raise MailboxError(f"The server does not do it{self._words(error.args)}.", field=field) from None
+            raise SourceFailed(Step.QUERY, f"the server does not do it{self._words(error.args)}", field=field) from None
         except (OSError, EOFError):
-            raise MailboxUnreachable("The connection broke off, or the server fell silent.", field="host") from None
+            raise SourceFailed(
+                Step.REACHABLE, "the connection broke off, or the server fell silent", field="host", retriable=True
+            ) from None
 
     def _words(self, data: Sequence[object]) -> str:
         """What the server said, masked, as the end of a sentence."""

@@ -10,7 +10,10 @@ from botkeep.errors import SourceError, UnknownSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from http.client import HTTPResponse
+
+    from botkeep.mail import Message
 
 
 class Source:
@@ -42,6 +45,12 @@ class Source:
         if answer.status == 404:
             raise UnknownSource(sentence)
         raise SourceError(sentence)
+
+    def messages(self) -> Iterator[Message]:
+        """The messages of a mailbox, as `botkeep.mail` says; raises what `ask` raises."""
+        from botkeep.mail import messages  # noqa: PLC0415 - most bots never need it
+
+        return messages(self)
 
     def __repr__(self) -> str:
         """The name only."""

@@ -23,6 +23,7 @@ current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
 jobs                SIu      Su         Su      -
+mail_messages       -        -          SIu     -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
 readings            S        -          I       -
@@ -53,6 +54,7 @@ paused_at
 runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
+runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
 runner     u  source_checks   runner claimed_at finished_at ok answer
 keyhost    s  bots            id name removed_at
