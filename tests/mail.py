@@ -33,8 +33,7 @@ def message(subject: str = "Invoice", *, text: str = "Hello", sender: str = "ann
     made["Date"] = "Tue, 03 Feb 2026 10:00:00 +0100"
     made.set_content(text)
     for name, content in files.items():
-        kind = {"maintype": "application", "subtype": "octet-stream"}
-        made.add_attachment(content, filename=name.replace("__", "."), **kind)
+        made.add_attachment(content, maintype="application", subtype="octet-stream", filename=name.replace("__", "."))
     return made.as_bytes()
 
 

@@ -29,12 +29,12 @@ def test_a_bot_is_given_each_message_once_with_its_attachments(
 ) -> None:
     system.add_bot("reads", READS)
     add_source(system, mail_server, user)
-    mail_server.append(user, message("Invoice ü", text="Grüße", **{"bill__pdf": b"one", "..__..__etc__x": b"two"}))
+    mail_server.append(user, message("Invoice ü", text="Grüße", bill__pdf=b"one", x__txt=b"two"))
     mail_server.append(user, message("Second"))
     job, found = read(system)
     assert (job["state"], subjects(found)) == ("succeeded", ["Invoice ü", "Second"]), system.log(job["id"])
     assert (found[0]["text"].strip(), found[0]["sender"]) == ("Grüße", "ann@example.com")
-    assert found[0]["files"] == {"bill.pdf": "one", "etc.x": "two"}
+    assert found[0]["files"] == {"bill.pdf": "one", "x.txt": "two"}
     assert {reading["asset"] for reading in job["readings"]} >= {"MAIL.USER", "MAIL.PASSWORD"}
     assert read(system)[1] == []
     mail_server.append(user, message("Third"))
@@ -108,7 +108,7 @@ def test_filters_and_limits_decide_what_is_given(system: System, mail_server: Ma
     system.add_bot("reads", READS)
     wanted = {"name": "*.PDF, *.csv", "required": True, "max_size": 100}
     search = {"seen": False, "header": {"To": "bot@"}}
-    filters = {"subject": 'wan"ted ü', "from": "ANN@", "since": "2d", "search": search}
+    filters: dict[str, Any] = {"subject": 'wan"ted ü', "from": "ANN@", "since": "2d", "search": search}
     add_source(system, mail_server, user, **filters, attachments=wanted, max_message="4KB")
     mail_server.append(user, message('Wan"ted ü 1', a__pdf=b"x", b__txt=b"y"))
     mail_server.append(user, message('Wan"ted ü 2', b__txt=b"y"))
