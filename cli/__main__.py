@@ -16,7 +16,22 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli.commands import asset, audit, bot, environment, job, key, roboto, runner, source, system, token, workspace
+from cli.commands import (
+    asset,
+    audit,
+    bot,
+    calendar,
+    environment,
+    job,
+    key,
+    roboto,
+    runner,
+    source,
+    system,
+    token,
+    trigger,
+    workspace,
+)
 from cli.errors import CliError, Misused
 from cli.screen import screen, show_error
 
@@ -84,6 +99,8 @@ def _groups() -> tuple[tuple[str, typer.Typer], ...]:
         ("asset", asset.app),
         ("job", job.app),
         ("source", source.app),
+        ("trigger", trigger.app),
+        ("calendar", calendar.app),
         ("secret", roboto.app),
         ("key", key.app),
         ("environment", environment.app),

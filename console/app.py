@@ -16,7 +16,21 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import BaseRoute
 
 from console import errors, health
-from console.api import assets, audit, bots, coverage, environments, jobs, logs, runners, sources, tokens, workspace
+from console.api import (
+    assets,
+    audit,
+    bots,
+    calendars,
+    coverage,
+    environments,
+    jobs,
+    logs,
+    runners,
+    sources,
+    tokens,
+    triggers,
+    workspace,
+)
 from console.deps import Console
 from console.edge import Edge
 from console.permissions import PERMISSIONS
@@ -44,6 +58,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     coverage.router,
     jobs.router,
     logs.router,
+    triggers.router,
+    calendars.router,
     runners.router,
     sources.router,
     tokens.router,

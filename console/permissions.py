@@ -18,10 +18,11 @@ class Role(StrEnum):
     """Sees bots, assets without values, jobs, logs and runners."""
 
     OPERATOR = "operator"
-    """Also runs, cancels, pauses, resumes and retries jobs, checks data sources, and drains runners."""
+    """Also runs, cancels, pauses, resumes and retries jobs, runs, pauses and resumes triggers, checks data sources,
+    and drains runners."""
 
     DEV = "dev"
-    """Also changes bots, assets and data sources."""
+    """Also changes bots, assets, data sources, triggers and calendars."""
 
     ADMIN = "admin"
     """Also changes tokens and policies, removes runners, and reads the audit."""
@@ -68,6 +69,19 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("PUT", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.paused"),
     ("DELETE", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.resumed"),
     ("POST", "/api/v1/jobs/{job_id}/retry"): Permission(Role.OPERATOR, "job.retried"),
+    ("GET", "/api/v1/triggers"): Permission(Role.VIEWER, "trigger.listed"),
+    ("POST", "/api/v1/triggers"): Permission(Role.DEV, "trigger.saved"),
+    ("GET", "/api/v1/triggers/{name}"): Permission(Role.VIEWER, "trigger.shown"),
+    ("DELETE", "/api/v1/triggers/{name}"): Permission(Role.DEV, "trigger.removed"),
+    ("PUT", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.paused"),
+    ("DELETE", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.resumed"),
+    ("POST", "/api/v1/triggers/{name}/runs"): Permission(Role.OPERATOR, "trigger.run"),
+    ("GET", "/api/v1/triggers/{name}/firings"): Permission(Role.VIEWER, "trigger.listed"),
+    ("GET", "/api/v1/triggers/{name}/preview"): Permission(Role.VIEWER, "trigger.shown"),
+    ("GET", "/api/v1/calendars"): Permission(Role.VIEWER, "calendar.listed"),
+    ("GET", "/api/v1/calendars/{name}"): Permission(Role.VIEWER, "calendar.shown"),
+    ("PUT", "/api/v1/calendars/{name}"): Permission(Role.DEV, "calendar.changed"),
+    ("DELETE", "/api/v1/calendars/{name}"): Permission(Role.DEV, "calendar.removed"),
     ("GET", "/api/v1/runners"): Permission(Role.VIEWER, "runner.listed"),
     ("PUT", "/api/v1/runners/{name}/drain"): Permission(Role.OPERATOR, "runner.drained"),
     ("DELETE", "/api/v1/runners/{name}"): Permission(Role.ADMIN, "runner.removed"),

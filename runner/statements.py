@@ -34,8 +34,8 @@ _attempts = Model.metadata.tables[Attempt.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
 _versions = Model.metadata.tables[PackageVersion.__tablename__]
 
-#: The newest version of a bot in use. Parameters: `workspace`, `name`.
-NEWEST = (
+#: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
+NEWEST_NOW = (
     select(_versions.c.bot_id, _versions.c.id, _versions.c.manifest)
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
@@ -45,9 +45,10 @@ NEWEST = (
     )
     .order_by(_versions.c.number.desc())
     .limit(1)
-    # A bot that is being removed is waited for (SQLite has one writer at a time anyway).
-    .with_for_update(read=True, of=_bots)
 )
+
+#: The same; a bot that is being removed is waited for (SQLite has one writer at a time anyway).
+NEWEST = NEWEST_NOW.with_for_update(read=True, of=_bots)
 
 _elsewhere = _jobs.alias("elsewhere")
 _of_lane = (

@@ -19,10 +19,13 @@ assets              SIuD     -          S       S
 attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
+calendars           SIuD     S          -       -
 current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
-jobs                SIu      Su         Su      -
+firings             SIu      SIu        SI      -
+hook_keys           SIuD     -          -       -
+jobs                SIu      SIu        Su      -
 mail_messages       -        -          SIu     -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
@@ -30,6 +33,7 @@ readings            S        -          I       -
 recipients          s        -          S       SIu
 runners             SuD      S          SIu     -
 source_checks       SID      -          Su      -
+triggers            SIu      Su         S       -
 workspaces          Su       -          S       S
 """
 
@@ -41,16 +45,22 @@ console    s  recipients      - canary
 console    u  api_tokens      revoked_at
 console    u  assets          description
 console    u  bots            removed_at
+console    u  calendars       days changed_at changed_by
 console    u  current_values  number set_at set_by
 console    u  environments    unset isolation
+console    u  firings         state why event started_kind started_id
+console    u  hook_keys       - trigger_id
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
 pause_requested_at pause_requested_by published_at
 console    u  data_sources    kind definition environments bots updated_at updated_by
 console    u  workspaces      limits connections
 console    u  runners         drain_requested_at
+console    u  triggers        - id workspace_id name kind created_at created_by
 scheduler  u  attempts        state reason detail finished_at ended_by
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
-paused_at
+paused_at cancel_requested_at cancel_requested_by
+scheduler  u  firings         state why event started_kind started_id
+scheduler  u  triggers        enabled next_instant next_fire_at watched_until
 runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
@@ -81,6 +91,13 @@ scheduler  SELECT number FROM asset_values
 scheduler  SELECT digest FROM api_tokens
 scheduler  SELECT digest FROM package_blobs
 scheduler  UPDATE jobs SET parameters = '{}'
+scheduler  SELECT sealed FROM hook_keys
+scheduler  UPDATE triggers SET environment = 'prod'
+scheduler  DELETE FROM firings
+runner     SELECT sealed FROM hook_keys
+runner     UPDATE triggers SET environment = 'prod'
+runner     UPDATE firings SET state = 'started'
+runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE asset_values SET envelope = ''
 runner     UPDATE current_values SET number = 1
 runner     SELECT asset FROM readings
