@@ -8,20 +8,34 @@
     timeout = "5m"                              # from the question to the last row
     connect_timeout = "10s"
     tls = "verify"                              # off, prefer, require or verify; omitted: what the connection says
+    tls_ca = "-----BEGIN CERTIFICATE-----…"     # whom to trust instead of the system's authorities
+    system = "mysql"                            # of an ADO.NET string that is not for SQL Server
     batch_rows = 1000
 
-Promises nothing about the connection beyond its shape; `runner.connections` reads it.
+Promises that the connection can be read, with every reference in a value, and that no password is written out in it.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 
+from runner.connections.parsed import ConnectionInvalid, System
+from runner.connections.reading import read
 from runner.durations import Duration
+from vault.errors import InvalidToken
 
 #: The longest statement in characters.
 MAX_QUERY = 100_000
@@ -63,4 +77,14 @@ class SqlDefinition(BaseModel):
     timeout: Wait = timedelta(minutes=5)
     connect_timeout: Wait = timedelta(seconds=10)
     tls: Tls | None = None
+    tls_ca: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    system: System | None = None
     batch_rows: StrictInt = Field(default=1000, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _connection_can_be_read(self) -> Self:
+        try:
+            read(self.connection, system=self.system)
+        except (ConnectionInvalid, InvalidToken) as error:
+            raise ValueError(str(error)) from None
+        return self

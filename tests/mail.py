@@ -12,7 +12,7 @@ import json, sys
 import botkeep
 
 how = botkeep.parameters()
-for count, message in enumerate(botkeep.source(how.get("source", "inbox")).messages(), 1):
+for count, message in enumerate(botkeep.source(how.get("source", "inbox")), 1):
     print(json.dumps({
         "uid": message.uid, "subject": message.subject, "sender": message.sender.address, "text": message.text,
         "files": {one.name: one.read().decode("latin-1") for one in message.attachments},
