@@ -1,4 +1,4 @@
-"""The ledger of messages: which consumer was given which, by which job, and what is still to be marked in a mailbox.
+"""The ledger of messages: which consumer was given which, and by which job.
 
 Promises that one message is given to one consumer for one job at a time, and never again once that job succeeded,
 whatever crashes when: `take` is committed before a bot sees the message, it is fenced by the running attempt, and
@@ -10,7 +10,7 @@ success is the job's own state, written with the job's end. So a message is
 | held | its job is queued or running | the job's next attempt is given it again |
 | free | its job failed or was cancelled, `tries` is below the limit | another job may `take` it |
 | left | the same, `tries` is at the limit | it stays where it is, unmarked |
-| settled | its job succeeded | it is marked in the mailbox, however often that takes |
+| settled | its job succeeded | it is marked in the mailbox (`runner.mail_marking`) |
 
 A consumer is a bot (`bot:ID`) or a trigger (`trigger:ID`). A server that renumbers a folder (UIDVALIDITY) gives new
 numbers to messages that were given before; `recognise` finds their rows by Message-ID, date and size.
@@ -19,9 +19,8 @@ numbers to messages that were given before; `recognise` finds their rows by Mess
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Uuid, and_, case, exists, insert, literal, or_, select, update
@@ -31,17 +30,9 @@ from uuid_utils.compat import uuid7
 
 from runner.models import Job, MailMessage
 from runner.states import State
+from runner.triggers import Firing
 from vault import db
 from vault.db import clock
-
-#: How long one runner has for marking messages before another may try.
-MARK_WITHIN = timedelta(minutes=2)
-
-#: Rows that one look for messages to mark takes along.
-MARKED_AT_ONCE = 500
-
-#: UIDs in one question to the database.
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +61,6 @@ class Holder:
 
     job_id: uuid.UUID
     attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Messages of one folder that wait to be marked, by their row."""
-
-    workspace_id: uuid.UUID
-    source: str
-    environment: str
-    folder: str
-    messages: Mapping[uuid.UUID, Message]
-    tries: int
 
 
 def consumer_of_bot(bot_id: uuid.UUID) -> str:
@@ -186,119 +165,49 @@ def give_back(session: Session, place: Place, message: Message, *, holder: Holde
     )
 
 
-def bind(session: Session, place: Place, message: Message, *, job_id: uuid.UUID) -> bool:
-    """Give a message to a job that this transaction makes; false when the consumer had it before: make none then."""
-    return _insert(session, place, message, holder=Holder(job_id, 0), running=False)
+def bind(session: Session, place: Place, message: Message, *, firing_id: uuid.UUID) -> bool:
+    """Give a message to a trigger's firing, which this transaction makes; false when it was given before: make none."""
+    return _insert(session, place, message, holder=None, firing_id=firing_id)
 
 
-def bound(session: Session, job_id: uuid.UUID, source: str) -> list[tuple[Place, Message]]:
-    """The messages that a job was made for, of one source."""
+def bound(session: Session, holder: Holder, source: str) -> list[tuple[Place, Message]]:
+    """The messages of one source that the job, or the one that it repeats, was made for; from now on they are its own."""
+    jobs = _repeated(session, holder.job_id)
     rows = session.execute(
-        select(
-            MailMessage.workspace_id,
-            MailMessage.environment,
-            MailMessage.consumer,
-            MailMessage.folder,
-            MailMessage.uid_validity,
-            MailMessage.uid,
-            MailMessage.print,
-        )
-        .where(MailMessage.job_id == job_id, MailMessage.source == source, MailMessage.consumer.startswith("trigger:"))
+        select(MailMessage)
+        .join(Firing, Firing.id == MailMessage.firing_id)
+        .where(Firing.started_id.in_(jobs), MailMessage.source == source)
         .order_by(MailMessage.id)
     ).all()
+    found = [row[0] for row in rows]
+    for row in found:
+        session.execute(
+            update(MailMessage)
+            .where(MailMessage.id == row.id, MailMessage.settled_at.is_(None), _running(holder))
+            .values(job_id=holder.job_id, attempt=holder.attempt)
+        )
     return [
         (
-            Place(row.workspace_id, source, row.environment, row.consumer, row.folder),
+            Place(row.workspace_id, row.source, row.environment, row.consumer, row.folder),
             Message(row.uid_validity, row.uid, row.print),
         )
-        for row in rows
+        for row in found
     ]
 
 
-def unsettled(session: Session, environments: Collection[str]) -> bool:
-    """Whether a job that has messages succeeded, or messages are due to be marked; asks without writing."""
-    one = select(exists().where(_open_in(environments), _succeeded()))
-    return bool(session.scalar(one) or session.scalar(select(exists().where(_due(environments)))))
+def _repeated(session: Session, job_id: uuid.UUID) -> list[uuid.UUID]:
+    """The job, and those that it is a person's repetition of."""
+    found: list[uuid.UUID] = []
+    following: uuid.UUID | None = job_id
+    while following is not None and following not in found:
+        found.append(following)
+        following = session.scalar(select(Job.retry_of).where(Job.id == following))
+    return found
 
 
-def settle(session: Session, environments: Collection[str]) -> int:
-    """Note the success of jobs at their messages; answers how many messages were settled."""
-    return db.changes(
-        session,
-        update(MailMessage).where(_open_in(environments), _succeeded()).values(settled_at=clock()),
-    )
-
-
-def to_mark(session: Session, environments: Collection[str]) -> Due | None:
-    """Take the messages of one folder that are to be marked, for `MARK_WITHIN`; `None` when there are none."""
-    first = session.execute(
-        select(MailMessage.workspace_id, MailMessage.source, MailMessage.environment, MailMessage.folder)
-        .where(_due(environments))
-        .order_by(MailMessage.id)
-        .limit(1)
-    ).one_or_none()
-    if first is None:
-        return None
-    wanted = (
-        select(MailMessage.id)
-        .where(
-            _due([first.environment]),
-            MailMessage.workspace_id == first.workspace_id,
-            MailMessage.source == first.source,
-            MailMessage.folder == first.folder,
-        )
-        .order_by(MailMessage.id)
-        .limit(MARKED_AT_ONCE)
-    )
-    rows = session.execute(
-        update(MailMessage)
-        .where(MailMessage.id.in_(wanted), _due([first.environment]))
-        .values(mark_after=clock(MARK_WITHIN), mark_tries=MailMessage.mark_tries + 1)
-        .returning(MailMessage.id, MailMessage.uid_validity, MailMessage.uid, MailMessage.print, MailMessage.mark_tries)
-    ).all()
-    messages = {row.id: Message(row.uid_validity, row.uid, row.print) for row in rows}
-    tries = max((row.mark_tries for row in rows), default=0)
-    return Due(first.workspace_id, first.source, first.environment, first.folder, messages, tries)
-
-
-def marked(session: Session, ids: Sequence[uuid.UUID]) -> None:
-    """These messages are as the definition wants them, or gone."""
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        session.execute(
-            update(MailMessage)
-            .where(MailMessage.id.in_(chunk), MailMessage.marked_at.is_(None))
-            .values(marked_at=clock())
-        )
-
-
-def not_marked(session: Session, ids: Sequence[uuid.UUID], *, wait: timedelta) -> None:
-    """These are tried again after `wait`."""
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        session.execute(
-            update(MailMessage)
-            .where(MailMessage.id.in_(chunk), MailMessage.marked_at.is_(None))
-            .values(mark_after=clock(wait))
-        )
-
-
-def unmarked(session: Session, *, workspace_id: uuid.UUID, source: str, environment: str) -> int:
-    """How many messages of a source were tried to be marked in vain and still wait."""
-    rows = session.scalars(
-        select(MailMessage.id).where(
-            MailMessage.settled_at.is_not(None),
-            MailMessage.marked_at.is_(None),
-            MailMessage.mark_tries > 1,
-            MailMessage.workspace_id == workspace_id,
-            MailMessage.source == source,
-            MailMessage.environment == environment,
-        )
-    )
-    return len(rows.all())
-
-
-def _insert(session: Session, place: Place, message: Message, *, holder: Holder, running: bool = True) -> bool:
+def _insert(
+    session: Session, place: Place, message: Message, *, holder: Holder | None, firing_id: uuid.UUID | None = None
+) -> bool:
     values: dict[str, Any] = {
         "id": literal(uuid7(), Uuid()),
         "workspace_id": literal(place.workspace_id, Uuid()),
@@ -309,8 +218,9 @@ def _insert(session: Session, place: Place, message: Message, *, holder: Holder,
         "uid_validity": literal(message.uid_validity),
         "uid": literal(message.uid),
         "print": literal(message.print),
-        "job_id": literal(holder.job_id, Uuid()),
-        "attempt": literal(holder.attempt),
+        "firing_id": literal(firing_id, Uuid()),
+        "job_id": literal(holder.job_id if holder else None, Uuid()),
+        "attempt": literal(holder.attempt if holder else 0),
         "tries": literal(1),
         "taken_at": clock(),
         "mark_tries": literal(0),
@@ -322,7 +232,7 @@ def _insert(session: Session, place: Place, message: Message, *, holder: Holder,
                 db.changes(
                     session,
                     insert(MailMessage).from_select(
-                        list(values), given.where(_running(holder)) if running else given, include_defaults=False
+                        list(values), given.where(_running(holder)) if holder else given, include_defaults=False
                     ),
                 )
             )
@@ -348,20 +258,3 @@ def _free(limit: int) -> ColumnElement[bool]:
     """Free for another job. Only a job that is seen to have failed frees its message, not one that is not seen."""
     ended = exists().where(Job.id == MailMessage.job_id, Job.state.in_((State.FAILED, State.CANCELLED)))
     return and_(MailMessage.tries < limit, or_(MailMessage.job_id.is_(None), ended))
-
-
-def _open_in(environments: Collection[str]) -> ColumnElement[bool]:
-    return and_(MailMessage.settled_at.is_(None), MailMessage.environment.in_(list(environments)))
-
-
-def _succeeded() -> ColumnElement[bool]:
-    return exists().where(Job.id == MailMessage.job_id, Job.state == State.SUCCEEDED)
-
-
-def _due(environments: Collection[str]) -> ColumnElement[bool]:
-    return and_(
-        MailMessage.settled_at.is_not(None),
-        MailMessage.marked_at.is_(None),
-        MailMessage.environment.in_(list(environments)),
-        or_(MailMessage.mark_after.is_(None), MailMessage.mark_after < clock()),
-    )

@@ -288,7 +288,9 @@ class MailMessage(Model):
     uid: Mapped[int] = mapped_column(BigInteger)
     #: A hash of Message-ID, date and size, which tells the message again after its server gave it another number.
     print: Mapped[str] = mapped_column(String(64))
-    #: The job that has it; `None` once that failed and somebody noticed.
+    #: The firing that it made, where its consumer is a trigger.
+    firing_id: Mapped[uuid.UUID | None]
+    #: The job that has it; `None` before a job asked for it, and where it did not reach its bot.
     job_id: Mapped[uuid.UUID | None]
     attempt: Mapped[int]
     #: How many jobs were given it.
@@ -314,7 +316,7 @@ class MailMessage(Model):
             "uid",
             unique=True,
         ),
-        Index("ix_mail_messages_job", "job_id"),
+        Index("ix_mail_messages_firing", "firing_id"),
         Index(
             "ix_mail_messages_open",
             "environment",

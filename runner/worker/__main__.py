@@ -39,6 +39,7 @@ from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
 from runner.worker.listener import Listener
 from runner.worker.mail_marks import Marks
+from runner.worker.mail_polls import Polls
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
@@ -258,8 +259,12 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.held.start()
     checks = _checks(station, stopping)
     checks.start()
-    marks = Marks(_post(station), stopping=stopping.begun.is_set)
-    marks.start()
+    mail = (
+        Marks(_post(station), stopping=stopping.begun.is_set),
+        Polls(_post(station), stopping=stopping.begun.is_set),
+    )
+    for each in mail:
+        each.start()
     listener = _listener(app, station, checks)
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
@@ -304,7 +309,8 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     finally:
         listener.close()
         checks.close()
-        marks.close()
+        for each in mail:
+            each.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

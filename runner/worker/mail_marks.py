@@ -13,9 +13,9 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from runner import mail_ledger
+from runner import mail_marking
 from runner.logging import logger
-from runner.mail_ledger import Due
+from runner.mail_marking import Due
 from runner.models import DataSource
 from runner.worker.failures import SourceFailed
 from runner.worker.mailbox import Mailbox
@@ -67,12 +67,12 @@ class Marks:
         """Settle what succeeded and mark one folder's messages; true when it may be worth to look again."""
         post = self._post
         with db.reading(post.engine) as session:
-            if not mail_ledger.unsettled(session, post.environments):
+            if not mail_marking.unsettled(session, post.environments):
                 return False
         with db.writing(post.engine) as session:
-            mail_ledger.settle(session, post.environments)
+            mail_marking.settle(session, post.environments)
         with db.writing(post.engine) as session:
-            due = mail_ledger.to_mark(session, post.environments)
+            due = mail_marking.to_mark(session, post.environments)
         if due is None or not due.messages:
             return False
         try:
@@ -80,7 +80,7 @@ class Marks:
         except SourceFailed as failure:
             wait = min(_SHORTEST * 2 ** min(due.tries - 1, 20), _LONGEST)
             with db.writing(post.engine) as session:
-                mail_ledger.not_marked(session, list(due.messages), wait=wait)
+                mail_marking.not_marked(session, list(due.messages), wait=wait)
             _log.warning(
                 "mail.not_marked",
                 error=failure.sentence(due.source, due.environment),
@@ -100,7 +100,7 @@ class Marks:
                 mailbox.folder(writable=True)
                 mailbox.mark(_numbers(mailbox, due))
         with db.writing(post.engine) as session:
-            mail_ledger.marked(session, list(due.messages))
+            mail_marking.marked(session, list(due.messages))
         _log.info("mail.marked", source=due.source, environment=due.environment, messages=len(due.messages))
 
 

@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner import mail_ledger
+from runner import mail_ledger, mail_marking
 from runner.errors import Invalid
 from runner.mail_definition import MailDefinition
 from runner.mail_ledger import Holder, Message, Place
@@ -59,7 +59,7 @@ def check(document: Mapping[str, Any], values: Values, context: Context) -> Answ
     definition = fill(document, values)
     with db.reading(context.engine) as session:
         today = database_time(session).date()
-        late = mail_ledger.unmarked(
+        late = mail_marking.unmarked(
             session, workspace_id=context.workspace_id, source=context.source, environment=context.environment
         )
     with connect(definition, values, context.policy) as mailbox:
@@ -183,8 +183,8 @@ class MailSource:
                     mail_ledger.give_back(session, offer.place, offer.message, holder=self._holder)
 
     def _offered(self) -> Iterator[_Offer]:
-        with db.reading(self._context.engine) as session:
-            bound = mail_ledger.bound(session, self._holder.job_id, self._context.source)
+        with db.writing(self._context.engine) as session:
+            bound = mail_ledger.bound(session, self._holder, self._context.source)
         if bound:
             yield from self._bound(bound[self._given :])
         else:

@@ -15,9 +15,9 @@ import imaplib
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from imap_tools.query import AND, Header
@@ -44,6 +44,10 @@ _SLACK = 1 << 20
 
 _UID = re.compile(rb"\bUID (\d{1,10})\b")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,12})\b")
+_RECEIVED = re.compile(rb'INTERNALDATE "([^"]{20,40})"')
+
+#: For a message whose date of receipt the server does not say: it counts as new.
+_UNKNOWN = datetime.max.replace(tzinfo=UTC)
 
 Mask = Callable[[str], str]
 
@@ -55,6 +59,8 @@ class Listed:
     uid: int
     size: int
     print: str
+    #: When the server received it.
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +133,9 @@ class Mailbox:
         self.uid_validity = int(found[0])
         return self.uid_validity
 
-    def search(self, *, today: date) -> list[int]:
-        """The UIDs of all messages that match, oldest first."""
-        return self._searched(_criteria(self._definition, today))
+    def search(self, *, today: date, also: Mapping[str, Any] | None = None) -> list[int]:
+        """The UIDs of all messages that match, oldest first; `also` names further criteria in imap-tools' words."""
+        return self._searched(_criteria(self._definition, today, also or {}))
 
     def _searched(self, criteria: str) -> list[int]:
         with self._speaking("search"):
@@ -148,13 +154,13 @@ class Mailbox:
     def listed(self, uids: Sequence[int]) -> list[Listed]:
         """Size and print of these messages, those that are gone left out."""
         found: dict[int, Listed] = {}
-        parts = "(UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE)])"
+        parts = "(UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE)])"
         for chunk in _chunks(uids):
             for line, content in self._fetched(",".join(map(str, chunk)), parts):
                 uid, size = _UID.search(line), _SIZE.search(line)
                 if uid and size:
                     number = int(uid[1])
-                    found[number] = Listed(number, int(size[1]), _print(content, int(size[1])))
+                    found[number] = Listed(number, int(size[1]), _print(content, int(size[1])), _received(line))
         return [found[uid] for uid in uids if uid in found]
 
     def fetch(self, uid: int) -> Raw | None:
@@ -331,7 +337,7 @@ class Mailbox:
         return f" ({masked})" if masked else ""
 
 
-def _criteria(definition: MailDefinition, today: date) -> str:
+def _criteria(definition: MailDefinition, today: date, also: Mapping[str, Any]) -> str:
     search = definition.search
     wanted: dict[str, Any] = {
         "from_": definition.sender,
@@ -356,7 +362,8 @@ def _criteria(definition: MailDefinition, today: date) -> str:
         "size_gt": search.size_gt,
         "size_lt": search.size_lt,
     }
-    return str(AND(**{"all": True, **{key: value for key, value in wanted.items() if value is not None}}))
+    own = AND(**{"all": True, **{key: value for key, value in wanted.items() if value is not None}})
+    return f"{own} {AND(**also)}" if also else str(own)
 
 
 def _day(text: str | None) -> date | None:
@@ -368,6 +375,14 @@ def _print(headers: bytes, size: int) -> str:
     parsed = email.message_from_bytes(headers)
     parts = (str(parsed.get("Message-ID", "")).strip(), str(parsed.get("Date", "")).strip(), str(size))
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _received(line: bytes) -> datetime:
+    found = _RECEIVED.search(line)
+    try:
+        return datetime.strptime(found[1].decode().strip(), "%d-%b-%Y %H:%M:%S %z") if found else _UNKNOWN
+    except ValueError:
+        return _UNKNOWN
 
 
 def _chunks(uids: Sequence[int]) -> Iterator[Sequence[int]]:

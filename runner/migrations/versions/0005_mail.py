@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("uid_validity", sa.BigInteger(), nullable=False),
         sa.Column("uid", sa.BigInteger(), nullable=False),
         sa.Column("print", sa.String(64), nullable=False),
+        sa.Column("firing_id", sa.Uuid(), nullable=True),
         sa.Column("job_id", sa.Uuid(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
@@ -39,7 +40,7 @@ def upgrade() -> None:
     )
     place = ["workspace_id", "source", "environment", "consumer", "folder", "uid_validity", "uid"]
     op.create_index("uq_mail_messages_place", "mail_messages", place, unique=True)
-    op.create_index("ix_mail_messages_job", "mail_messages", ["job_id"])
+    op.create_index("ix_mail_messages_firing", "mail_messages", ["firing_id"])
     _partial("ix_mail_messages_open", ["environment", "job_id"], where="settled_at IS NULL")
     _partial("ix_mail_messages_unmarked", ["environment"], where="settled_at IS NOT NULL AND marked_at IS NULL")
 
