@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from runner.errors import Invalid
+from runner.mail_definition import MailDefinition
 from runner.sql_definition import SqlDefinition
 from vault import tokens
 from vault.errors import InvalidToken
@@ -28,7 +29,7 @@ class _Definition(Protocol):
 
 
 #: The kinds of data sources, and the model of each one's definition.
-DEFINITIONS: Mapping[str, type[BaseModel]] = {"sql": SqlDefinition}
+DEFINITIONS: Mapping[str, type[BaseModel]] = {"sql": SqlDefinition, "imap": MailDefinition}
 
 #: The largest definition, as JSON text in bytes.
 MAX_DEFINITION = 128 * 1024

@@ -12,7 +12,7 @@ TOML or JSON of this shape:
     REGION = "eu"
     [parameters_from]                  # from what an event says, see `scheduler.mapping`; not for schedules
     BRANCH = "/ref"
-    [schedule]                         # exactly one of schedule, webhook, file, completion:
+    [schedule]                         # exactly one of schedule, webhook, file, completion, email:
     cron = "0 7 * * mon-fri"           # see `scheduler.schedule`
 
     [webhook]
@@ -23,6 +23,8 @@ TOML or JSON of this shape:
     [completion]
     bot = "import"                     # or queue, or workflow: what has ended
     states = ["succeeded"]
+    [email]
+    source = "inbox"                   # see `runner.mail_trigger`
 
 Promises that a refusal names the field. Refuses unknown keys.
 """
@@ -52,6 +54,7 @@ from runner.durations import Duration
 from runner.errors import Invalid
 from runner.jobs import Priority
 from runner.lanes import DEFAULT_GROUP, check_group
+from runner.mail_trigger import Email
 from runner.states import FINAL
 from runner.triggers import Kind
 from scheduler.mapping import check_pointer, holds_nul
@@ -204,6 +207,7 @@ class Definition(_Table):
     webhook: Webhook | None = None
     file: File | None = None
     completion: Completion | None = None
+    email: Email | None = None
 
     @property
     def kind(self) -> Kind:
@@ -229,6 +233,8 @@ class Definition(_Table):
             raise ValueError(str(error)) from None
         if self.parameters_from and self.schedule is not None:
             raise ValueError("parameters_from: a schedule brings nothing to take parameters from")
+        if self.email is not None and self.bot is None:
+            raise ValueError("email: a message starts a bot; write bot")
         if both := self.parameters.keys() & self.parameters_from.keys():
             raise ValueError(f"parameters_from.{min(both)}: it is among parameters, too; remove one of the two")
         return self
@@ -277,4 +283,5 @@ _TABLES: dict[str, type[BaseModel]] = {
     "webhook": Webhook,
     "file": File,
     "completion": Completion,
+    "email": Email,
 }

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from runner import sources as data_sources
 from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause
 from runner.triggers import Firing, Kind, Trigger
@@ -106,6 +107,8 @@ def checked(session: Session, name: str, given: dict[str, Any], *, workspace_id:
         calendars.require(session, definition.schedule.calendars, workspace_id=workspace_id)
     if definition.completion is not None:
         _check_source(session, definition, workspace_id=workspace_id)
+    if definition.email is not None:
+        _check_mailbox(session, definition, workspace_id=workspace_id)
     return definition
 
 
@@ -238,3 +241,21 @@ def _check_source(session: Session, definition: Definition, *, workspace_id: uui
             f"completion.{kind}: {name} would start itself again whenever it ends; name another {kind}, or an "
             "environment that this trigger does not start it in."
         )
+
+
+def _check_mailbox(session: Session, definition: Definition, *, workspace_id: uuid.UUID) -> None:
+    """Refuse a mailbox that the trigger's bot could not read a message from."""
+    assert definition.email is not None  # noqa: S101 - the caller looked
+    name = definition.email.source
+    try:
+        row = data_sources.find(session, name, workspace_id=workspace_id)
+    except NotFound as error:
+        raise Invalid(f"email.source: {error}") from None
+    if row.kind != "imap":
+        raise Invalid(f"email.source: {name} is a source of kind {row.kind}; messages come from one of kind imap.")
+    if definition.environment not in row.environments:
+        raise Invalid(
+            f"email.source: {name} is open in {', '.join(row.environments)} only, not in {definition.environment}."
+        )
+    if row.bots is not None and definition.bot not in row.bots:
+        raise Invalid(f"email.source: {name} is not open to the bot {definition.bot}.")

@@ -200,7 +200,7 @@ class System:
             assert process.popen.poll() is None, f"{process.name} ended with {process.popen.returncode}:\n{process.log}"
 
     def clear(self) -> None:
-        """End what runs, and remove every bot, every asset and every policy."""
+        """End what runs, and remove every bot, asset, data source and policy."""
         for state in ("queued", "running"):
             for job in self._items("/api/v1/jobs", state=state):
                 self.client.post(f"/api/v1/jobs/{job['id']}/cancellation")
@@ -210,6 +210,8 @@ class System:
         for asset in self._items("/api/v1/assets"):
             path = f"/api/v1/assets/{asset['group']}/{asset['name']}"
             assert self.client.delete(path).status_code == 204
+        for source in self._items("/api/v1/sources"):
+            assert self.client.delete(f"/api/v1/sources/{source['name']}").status_code == 204
         for environment in self._items("/api/v1/environments"):
             if environment["unset"] != "warn":
                 self.policy(environment["environment"], "warn")

@@ -143,6 +143,9 @@ GRANT UPDATE (instance, host, version, environments, groups, concurrency, starte
     drain_requested_at, labels, isolation, log_store) ON runners TO botkeep_runner;
 GRANT SELECT ON data_sources TO botkeep_runner;
 GRANT SELECT, UPDATE (runner, claimed_at, finished_at, ok, answer) ON source_checks TO botkeep_runner;
+GRANT SELECT, INSERT ON mail_messages TO botkeep_runner;
+GRANT UPDATE (uid_validity, uid, job_id, attempt, tries, taken_at, settled_at, marked_at, mark_after, mark_tries)
+    ON mail_messages TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

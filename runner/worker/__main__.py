@@ -39,6 +39,8 @@ from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
 from runner.worker.listener import Listener
+from runner.worker.mail_marks import Marks
+from runner.worker.mail_polls import Polls
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
@@ -48,6 +50,7 @@ from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
 from runner.worker.telling import Telling
+from runner.worker.unattended import Post
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
@@ -225,6 +228,18 @@ def _checks(station: Station, stopping: Stopping) -> Checks:
     )
 
 
+def _post(station: Station) -> Post:
+    return Post(
+        station.engine,
+        station.direct,
+        station.snapshots,
+        station.keyring,
+        station.censor,
+        runner=station.settings.runner_name,
+        environments=station.settings.environments,
+    )
+
+
 def _listener(app: Celery, station: Station, checks: Checks) -> Listener:
     return Listener(
         app,
@@ -277,6 +292,12 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.telling.start()
     checks = _checks(station, stopping)
     checks.start()
+    mail = (
+        Marks(_post(station), stopping=stopping.begun.is_set),
+        Polls(_post(station), stopping=stopping.begun.is_set),
+    )
+    for each in mail:
+        each.start()
     listener = _listener(app, station, checks)
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
@@ -326,6 +347,8 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         listener.close()
         checks.close()
         station.telling.close()
+        for each in mail:
+            each.close()
         station.held.close()
         station.endpoint.close()
         station.spawner.close()

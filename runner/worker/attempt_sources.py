@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from runner import sources as definitions
@@ -47,10 +47,18 @@ class AttemptSources:
     """What one bot may ask of the workspace's data sources."""
 
     def __init__(
-        self, station: Station, claim: Claim, *, bot: str, manifest: Manifest, folders: Folders, masker: Masker
+        self,
+        station: Station,
+        claim: Claim,
+        *,
+        bot: str,
+        manifest: Manifest,
+        folders: Folders,
+        masker: Masker,
+        warn: Callable[[str], object] = lambda _text: None,
     ) -> None:
         self._station, self._claim, self._bot, self._manifest = station, claim, bot, manifest
-        self._folders, self._masker = folders, masker
+        self._folders, self._masker, self._warn = folders, masker, warn
         self._places: dict[str, _Place] = {}
         self._closed = False
         self._lock = threading.Lock()
@@ -132,6 +140,7 @@ class AttemptSources:
             bot=self._bot,
             files=files,
             connection_allowed=name in self._manifest.connections,
+            warn=self._warn,
         )
         opened = KINDS[row.kind].open(row.definition, values, context)
         with self._lock:

@@ -288,6 +288,7 @@ def _sources(run: Run, package: Declaration) -> AttemptSources:
         manifest=package.manifest,
         folders=run.folders,
         masker=run.masker,
+        warn=run.warnings.append,
     )
 
 

@@ -11,7 +11,9 @@ class Step(StrEnum):
     FILLED = "filled in"
     RESOLVED = "resolved"
     REACHABLE = "reachable"
+    TLS = "protected by TLS"
     AUTHENTICATED = "authenticated"
+    FOLDER = "folder found"
     QUERY = "query ok"
 
 

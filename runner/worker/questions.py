@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,8 @@ class Context:
     files: Path | None = None
     #: Whether the bot's declaration lets it have the connection itself, credentials included.
     connection_allowed: bool = False
+    #: Adds a warning to the job, which people read in its history.
+    warn: Callable[[str], object] = lambda _text: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Reply:
 class Answer:
     """What a check found: the steps that went well, in order, and how many rows or messages there are."""
 
-    reached: Sequence[Step] = field(default=tuple(Step)[1:])
+    reached: Sequence[Step] = (Step.RESOLVED, Step.REACHABLE, Step.AUTHENTICATED, Step.QUERY)
     count: int | None = None
     #: Whether there are more than `count`.
     more: bool = False

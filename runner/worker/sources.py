@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.worker import sql_source
+from runner.worker import mail_source, sql_source
 from runner.worker.filling import Values
 from runner.worker.questions import Answer, Context, Opened
 
@@ -49,4 +49,7 @@ class Kind:
 
 
 #: The kinds, by the names that `runner.definitions` gives them.
-KINDS: Mapping[str, Kind] = {"sql": Kind(sql_source.check, sql_source.open)}
+KINDS: Mapping[str, Kind] = {
+    "sql": Kind(sql_source.check, sql_source.open),
+    "imap": Kind(mail_source.check, mail_source.open),
+}

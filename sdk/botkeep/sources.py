@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any
 
+    from botkeep.mail import Message
+
+#: The media type of what a mailbox answers.
+_MAIL = "application/x-botkeep-mail"
+
 #: Formats of files by the ends of their names.
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -55,11 +60,24 @@ class Source:
             raise UnknownSource(sentence)
         raise SourceError(sentence)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The rows of a SQL source as dictionaries; raises what `ask` raises, and when the rows end early."""
+    def messages(self) -> Iterator[Message]:
+        """The messages of a mailbox, as `botkeep.mail` says; raises what `ask` raises."""
+        from botkeep.mail import messages  # noqa: PLC0415 - most bots never need it
+
+        return messages(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows of a SQL source as dictionaries, or the messages of a mailbox; raises what `ask` raises, and when
+        the rows end early.
+        """
         from botkeep import rows  # noqa: PLC0415
 
-        columns, batches = rows.read(self.name, self.ask())
+        answer = self.ask()
+        if answer.headers.get("Content-Type") == _MAIL:
+            answer.close()
+            yield from self.messages()
+            return
+        columns, batches = rows.read(self.name, answer)
         for batch in batches:
             for row in batch:
                 yield dict(zip(columns, row))  # noqa: B905 - as long as the columns by their making

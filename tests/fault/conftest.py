@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.mail_server import mail_server, shared_mail_server, user
 from tests.system import System, shared_system, system
 
-__all__ = ["gate", "shared_system", "system"]
+__all__ = ["gate", "mail_server", "shared_mail_server", "shared_system", "system", "user"]
 
 
 @pytest.fixture

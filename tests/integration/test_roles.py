@@ -29,6 +29,7 @@ firings             SIu      SIu        SI      -
 hook_keys           SIuD     -          -       -
 jobs                SIu      SIu        Su      -
 limit_members       SID      S          S       -
+mail_messages       -        -          SIu     -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
 prunings            S        SIu        -       -
@@ -70,6 +71,7 @@ scheduler  u  triggers        enabled next_instant next_fire_at watched_until
 runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
+runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
 runner     u  source_checks   runner claimed_at finished_at ok answer
 keyhost    s  bots            id name removed_at

@@ -1,0 +1,101 @@
+"""Email triggers: a message in a real mailbox starts one job, which is given that message."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.mail import READS, add_source, message
+from tests.mail_server import MailServer
+from tests.support import wait_until
+from tests.system import System
+
+
+def add_trigger(system: System, *, name: str = "on-mail", fields: dict[str, Any] | None = None, **email: Any) -> None:  # noqa: ANN401
+    definition = {"bot": "reads", "email": {"source": "inbox", "interval": "1s", **email}, **(fields or {})}
+    answer = system.client.post("/api/v1/triggers", json={"name": name, "definition": definition})
+    assert answer.status_code in {200, 201}, answer.text
+
+
+def jobs(system: System) -> list[dict[str, Any]]:
+    return list(system.client.get("/api/v1/jobs", params={"bot": "reads"}).json()["items"])
+
+
+def remove_triggers(system: System) -> None:
+    for each in system.client.get("/api/v1/triggers").json()["items"]:
+        system.client.delete(f"/api/v1/triggers/{each['name']}")
+
+
+def ended(system: System, count: int) -> list[dict[str, Any]]:
+    """So many jobs, all of them over."""
+
+    def all_over() -> list[dict[str, Any]]:
+        found = jobs(system)
+        return found if len(found) == count and all(one["finished_at"] for one in found) else []
+
+    return wait_until(all_over, 40, f"{count} jobs to end")
+
+
+def test_a_message_starts_one_job_which_is_given_it_and_marks_it(
+    system: System, mail_server: MailServer, user: str
+) -> None:
+    system.add_bot("reads", READS)
+    add_source(system, mail_server, user, mark="seen")
+    add_trigger(system, subject="order", extension="pdf", fields={"parameters_from": {"subject": "/subject"}})
+    mail_server.append(user, message("No order file", note__txt=b"x"))
+    uids = [mail_server.append(user, message(f"Order {number}", a__pdf=b"%PDF")) for number in (1, 2)]
+    try:
+        found = ended(system, 2)
+        wait_until(lambda: mail_server.uids(user, criteria="SEEN") == uids, 30, "both messages to be marked")
+        given = [
+            [json.loads(line)["subject"] for line in system.log(one["id"]) if line.startswith("{")] for one in found
+        ]
+        assert sorted(given) == [["Order 1"], ["Order 2"]]
+        details = [system.job(one["id"]) for one in found]
+        assert sorted(one["parameters"]["subject"] for one in details) == ["Order 1", "Order 2"]
+        assert {one["cause"]["kind"] for one in details} == {"trigger"}
+        assert len(jobs(system)) == 2
+    finally:
+        remove_triggers(system)
+
+
+def test_a_job_that_failed_starts_no_second_one_and_its_repetition_is_given_the_message(
+    system: System, mail_server: MailServer, user: str
+) -> None:
+    system.add_bot("reads", READS.replace('how.get("exit", 0)', "0 if how.get('retry') else 1"))
+    add_source(system, mail_server, user, mark="seen")
+    add_trigger(system)
+    mail_server.append(user, message("Only once"))
+    try:
+        (failed,) = ended(system, 1)
+        assert failed["state"] == "failed"
+        again = system.client.post(f"/api/v1/jobs/{failed['id']}/retry").json()
+        repeated = system.wait_for(again["id"])
+        assert any("Only once" in line for line in system.log(repeated["id"]))
+        assert mail_server.uids(user, criteria="SEEN") == []
+        assert len(jobs(system)) == 2
+    finally:
+        remove_triggers(system)
+
+
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ({"email": {"source": "nobody"}}, "email.source"),
+        ({"email": {"source": "inbox", "interval": "0s"}}, "email.interval"),
+        ({"email": {"source": "inbox", "subjet": "x"}}, "did you mean subject"),
+        ({"email": {"source": "inbox"}, "environment": "prod"}, "open in dev only"),
+    ],
+)
+def test_a_trigger_that_could_not_work_is_refused_by_field(
+    system: System, mail_server: MailServer, user: str, definition: dict[str, Any], words: str
+) -> None:
+    system.add_bot("reads", READS)
+    add_source(system, mail_server, user)
+    stored = system.client.get("/api/v1/sources/inbox").json()
+    body = {"kind": "imap", "definition": stored["definition"], "environments": ["dev"]}
+    assert system.client.put("/api/v1/sources/inbox", json=body).status_code == 200
+    order = {"name": "refused", "definition": {"bot": "reads", **definition}}
+    answer = system.client.post("/api/v1/triggers", json=order)
+    assert answer.status_code == 422, answer.text
+    assert words in answer.json()["error"]["message"]
