@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 from sqlalchemy import bindparam, text
@@ -12,11 +13,20 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from runner.connections.parsed import Dialect, System
 from runner.errors import Invalid
-from runner.worker.sql import mysql, odbc, oracle, postgresql, sqlite, sqlserver
 from runner.worker.sql.login import Login
 from runner.worker.sql.paramstyle import Paramstyle
 
 Row = Sequence[Any]
+
+#: Module and class of each driver, loaded with the first source that needs it: a driver takes megabytes.
+_DRIVERS = {
+    System.POSTGRESQL: "postgresql:Postgresql",
+    System.MYSQL: "mysql:Mysql",
+    System.SQLSERVER: "sqlserver:SqlServer",
+    System.ORACLE: "oracle:Oracle",
+    System.SQLITE: "sqlite:Sqlite",
+}
+_BY_ODBC = "odbc:Odbc"
 
 
 class Driver(Protocol):
@@ -49,16 +59,10 @@ class Driver(Protocol):
 
 def connect(login: Login) -> Driver:
     """Connect and authenticate. Raises `SourceFailed`."""
-    if login.connection.dialect is Dialect.ODBC or login.connection.scheme.endswith("+pyodbc"):
-        return odbc.Odbc(login)
-    kinds: Mapping[System, Callable[[Login], Driver]] = {
-        System.POSTGRESQL: postgresql.Postgresql,
-        System.MYSQL: mysql.Mysql,
-        System.SQLSERVER: sqlserver.SqlServer,
-        System.ORACLE: oracle.Oracle,
-        System.SQLITE: sqlite.Sqlite,
-    }
-    return kinds[login.connection.system](login)
+    by_odbc = login.connection.dialect is Dialect.ODBC or login.connection.scheme.endswith("+pyodbc")
+    module, _, name = (_BY_ODBC if by_odbc else _DRIVERS[login.connection.system]).partition(":")
+    driver: Driver = getattr(import_module(f"{__package__}.{module}"), name)(login)
+    return driver
 
 
 def bound(query: str, parameters: Mapping[str, Any], paramstyle: Paramstyle) -> tuple[str, Any]:
