@@ -91,7 +91,8 @@ def measure(folder: Path, rounds: int) -> dict[str, Side]:
     facts = isolation.examine()
     readable = isolation.system(python, sdk=SDK)
     grants = isolation.granted(facts, readable=readable, writable=(), own=(Path("/dev/shm/own"),))
-    bare, confined = Spawner(), Spawner(isolation.ground(facts, grants))
+    wall = isolation.wall(facts, isolation.OUR_SETTINGS)
+    bare, confined = Spawner(), Spawner(isolation.ground(facts, grants, wall))
     journal = Journal(folder / "outcomes", instance=uuid.uuid4())
     starts: dict[str, Callable[[Side], None]] = {
         "subprocess": lambda side: start_plain(python, folder, side),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,12 +29,12 @@ BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 PYTHON = Path(sys.executable)
 
 
-def new_spawner(*own: Path) -> Spawner:
+def new_spawner(*own: Path, readable: Sequence[Path] = (), barred: Path = isolation.OUR_SETTINGS) -> Spawner:
     """A spawner as a runner has it, with the domains that this kernel gives; `own` is what no bot may reach."""
     facts = isolation.examine()
-    readable = isolation.system(PYTHON, sdk=ROOT / "sdk/botkeep")
-    grants = isolation.granted(facts, readable=readable, writable=(), own=own)
-    return Spawner(isolation.ground(facts, grants))
+    reached = [*isolation.system(PYTHON, sdk=ROOT / "sdk/botkeep"), *readable]
+    grants = isolation.granted(facts, readable=reached, writable=(), own=own)
+    return Spawner(isolation.ground(facts, grants, isolation.wall(facts, barred)))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -34,7 +35,7 @@ from runner.worker import adoption, executor, inbox, isolation, presence, return
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.checks import Checks
 from runner.worker.endpoint import Endpoint
-from runner.worker.environments import own_interpreter
+from runner.worker.environments import Interpreter, own_interpreter
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
@@ -44,7 +45,7 @@ from runner.worker.mail_polls import Polls
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
-from runner.worker.process import ProcessError, Spawner
+from runner.worker.process import Ground, ProcessError, Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
@@ -187,12 +188,7 @@ def _station(
     direct = Direct(engine)
     interpreter = own_interpreter()
     scratch = Scratch(settings.home / "work", instance=instance)
-    grants = isolation.granted(
-        facts,
-        readable=[*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
-        writable=settings.bot_writable,
-        own=[*settings.own(), scratch.memory, isolation.OUR_SETTINGS],
-    )
+    grants, ground = _ground(settings, facts, own=[*settings.own(), scratch.memory], interpreter=interpreter)
     return Station(
         settings=settings,
         engine=engine,
@@ -200,7 +196,7 @@ def _station(
         snapshots=Snapshots(direct),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(isolation.ground(facts, grants)),
+        spawner=Spawner(ground),
         endpoint=Endpoint(),
         scratch=scratch,
         journal=Journal(settings.home / OUTCOMES, instance=instance),
@@ -249,6 +245,22 @@ def _listener(app: Celery, station: Station, checks: Checks) -> Listener:
         follow=station.telling.follow,
         look_at_checks=checks.look,
     )
+
+
+def _ground(
+    settings: RunnerSettings, facts: isolation.Facts, *, own: list[Path], interpreter: Interpreter
+) -> tuple[tuple[isolation.Grant, ...], Ground | None]:
+    """What a sandbox binds of this host, and what every bot's domain grants."""
+    reach = {
+        "readable": [*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
+        "writable": settings.bot_writable,
+    }
+    apart = isolation.granted(facts, **reach, own=[*own, isolation.OUR_SETTINGS])
+    if any(one.is_relative_to(isolation.OUR_SETTINGS) for one in own):
+        # The attempts' own folders are in there.
+        return apart, isolation.ground(facts, apart)
+    grants = isolation.granted(facts, **reach, own=own)
+    return apart, isolation.ground(facts, grants, isolation.wall(facts, isolation.OUR_SETTINGS))
 
 
 def _check_schema(engine: Engine) -> None:

@@ -58,6 +58,9 @@ LIMIT = timedelta(minutes=15)
 #: Bytes of a build's output that are kept: its end, where the error is.
 MAX_LOG = 64 * 1024
 
+#: Seconds for which an environment counts as used; marking it writes to the disk.
+MARK_AFTER = 60.0
+
 #: Lines of uv that an error shows; its explanation of a conflict is at the end.
 LAST_LINES = 12
 
@@ -190,11 +193,13 @@ def _check_version(dependencies: Dependencies | None, interpreter: Interpreter) 
 
 def _use(home: Path) -> bool:
     """Marks an environment as used; False where there is none, or its interpreter was removed."""
+    mark = f"{home}/.last-used"
     try:
-        os.utime(home / ".last-used")
+        if time.time() - os.stat(mark).st_mtime > MARK_AFTER:  # noqa: PTH116 - a path object costs more than the look
+            os.utime(mark)
     except FileNotFoundError:
         return False
-    return os.access(home / "bin" / "python", os.X_OK)
+    return os.access(f"{home}/bin/python", os.X_OK)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -224,8 +225,12 @@ def _obey_policies(run: Run, package: Declaration) -> None:
     station, claim = run.station, run.claim
     policy = _when_database_is_back(run.hold, lambda: station.policies.of(claim.workspace_id, claim.environment))
     run.isolation = isolation.require(station.facts, policy.isolation, package.manifest.isolation)
-    host = Limits(output=station.settings.output_limit)
-    run.limits = policy.limits.narrowed(package.manifest.limits).narrowed(host)
+    run.limits = _narrowest(policy.limits, package.manifest.limits, output=station.settings.output_limit)
+
+
+@lru_cache(maxsize=1024)
+def _narrowest(policy: Limits, bot: Limits, *, output: int) -> Limits:
+    return policy.narrowed(bot).narrowed(Limits(output=output))
 
 
 def _prepare(run: Run, package: Declaration) -> Path | None:

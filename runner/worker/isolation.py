@@ -87,9 +87,23 @@ def examine() -> Facts:
     )
 
 
-def ground(facts: Facts, grants: tuple[Grant, ...]) -> Ground | None:
-    """What the domain of every bot grants, for the spawner; `None` without Landlock."""
-    return (facts.landlock, grants) if facts.landlock else None
+def ground(facts: Facts, grants: tuple[Grant, ...], wall: tuple[Grant, ...] = ()) -> Ground | None:
+    """What the domain of every bot grants, within the `wall`, for the spawner; `None` without Landlock."""
+    return (facts.landlock, grants, wall) if facts.landlock else None
+
+
+def wall(facts: Facts, barred: Path) -> tuple[Grant, ...]:
+    """All that is not `barred`, as it is now, with all rights: a second domain that keeps every bot out of there.
+
+    As `granted` would by what is beside it; but that may be a hundred rules, and a wall is built once, not per bot.
+    """
+    everything = landlock.rights(facts.landlock)
+    return tuple(
+        (f"{part}/" if part.is_dir() else str(part), everything)
+        for entry in sorted(Path("/").iterdir())
+        if not entry.is_symlink()
+        for part in beside(entry, [barred])
+    )
 
 
 def granted(

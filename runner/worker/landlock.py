@@ -63,17 +63,19 @@ def rights(version: int) -> int:
 class Ground:
     """What every domain grants, opened once; a domain adds what is one attempt's own.
 
-    `granted` maps paths to rights. Descriptors stay open, and close at exec.
+    `granted` maps paths to rights, and so does `wall`, which is a domain around that one: what it does not name, no
+    attempt gets. Descriptors stay open, and close at exec.
     """
 
-    __slots__ = ("calls", "handled", "rules", "scoped")
+    __slots__ = ("calls", "handled", "rules", "scoped", "wall")
 
-    def __init__(self, version: int, granted: Iterable[tuple[str, int]]) -> None:
+    def __init__(self, version: int, granted: Iterable[tuple[str, int]], wall: Iterable[tuple[str, int]] = ()) -> None:
         machine = os.uname().machine
         self.calls = Filter(machine) if machine in SECCOMP else None
         self.handled = rights(version)
         self.scoped = SCOPES if version >= SCOPED_SINCE else 0
         self.rules = [rule for path, wanted in granted if (rule := self._opened(path, wanted)) is not None]
+        self.wall = self._built(wall)
 
     def ruleset(self, readable: Iterable[str], writable: Iterable[str]) -> int:
         """A descriptor to `enter` by. Raises OSError."""
@@ -96,11 +98,24 @@ class Ground:
         """
         return create(0, self.scoped) if self.scoped else None
 
-    def enter(self, ruleset: int) -> None:
-        """Puts the calling thread, and all that it starts from now on, into a domain; needs `no_new_privs`."""
+    def enter(self, ruleset: int, *, walled: bool) -> None:
+        """Puts the calling thread, and all that it starts from now on, into a domain; needs `no_new_privs`.
+
+        `walled` is for a domain about files.
+        """
+        if walled and self.wall is not None:
+            enter(self.wall)
         enter(ruleset)
         if self.calls is not None:
             self.calls.enter()
+
+    def _built(self, wall: Iterable[tuple[str, int]]) -> int | None:
+        ruleset = None
+        for path, wanted in wall:
+            if ruleset is None:
+                ruleset = create(self.handled, 0)
+            self._add_path(ruleset, path, wanted)
+        return ruleset
 
     def _add_path(self, ruleset: int, path: str, wanted: int) -> None:
         rule = self._opened(path, wanted)

@@ -136,7 +136,9 @@ class Attempt:
         failure = ruleset = None
         try:
             ruleset = make_ruleset(self.request, ground)
-            enter = None if ground is None or ruleset is None else partial(ground.enter, ruleset)
+            enter = None
+            if ground is not None and ruleset is not None:
+                enter = partial(ground.enter, ruleset, walled=not self.request.sandbox)
             if self.request.mode == "bootstrap" and not self.request.sandbox:
                 self.bot, self.cradle = spawn_bot(self.request, files, enter)
                 self.usage.bot = self.bot

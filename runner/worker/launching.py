@@ -94,7 +94,7 @@ def _bounds(limits: Limits) -> Bounds:
 
 def _readable(folders: Folders, python: Path | None) -> tuple[Path, ...]:
     """What is the attempt's own and not below its root: its values, its virtual environment, a shared package."""
-    package = () if folders.package.is_relative_to(folders.root) else (folders.package,)
+    package = () if folders.package.parent == folders.root else (folders.package,)
     return (folders.assets, *package, *(() if python is None else (python.parent.parent,)))
 
 

@@ -44,8 +44,10 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 SPAWNER_PATIENCE = 10.0
 HERE = Path(__file__).resolve().parent
 
-#: Landlock's ABI, and paths with the rights that are granted below them.
-Ground = tuple[int, tuple[tuple[str, int], ...]]
+#: Paths with the rights that are granted below them.
+Grants = tuple[tuple[str, int], ...]
+#: Landlock's ABI, what every bot's domain grants, and the wall around it: all that a bot may be granted at all.
+Ground = tuple[int, Grants, Grants]
 
 
 class ProcessError(Exception):

@@ -8,12 +8,16 @@ that they never reach a disk. Each worker process locks its own tree; what a kil
 recognised by its free lock and removed at the next start.
 """
 
+# pathlib's ways to list cost more than the listing.
+# ruff: noqa: PTH208
+
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
 import uuid
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -25,6 +29,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a private, locked tree is made below 
 
 #: The folders of each tree on disk, beside the package's.
 _FOLDERS = ("home", "tmp", "output")
+_PACKAGE = "package"
+_OURS = frozenset({*_FOLDERS, _PACKAGE})
 
 
 class Scratch:
@@ -42,7 +48,7 @@ class Scratch:
         self.memory = vault
         self._disk, self._memory = root / instance.hex, vault / instance.hex
         self._locks = [_claim(self._disk), _claim(self._memory)]
-        self._free: list[Path] = []
+        self._free: list[Folders] = []
         self._made = count(1)
 
     def open(self, job_id: uuid.UUID, attempt: int) -> Folders:
@@ -50,24 +56,16 @@ class Scratch:
         values = self._memory / f"{job_id.hex}-{attempt}"
         values.mkdir(mode=0o700)
         try:
-            root = self._free.pop()
+            known = self._free.pop()
         except IndexError:
-            root = _new_tree(self._disk / str(next(self._made)))
-        return Folders(
-            root=root,
-            package=root / "package",
-            home=root / "home",
-            tmp=root / "tmp",
-            output=root / "output",
-            assets=values,
-            parameters=values / "parameters.json",
-        )
+            known = _new_tree(self._disk / str(next(self._made)))
+        return replace(known, assets=values, parameters=values / "parameters.json")
 
     def discard(self, folders: Folders) -> None:
         """Remove what an attempt left, values first."""
         remove(folders.assets)
         if _emptied(folders):
-            self._free.append(folders.root)
+            self._free.append(folders)
         else:
             remove(folders.root)
 
@@ -79,21 +77,27 @@ class Scratch:
             os.close(descriptor)
 
 
-def _new_tree(root: Path) -> Path:
-    for folder in (root, *(root / name for name in _FOLDERS)):
+def _new_tree(root: Path) -> Folders:
+    """The folders on disk, with no place for values yet."""
+    home, tmp, output = (root / name for name in _FOLDERS)
+    for folder in (root, home, tmp, output):
         folder.mkdir(mode=0o700)
-    return root
+    return Folders(root, root / _PACKAGE, home, tmp, output, assets=root, parameters=root)
 
 
 def _emptied(folders: Folders) -> bool:
     """Empty an attempt's folders; false where something else than their contents was changed."""
+    inside = (folders.home, folders.tmp, folders.output)
     try:
         # Before anything below them is touched: a link in the place of a folder leads elsewhere.
-        if not all(_is_plain(path) for path in (folders.root, *(folders.root / name for name in _FOLDERS))):
+        if not all(map(_is_plain, (folders.root, *inside))):
             return False
-        strange = [path for path in folders.root.iterdir() if path.name not in {*_FOLDERS, folders.package.name}]
-        for left in (*strange, *(path for name in _FOLDERS for path in (folders.root / name).iterdir())):
-            remove(left)
+        for name in os.listdir(folders.root):
+            if name not in _OURS:
+                remove(folders.root / name)
+        for folder in inside:
+            for name in os.listdir(folder):
+                remove(folder / name)
     except OSError:
         return False
     return True
@@ -102,10 +106,8 @@ def _emptied(folders: Folders) -> bool:
 def _is_plain(folder: Path) -> bool:
     """Whether it is a private folder without attributes or access lists, which the next bot would inherit."""
     found = os.lstat(folder)
-    return (
-        stat.S_ISDIR(found.st_mode)
-        and (stat.S_IMODE(found.st_mode), found.st_uid) == (0o700, os.geteuid())
-        and not os.listxattr(folder, follow_symlinks=False)
+    return (found.st_mode, found.st_uid) == (stat.S_IFDIR | 0o700, os.geteuid()) and not os.listxattr(
+        folder, follow_symlinks=False
     )
 
 

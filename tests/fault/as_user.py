@@ -72,7 +72,7 @@ def said(process: Process) -> bytes:
 def main() -> None:
     harden()
     KEY.write_text(VALUE)
-    spawner = Spawner(isolation.ground(FACTS, GRANTS))
+    spawner = Spawner(isolation.ground(FACTS, GRANTS, isolation.wall(FACTS, isolation.OUR_SETTINGS)))
     spawner.start()
     kinds = ["python", "command", *(["sandbox"] if FACTS.bubblewrap else [])]
     found: dict[str, str] = {}

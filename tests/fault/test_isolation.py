@@ -143,6 +143,26 @@ def test_a_bot_reaches_no_file_but_its_own(bench: Bench, tmp_path: Path, kind: s
     assert {path.read_text() for path in home.rglob("*") if path.is_file()} == {CANARY}
 
 
+def test_a_wall_keeps_out_of_what_is_made_behind_it_later(bench: Bench, tmp_path: Path, kind: str) -> None:
+    settings = tmp_path / "etc"
+    settings.mkdir()
+    (settings / "known").write_text("known to all")
+    barred = settings / "botkeep"
+    own = replace(bench, spawner=new_spawner(readable=[settings], barred=barred))
+    own.spawner.start()
+    try:
+        barred.mkdir()
+        (barred / "runner.env").write_text(CANARY)
+        targets = [str(path) for path in (barred, barred / "runner.env", settings / "known")]
+        found = attack(own, kind, tmp_path / "attacker", TARGETS=json.dumps(targets))
+    finally:
+        own.spawner.close()
+    assert found.pop(f"read {settings / 'known'}") != "refused"
+    found.pop(f"symbolic link {settings / 'known'}")
+    assert len(found) > 10
+    assert got(found) == {}
+
+
 def replace_ground(bench: Bench, values: Path) -> Bench:
     """A bench of a runner that keeps values below that path."""
     own = replace(bench, spawner=new_spawner(values))

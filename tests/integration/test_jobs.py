@@ -273,6 +273,6 @@ print("the token is", token)
 def test_the_job_log_file_holds_what_the_api_shows(system: System) -> None:
     system.add_bot(source="print('one line')")
     job = system.run()
-    (path,) = Path(system.home / "logs/jobs" / job["id"]).iterdir()
-    assert (path.name, path.stat().st_mode & 0o777) == ("1.log", 0o600)
+    (path,) = Path(system.home / "logs/jobs").glob(f"*/{job['id']}-*")
+    assert (path.name, path.stat().st_mode & 0o777) == (f"{job['id']}-1.log", 0o600)
     assert "one line" in path.read_text()
