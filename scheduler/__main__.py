@@ -24,6 +24,7 @@ from sqlalchemy import Engine  # noqa: E402
 
 from runner import lanes, schema  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
+from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
 from scheduler import broker, rescuer  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
@@ -41,7 +42,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
         engine = db.engine(settings.database(), pool_size=2)
         _check_schema(engine)
         app = lanes.transport(settings.broker())
-        broker.refuse_cluster(app)
+        lanes.refuse_cluster(app)
     except (RunnerError, VaultError) as error:
         print(error, file=sys.stderr)
         return 5
@@ -56,7 +57,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
-            Duty("end_lost", lambda: rescuer.end_lost(engine), settings.tick),
+            Duty("end_lost", lambda: rescuer.end_lost(engine, settings.home / OUTCOMES), settings.tick),
         ],
         stop,
     )

@@ -17,6 +17,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -25,11 +26,12 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 from sqlalchemy import Engine
 
-from runner import labels, lanes, runners, schema
+from runner import announcements, labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
+from runner.journals import OUTCOMES
 from runner.logging import configure, logger
-from runner.worker import adoption, executor, inbox, isolation, presence, returning, tasks
+from runner.worker import adoption, executor, inbox, isolation, memory, presence, returning, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
@@ -57,9 +59,6 @@ INVALID, UNREACHABLE = 5, 6
 
 #: Exit status when another living runner has the name: worth a later try (EX_TEMPFAIL, sysexits.h(3head)).
 NAME_TAKEN = 75
-
-#: Folder in the home for the journals of outcomes of this host's runners.
-OUTCOMES = "outcomes"
 
 _log = logger()
 
@@ -117,12 +116,16 @@ def _serve(settings: RunnerSettings) -> int:
     _log.info("runner.isolation", **facts.document())
     _register(engine, settings, instance, facts)
     app = lanes.transport(settings.broker())
+    lanes.refuse_cluster(app)
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stopping = Stopping(grace=settings.drain_grace)
     _adopt(engine, settings, instance)
     held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
-    station = _station(engine, settings, keyring, instance=instance, facts=facts, held=held, censor=censor)
+    announce = partial(_announce, engine, app)
+    station = _station(
+        engine, settings, keyring, instance=instance, facts=facts, held=held, censor=censor, announce=announce
+    )
     try:
         return _work(app, station, stopping)
     finally:
@@ -161,9 +164,11 @@ def _station(
     facts: isolation.Facts,
     held: Held,
     censor: Censor,
+    announce: Callable[[Claim, str], None],
 ) -> Station:
     interpreter = own_interpreter()
-    scratch = Scratch(settings.home / "work", instance=instance)
+    in_memory = memory.folder(os.environ, mounts=memory.MOUNTS.read_text())
+    scratch = Scratch(settings.home / "work", instance=instance, memory=in_memory)
     grants = isolation.granted(
         facts,
         readable=[*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
@@ -187,7 +192,18 @@ def _station(
         policies=Policies(engine),
         censor=censor,
         log_group=settings.log_group_id(),
+        announce=announce,
     )
+
+
+def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
+    """Say that a job is queued again. Where that fails, the rescuer does it in its next round."""
+    if lanes.publish(app, claim.job_id, environment=claim.environment, group=group, bot_id=claim.bot_id):
+        try:
+            with db.writing(engine) as session:
+                announcements.mark_published(session, [claim.job_id])
+        except VaultError as error:
+            _log.warning("announcement.unmarked", error=str(error))
 
 
 def _check_schema(engine: Engine) -> None:

@@ -103,7 +103,9 @@ def execute(
             timeline.at_end(free)
         report = _attempt(station, claim, hold, entry=entry, timeline=timeline)
         timeline.begin("report")
-        _report(station, claim, replace(report, steps=timeline.steps()))
+        done = _report(station, claim, replace(report, steps=timeline.steps()))
+        if done is not None and done.wait == timedelta(0):
+            station.announce(claim, group)
     return claim
 
 
@@ -293,6 +295,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         public=public,
         python=python,
         confined=Confined(run.isolation, run.station.facts, run.station.grants, run.limits),
+        claimed=run.timeline.since,
         kept_at=run.hold.extended_at,
         patience=patience,
     )
@@ -318,8 +321,11 @@ def _pump(run: Run, process: Process, masker: Masker) -> Outcome:
             run.warnings.append(f"The bot went beyond its limit `output`: {pump.dropped:,} bytes were not kept.")
 
 
-def _report(station: Station, claim: Claim, report: Report) -> None:
-    """Write the end of the attempt; a database that is away is waited for, since the bot must not run again."""
+def _report(station: Station, claim: Claim, report: Report) -> Conclusion | None:
+    """Write the end of the attempt; `None` when it is refused.
+
+    A database that is away is waited for, since the bot must not run again.
+    """
     pause = 0.1
     while True:
         try:
@@ -341,6 +347,7 @@ def _report(station: Station, claim: Claim, report: Report) -> None:
         _log.info("job.finished", state=str(done.state), reason=done.reason)
     else:
         _log.info("job.repeated", reason=done.reason, wait=done.wait.total_seconds())
+    return done
 
 
 def _concluded(station: Station, claim: Claim, report: Report) -> Conclusion | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from runner.jobs import Claim
 from runner.worker import isolation
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
@@ -41,3 +43,5 @@ class Station:
     policies: Policies
     censor: Censor
     log_group: int | None
+    #: Announces that a claim's job is queued again; told its group.
+    announce: Callable[[Claim, str], None]

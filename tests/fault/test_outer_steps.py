@@ -1,4 +1,4 @@
-"""Consoles and schedulers are killed before and after each of their steps; what was accepted ends once, and only that."""
+"""Consoles and schedulers are killed before and after each of their steps; what was accepted ends once."""
 
 import contextlib
 import signal
