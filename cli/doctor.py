@@ -7,6 +7,7 @@ key, a password or a token.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import sqlite3
@@ -105,7 +106,16 @@ def check_home(home: Home) -> Iterator[Finding]:
 
 def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the private keys are their owner's alone; a host without keys is a fine host for a client."""
+    if environ.get("BOTKEEP_KEY_COMMAND"):
+        yield _key_command(environ["BOTKEEP_KEY_COMMAND"])
+        return
     chosen = environ.get("BOTKEEP_KEY_DIR")
+    passed = environ.get("CREDENTIALS_DIRECTORY")
+    if passed and not chosen:
+        found = [environment for environment in ENVIRONMENTS if (Path(passed) / f"{environment}.key").exists()]
+        if found:
+            yield Finding("keys", "ok", f"The service manager passes the keys of {', '.join(found)} in {passed}.")
+            return
     keys = Path(chosen) if chosen else home.keys
     if not keys.is_dir():
         if chosen:
@@ -124,6 +134,21 @@ def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(f"key {environment}", "warn", f"{path} is not there.", mend)
         else:
             yield _private(f"key {environment}", path, 0o600)
+
+
+def _key_command(text: str) -> Finding:
+    """Whether the runner can read and find the command that prints its keys; it is not run."""
+    try:
+        words = json.loads(text)
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        mend = 'Write words, as ["pass", "show", "botkeep/{environment}"].'
+        return Finding("keys", "fail", "BOTKEEP_KEY_COMMAND is no JSON list of words.", mend)
+    if shutil.which(words[0]) is None:
+        mend = "Install it, or name it by its path."
+        return Finding("keys", "fail", f"BOTKEEP_KEY_COMMAND names {words[0]}, which is not there.", mend)
+    return Finding("keys", "ok", f"The keys are printed by {words[0]}, which is not run here.")
 
 
 def _private(name: str, path: Path, mode: int) -> Finding:

@@ -1,10 +1,12 @@
 """What probes and Prometheus ask: is the process there, are its stores usable, how much is there to do.
 
-Ready means that the database is usable. A broker that is away does not make the console unready: jobs wait
-in the database and nothing is lost; the answer says so.
+Ready means that the database is usable, and the broker no cluster. A broker that is away does not make the console
+unready: jobs wait in the database and nothing is lost; the answer says so.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import redis
 from fastapi import APIRouter, Request, Response
@@ -12,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from console import metrics
 from console.deps import Console, console_of
-from runner import schema
+from runner import lanes, schema
 from vault import db
 from vault.errors import Unavailable
 
@@ -30,13 +32,16 @@ async def alive() -> dict[str, str]:
 
 @router.get("/readyz", summary="Whether the stores are usable")
 def ready(request: Request, response: Response) -> dict[str, object]:
-    """503 when the database is away or at another schema; the broker's state is told beside it."""
+    """503 when the database is away or at another schema, or the broker is a cluster; its state is told beside."""
     console = console_of(request)
-    problem = database_problem(console)
+    unusable = database_problem(console)
+    broker = broker_info(console)
+    cluster = lanes.CLUSTER if broker is not None and lanes.is_cluster(broker) else None
+    problem = unusable or cluster
     found: dict[str, object] = {
         "ready": problem is None,
-        "database": "ok" if problem is None else "unusable",
-        "broker": "ok" if broker_answers(console) else "away, jobs wait in the database",
+        "database": "ok" if unusable is None else "unusable",
+        "broker": "a cluster" if cluster else "away, jobs wait in the database" if broker is None else "ok",
         "version": console.version,
     }
     if problem is not None:
@@ -70,10 +75,15 @@ def database_problem(console: Console) -> str | None:
 
 def broker_answers(console: Console) -> bool:
     """Whether the broker answers within `PING` seconds."""
+    return broker_info(console) is not None
+
+
+def broker_info(console: Console) -> dict[str, Any] | None:
+    """What the broker says of itself as a server, within `PING` seconds; `None` where it is away."""
     url = console.broker_url.replace("redis+socket://", "unix://", 1)
     try:
         client = redis.Redis.from_url(url, socket_timeout=PING, socket_connect_timeout=PING)
         with client:
-            return bool(client.ping())
+            return dict(client.info("cluster"))
     except (redis.RedisError, OSError):
-        return False
+        return None

@@ -69,17 +69,19 @@ def build(settings: ConsoleSettings) -> Console:
 
 
 def check(console: Console) -> None:
-    """Go on only with a database that has this version's schema.
+    """Go on only with a database that has this version's schema, and a broker that is no cluster.
 
     Raises:
-        Unavailable: when it cannot be reached.
+        Unavailable: when the database cannot be reached.
         Conflict: when it has another schema.
+        Invalid: when the broker is a Redis Cluster.
     """
     with db.reading(console.engine) as session:
         db.ready(session)
     problem = database_problem(console)
     if problem is not None:
         raise Conflict(problem)
+    lanes.refuse_cluster(console.transport)
 
 
 def listen(host: str, port: int) -> socket.socket:

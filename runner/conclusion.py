@@ -9,7 +9,7 @@ bot that ended is not run again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -63,10 +63,15 @@ def conclude(session: Session, job_id: uuid.UUID, *, attempt: int, report: Repor
     return _late(session, job_id, attempt, report=report)
 
 
-def lose_expired(session: Session, *, lot: Callable[[], float], limit: int = 100) -> list[Lost]:
-    """End the attempts whose lease ran out, by the database's clock, as the retry policy of each bot says."""
+def lose_expired(
+    session: Session, *, lot: Callable[[], float], limit: int = 100, spared: Collection[uuid.UUID] = ()
+) -> list[Lost]:
+    """End the attempts whose lease ran out, by the database's clock, as the retry policy of each bot says.
+
+    The jobs in `spared` are left alone.
+    """
     found = []
-    for row in ends.expired(session, limit=limit):
+    for row in ends.expired(session, limit=limit, spared=spared):
         now = _circumstances(session, row.id, row.attempt)
         if now is None:
             continue
@@ -100,7 +105,7 @@ def _decided(
         wait = _wait(session, job_id, attempt, reason=report.reason, manifest=now.manifest, lot=lot)
         report = _last_words(report, attempt) if wait is None else report
     notes = [*now.warnings, *report.warnings]
-    if report.reason is Reason.RUNNER_LOST and wait is not None and (runner or report.started_at):
+    if report.reason is Reason.RUNNER_LOST and wait is not None and (runner or report.started_after is not None):
         notes.append(f"Attempt {attempt} was lost with its runner; the bot may have done its work then.")
     return replace(report, warnings=tuple(dict.fromkeys(notes))), wait
 

@@ -7,10 +7,10 @@ answers false where it matches nothing. `runner.conclusion` decides which one it
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Float, Row, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from runner import jobs, statements
@@ -104,7 +104,7 @@ def record_late(session: Session, job_id: uuid.UUID, *, attempt: int, report: Re
         .values(
             detail=func.coalesce(Attempt.detail, "") + f" Known later, too late to count: it {how}.",
             exit_code=report.exit_code,
-            started_at=report.started_at,
+            started_at=db.later(Attempt.claimed_at, literal(report.started_after, Float())),
             survivors=report.survivors,
             max_rss_kb=report.max_rss_kb,
             cpu_seconds=report.cpu_seconds,
@@ -120,11 +120,23 @@ def mark_adopted(session: Session, job_id: uuid.UUID, *, attempt: int) -> None:
     )
 
 
-def expired(session: Session, *, limit: int) -> Sequence[Row[uuid.UUID, int, str | None]]:
+def overdue(session: Session, *, since: timedelta) -> set[tuple[uuid.UUID, int]]:
+    """The attempts whose lease ran out, but not longer than `since` ago."""
+    rows = session.execute(
+        select(Job.id, Job.attempt).where(
+            Job.state == State.RUNNING, Job.lease_expires_at < clock(), Job.lease_expires_at > clock(-since)
+        )
+    ).all()
+    return {(row.id, row.attempt) for row in rows}
+
+
+def expired(
+    session: Session, *, limit: int, spared: Collection[uuid.UUID] = ()
+) -> Sequence[Row[uuid.UUID, int, str | None]]:
     """Job, attempt and runner where the lease ran out by the database's clock; no other rescuer looks at these now."""
     return session.execute(
         select(Job.id, Job.attempt, Job.runner)
-        .where(Job.state == State.RUNNING, Job.lease_expires_at < clock())
+        .where(Job.state == State.RUNNING, Job.lease_expires_at < clock(), Job.id.not_in(spared))
         .order_by(Job.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

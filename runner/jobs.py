@@ -108,7 +108,7 @@ class Report:
     reason: Reason | None
     detail: str | None = None
     exit_code: int | None = None
-    started_at: datetime | None = None
+    started_after: float | None = None
     survivors: int | None = None
     max_rss_kb: int | None = None
     cpu_seconds: float | None = None
@@ -251,7 +251,7 @@ def end_of_attempt(job_id: uuid.UUID, attempt: int, report: Report) -> dict[str,
         "why": report.reason,
         "words": storable(report.detail),
         "status": report.exit_code,
-        "began": report.started_at,
+        "began": report.started_after,
         "left": report.survivors,
         "memory": report.max_rss_kb,
         "log_bytes": report.log_bytes,

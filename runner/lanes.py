@@ -11,7 +11,7 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -190,6 +190,32 @@ def broker_info(app: Celery) -> dict[str, Any]:
     """What the broker says of itself (https://redis.io/docs/latest/commands/info/)."""
     with app.connection_for_read() as connection, connection.channel() as channel:
         return dict(channel.client.info())
+
+
+#: Why no process of ours works with a Redis Cluster.
+CLUSTER = (
+    "BOTKEEP_REDIS_URL is a Redis Cluster, in which the lanes of one runner lie on several servers and messages are "
+    "lost; give Botkeep a single server, with a replica if need be."
+)
+
+
+def is_cluster(info: Mapping[str, Any]) -> bool:
+    """Whether a broker that told about itself is part of a Redis Cluster."""
+    return str(info.get("cluster_enabled")) == "1"
+
+
+def refuse_cluster(app: Celery) -> None:
+    """Do not begin with a broker that cannot work; one that is away is waited for.
+
+    Raises:
+        Invalid: for a Redis Cluster.
+    """
+    try:
+        info = broker_info(app)
+    except (CeleryOperationalError, KombuError, RedisError, OSError):
+        return
+    if is_cluster(info):
+        raise Invalid(CLUSTER)
 
 
 def depth(app: Celery, *, environment: str, group: str = DEFAULT_GROUP) -> int:

@@ -171,7 +171,7 @@ def bind(session: Session, place: Place, message: Message, *, firing_id: uuid.UU
 
 
 def bound(session: Session, holder: Holder, source: str) -> list[tuple[Place, Message]]:
-    """The messages of one source that the job, or the one that it repeats, was made for; from now on they are its own."""
+    """The messages of one source that the job, or the one that it repeats, was made for; now they are its own."""
     jobs = _repeated(session, holder.job_id)
     rows = session.execute(
         select(MailMessage)

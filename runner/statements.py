@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from runner.models import Attempt, Bot, ConcurrencyLimit, Job, LimitMember, PackageVersion
 from runner.states import State
-from vault.db import clock, clock_after
+from vault.db import clock, clock_after, later
 from vault.models import Environment, Model
 
 _jobs = Model.metadata.tables[Job.__tablename__]
@@ -278,7 +278,7 @@ END_ATTEMPT = (
         reason=bindparam("why"),
         detail=bindparam("words"),
         exit_code=bindparam("status"),
-        started_at=bindparam("began", type_=_attempts.c.started_at.type),
+        started_at=later(_attempts.c.claimed_at, bindparam("began", type_=Float())),
         finished_at=clock(),
         survivors=bindparam("left"),
         max_rss_kb=bindparam("memory"),

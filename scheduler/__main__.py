@@ -24,6 +24,7 @@ from sqlalchemy import Engine  # noqa: E402
 
 from runner import lanes, schema  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
+from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
 from scheduler import broker, completion, due, pending, pruner, rescuer  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
@@ -42,7 +43,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
         _check_schema(engine)
         app = lanes.transport(settings.broker())
         store = settings.log_store()
-        broker.refuse_cluster(app)
+        lanes.refuse_cluster(app)
     except (RunnerError, VaultError) as error:
         print(error, file=sys.stderr)
         return 5
@@ -61,7 +62,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
-            Duty("end_lost", lambda: rescuer.end_lost(engine, app), settings.tick),
+            Duty("end_lost", lambda: rescuer.end_lost(engine, app, settings.home / OUTCOMES), settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
         ],
         stop,

@@ -10,13 +10,17 @@ import random
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from celery import Celery
 from sqlalchemy import Engine, Row
 
-from runner import announcements, conclusion, lanes
+from runner import announcements, conclusion, ends, journals, lanes
 from runner.logging import logger
 from vault import db
+
+#: How long a runner's return is waited for, whose bot has ended.
+ADOPTED_WITHIN = timedelta(hours=1)
 
 #: How many times longer a job waits for a new announcement in a lane that is merely long.
 CROWDED = 10
@@ -85,13 +89,17 @@ def _publish(app: Celery, lane: announcements.Waiting, due: Sequence[Row[uuid.UU
     return taken
 
 
-def end_lost(engine: Engine, app: Celery) -> int:
+def end_lost(engine: Engine, app: Celery, journals_of: Path) -> int:
     """End the attempts whose runner let their lease run out, as each bot's policy says; answers how many.
 
-    What waited for the limits that they held may begin now, in any lane.
+    Where a launcher has recorded below `journals_of` that the bot ended, the runner (it may be frozen), or the next one
+    of its home, is waited for. What waited for the limits of the lost may begin now, in any lane.
     """
+    with db.reading(engine) as session:
+        overdue = ends.overdue(session, since=ADOPTED_WITHIN)
+    ended = journals.ended(journals_of, overdue) if overdue else set()
     with db.writing(engine) as session:
-        lost = conclusion.lose_expired(session, lot=random.random)
+        lost = conclusion.lose_expired(session, lot=random.random, spared=ended)
         freed = announcements.limited_lanes(session) if lost else ()
     for environment, group in freed:
         lanes.remind(app, lost[0].job_id, environment=environment, group=group)

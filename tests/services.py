@@ -220,6 +220,8 @@ class RedisServer:
     directory: Path
     port: int = field(default_factory=free_port)
     guard: subprocess.Popen[bytes] | None = None
+    #: Further lines of its configuration.
+    more: str = ""
 
     @property
     def url(self) -> str:
@@ -232,6 +234,7 @@ class RedisServer:
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {REDIS_PASSWORD}\ndir {self.directory}\n"
             "appendonly yes\nappendfsync no\nsave ''\nmaxmemory-policy noeviction\n"
+            f"{self.more}\n"
         )
         log_path = self.directory / "redis.log"
         command = [str(self.binary), str(config)]

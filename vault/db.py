@@ -20,6 +20,7 @@ from sqlalchemy import (
     CursorResult,
     Engine,
     Executable,
+    SQLColumnExpression,
     create_engine,
     event,
     literal,
@@ -90,6 +91,31 @@ def clock(offset: timedelta = timedelta(0)) -> ColumnElement[datetime]:
 def clock_after(seconds: BindParameter[float]) -> ColumnElement[datetime]:
     """The database's time, a named parameter's seconds later, for statements that are built once."""
     return _ClockTime(seconds)
+
+
+class _Later(FunctionElement[datetime]):
+    """An instant in the database plus seconds, which may be none: then it is none."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    name = "later"
+
+
+@compiles(_Later, "postgresql")
+def _postgresql_later(element: _Later, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    instant, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({instant} + make_interval(secs => {seconds}))"
+
+
+@compiles(_Later, "sqlite")
+def _sqlite_later(element: _Later, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    instant, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', {instant}, ({seconds}) || ' seconds') || '000')"
+
+
+def later(instant: SQLColumnExpression[datetime], seconds: ColumnElement[float]) -> ColumnElement[datetime]:
+    """`seconds` after an instant that the database holds, whatever clock measured them."""
+    return _Later(instant, seconds)
 
 
 def changes(session: Session, statement: Executable) -> int:

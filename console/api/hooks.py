@@ -164,6 +164,9 @@ def _slow_down(console: Console, hook: _Hook) -> None:
         raise HTTPException(503, headers={"Retry-After": str(PAUSED_RETRY)})
 
 
+_NO_JSON = "The delivery is not JSON that can be stored; send application/json in UTF-8."
+
+
 def _document(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     """The delivery's JSON.
 
@@ -173,10 +176,10 @@ def _document(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         document = json.loads(body, parse_constant=_no_number)
         storable(json.dumps(document, ensure_ascii=False))
-        if mapping.holds_nul(document):
-            raise ValueError("NUL")
     except (ValueError, RecursionError):
-        raise Invalid("The delivery is not JSON that can be stored; send application/json in UTF-8.") from None
+        raise Invalid(_NO_JSON) from None
+    if mapping.holds_nul(document):
+        raise Invalid(_NO_JSON)
     if mapping.depth(document) > mapping.MAX_DEPTH:
         raise Invalid(f"The delivery is nested more than {mapping.MAX_DEPTH} deep.")
     return document

@@ -17,6 +17,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from sqlalchemy import Engine
 from runner import announcements, labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
+from runner.journals import OUTCOMES
 from runner.logging import configure, logger
 from runner.stores import Store
-from runner.worker import adoption, executor, inbox, isolation, presence, returning, tasks
+from runner.worker import adoption, executor, inbox, isolation, memory_folder, presence, returning, tasks
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.checks import Checks
 from runner.worker.endpoint import Endpoint
@@ -65,9 +67,6 @@ INVALID, UNREACHABLE = 5, 6
 
 #: Exit status when another living runner has the name: worth a later try (EX_TEMPFAIL, sysexits.h(3head)).
 NAME_TAKEN = 75
-
-#: Folder in the home for the journals of outcomes of this host's runners.
-OUTCOMES = "outcomes"
 
 _log = logger()
 
@@ -127,6 +126,7 @@ def _serve(settings: RunnerSettings) -> int:
     store = settings.log_store(group=settings.log_group_id())
     _register(engine, settings, instance, facts, log_store=store.shown)
     app = lanes.transport(settings.broker())
+    lanes.refuse_cluster(app)
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stopping = Stopping(grace=settings.drain_grace)
@@ -143,6 +143,7 @@ def _serve(settings: RunnerSettings) -> int:
         censor=censor,
         telling=telling,
         store=store,
+        announce=partial(_announce, engine, app),
     )
     try:
         return _work(app, station, stopping)
@@ -184,10 +185,12 @@ def _station(
     censor: Censor,
     telling: Telling,
     store: Store,
+    announce: Callable[[Claim, str], None],
 ) -> Station:
     direct = Direct(engine)
     interpreter = own_interpreter()
-    scratch = Scratch(settings.home / "work", instance=instance)
+    in_memory = memory_folder.folder(os.environ, mounts=memory_folder.MOUNTS.read_text())
+    scratch = Scratch(settings.home / "work", instance=instance, memory=in_memory)
     grants, ground = _ground(settings, facts, own=[*settings.own(), scratch.memory], interpreter=interpreter)
     return Station(
         settings=settings,
@@ -208,6 +211,7 @@ def _station(
         censor=censor,
         store=store,
         telling=telling,
+        announce=announce,
     )
 
 
@@ -261,6 +265,16 @@ def _ground(
         return apart, isolation.ground(facts, apart)
     grants = isolation.granted(facts, **reach, own=own)
     return apart, isolation.ground(facts, grants, isolation.wall(facts, isolation.OUR_SETTINGS))
+
+
+def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
+    """Say that a job is queued again. Where that fails, the rescuer does it in its next round."""
+    if lanes.publish(app, claim.job_id, environment=claim.environment, group=group, bot_id=claim.bot_id):
+        try:
+            with db.writing(engine) as session:
+                announcements.mark_published(session, [claim.job_id])
+        except VaultError as error:
+            _log.warning("announcement.unmarked", error=str(error))
 
 
 def _check_schema(engine: Engine) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from runner.jobs import Report
 from runner.states import Reason, State
@@ -51,7 +50,7 @@ def report(
         reason=reason,
         detail=detail,
         exit_code=outcome.exit_code,
-        started_at=datetime.fromtimestamp(outcome.started_at, UTC),
+        started_after=outcome.started_after,
         survivors=outcome.survivors,
         max_rss_kb=outcome.max_rss_kb,
         cpu_seconds=outcome.user_seconds + outcome.system_seconds,

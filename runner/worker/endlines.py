@@ -25,6 +25,7 @@ def outcome(
     started_at: float,
     ended_at: float,
     mode: str,
+    started_after: float,
 ) -> dict[str, object]:
     """The fields of `outcomes.Outcome`. A negative `code` is the signal that ended the bot."""
     return {
@@ -37,6 +38,7 @@ def outcome(
         "user_seconds": round(usage.user_seconds, 6),
         "system_seconds": round(usage.system_seconds, 6),
         "started_at": started_at,
+        "started_after": round(started_after, 4),
         "ended_at": ended_at,
         "mode": mode,
     }

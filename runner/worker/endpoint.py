@@ -16,12 +16,15 @@ An answer of a source goes to the bot as it is read: a bot that does not read le
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runner.errors import Conflict, Invalid, NotFound, RunnerError
@@ -35,6 +38,10 @@ from vault.names import AssetName
 
 #: Addresses that a request may name as its host; anything else is another site's page or a rebinding.
 _HOST = "127.0.0.1"
+
+#: Connections at the same time: of one attempt, and of all; each costs a thread. Beyond the second the oldest one that
+#: has not said its token yet is closed, so that nobody keeps the others out by being silent.
+OF_ONE, OF_ALL = 16, 256
 
 #: Seconds that a bot may take to send a request, so that a stalled one holds no thread for long.
 _REQUEST_TIMEOUT = 10
@@ -106,7 +113,44 @@ def _hashed(token: str) -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     grant_of: Callable[[str], Grant | None]
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._lock = threading.Lock()
+        #: Connections that have not said a token, the oldest first, and the tokens (hashed) of those that have.
+        self._silent: dict[socket.socket, None] = {}
+        self._known: dict[socket.socket, str] = {}
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the library has it
+        """Take a connection, in the place of the oldest silent one where there are too many."""
+        with self._lock:
+            if len(self._silent) + len(self._known) >= OF_ALL and self._silent:
+                oldest = next(iter(self._silent))
+                del self._silent[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._silent[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the library has it
+        """Forget a connection that ends."""
+        with self._lock:
+            self._silent.pop(request, None)
+            self._known.pop(request, None)
+        super().shutdown_request(request)
+
+    def admits(self, request: socket.socket, token: str) -> bool:
+        """Whether a connection with this valid token is one of so many that its attempt may have."""
+        hashed = _hashed(token)
+        with self._lock:
+            self._silent.pop(request, None)
+            others = sum(known == hashed for one, known in self._known.items() if one is not request)
+            if others >= OF_ONE:
+                return False
+            self._known[request] = hashed
+        return True
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A bot that hangs up is no event; nothing of its request reaches a log."""
@@ -238,6 +282,10 @@ class _Request(BaseHTTPRequestHandler):
         grant = self.server.grant_of(token) if kind == "Bearer" and host in {_HOST, "localhost"} else None
         if grant is None:
             self._answer(401, b"This token is not valid; it ends with its job's attempt.")
+        elif not self.server.admits(self.connection, token):
+            self.close_connection = True
+            self._answer(429, f"This bot has {OF_ONE} connections already; close one.".encode())
+            return None
         return grant
 
     def _value(self, grant: Grant, group: str, name: str) -> None:

@@ -10,7 +10,6 @@ package or a broken dependency never costs a reading, and plaintexts live as sho
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -22,17 +21,16 @@ from typing import TypeVar
 
 import structlog
 
-from runner import artefacts, jobs
+from runner import jobs
 from runner.archive import PackageTampered
 from runner.artefacts import Kept
-from runner.conclusion import Conclusion, conclude
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
 from runner.limits import DEFAULTS, Limits
 from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
-from runner.worker import capture, credentials, ending, isolation, resolution
+from runner.worker import capture, credentials, ending, isolation, reporting, resolution
 from runner.worker.attempt_sources import AttemptSources
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
@@ -50,13 +48,9 @@ from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
 from runner.worker.unpacking import restore
-from vault import db
 from vault.decrypt import Secret
 from vault.errors import Unavailable
 from vault.names import AssetName
-
-#: Longest wait between two tries to report an outcome to a database that is away, in seconds.
-_REPORT_BACKOFF = 5.0
 
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
@@ -110,8 +104,8 @@ def execute(
             timeline.at_end(free)
         report = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
         timeline.begin("report")
-        _report(station, claim, replace(ending.masked(report, masker.mask_text), steps=timeline.steps()))
-        station.telling.ended(claim.job_id, claim.attempt)
+        masked = ending.masked(report, masker.mask_text)
+        _report(station, claim, replace(masked, steps=timeline.steps()), group=group)
     return claim
 
 
@@ -325,6 +319,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         public=public,
         python=python,
         confined=Confined(run.isolation, run.station.facts, run.station.grants, run.limits),
+        claimed=run.timeline.since,
         kept_at=run.hold.extended_at,
         patience=patience,
     )
@@ -341,40 +336,11 @@ def _pump(run: Run, process: Process) -> Outcome:
     return outcome
 
 
-def _report(station: Station, claim: Claim, report: Report) -> None:
-    """Write the end of the attempt; a database that is away is waited for, since the bot must not run again."""
-    pause = 0.1
-    while True:
-        try:
-            done = _concluded(station, claim, report)
-        except Unavailable as error:
-            _log.warning("report.delayed", error=str(error))
-            time.sleep(pause)
-            pause = min(2 * pause, _REPORT_BACKOFF)
-        except Exception:
-            if report.reason is Reason.INTERNAL:
-                raise
-            _log.exception("report.broken")
-            report = Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence)
-        else:
-            break
-    if done is None:
-        _log.warning("report.refused", state=str(report.state), reason=report.reason)
-    elif done.wait is None:
-        _log.info("job.finished", state=str(done.state), reason=done.reason)
-    else:
-        _log.info("job.repeated", reason=done.reason, wait=done.wait.total_seconds())
-
-
-def _concluded(station: Station, claim: Claim, report: Report) -> Conclusion | None:
-    # The usual end is one statement; every other one may be followed by a further attempt.
-    plain = claim.attempt == 1 and report.state is State.SUCCEEDED and not report.artefacts
-    if plain and jobs.finish(station.direct, claim.job_id, attempt=claim.attempt, report=report):
-        return Conclusion(report.state, report.reason)
-    lot = random.random()  # noqa: S311 - spreads repeats in time, and guards nothing
-    with db.writing(station.engine) as session:
-        artefacts.record(session, claim.job_id, attempt=claim.attempt, files=report.artefacts)
-        return conclude(session, claim.job_id, attempt=claim.attempt, report=report, lot=lot)
+def _report(station: Station, claim: Claim, report: Report, *, group: str) -> None:
+    done = reporting.write(station, claim, report)
+    if done is not None and done.wait == timedelta(0):
+        station.announce(claim, group)
+    station.telling.ended(claim.job_id, claim.attempt)
 
 
 def _when_database_is_back(hold: Hold, step: Callable[[], T]) -> T:

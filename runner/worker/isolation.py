@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runner.states import Isolation, Reason
 from runner.worker import landlock
+from runner.worker.memory_folder import SHARED
 from runner.worker.process import HERE, Ground
 from runner.worker.refusal import Refusal
 
@@ -34,8 +35,6 @@ OUR_SETTINGS = Path("/etc/botkeep")
 
 #: A path, with a slash at its end for a folder, and Landlock's rights below it.
 Grant = tuple[str, int]
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a bot gets it only where no values lie below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +118,8 @@ def granted(
         if not any((above, right) in parts for above in part.parents)
     ]
     rules += [(device, landlock.DEVICE) for device in DEVICES]
-    if not any(one.is_relative_to(SHARED_MEMORY) for one in own):
-        rules.append((f"{SHARED_MEMORY}/", landlock.SHARED))
+    if not any(one.is_relative_to(SHARED) for one in own):
+        rules.append((f"{SHARED}/", landlock.SHARED))
     return tuple(rules)
 
 

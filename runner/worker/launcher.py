@@ -93,6 +93,7 @@ class Attempt:
     """The bot and everything below it, from its fork to its outcome."""
 
     __slots__ = (
+        "begun",
         "bot",
         "control",
         "cradle",
@@ -121,6 +122,7 @@ class Attempt:
         self.detail = ""
         self.started = False
         self.started_at = self.ended_at = time.time()
+        self.begun = time.monotonic()
         # Instants of the monotonic clock: the deadline, the end of the grace, and the begin of a pause.
         self.expires: float | None = None
         self.kill_at: float | None = None
@@ -206,7 +208,7 @@ class Attempt:
             self.reason, self.detail = "start_failed", failure
             return
         self.started = True
-        self.started_at = time.time()
+        self.started_at, self.begun = time.time(), time.monotonic()
         tell(self.control, {"event": "started", "pid": self.bot, "launcher": os.getpid(), "at": self.started_at})
 
     def obey(self) -> bool:
@@ -340,6 +342,7 @@ class Attempt:
             started_at=self.started_at,
             ended_at=self.ended_at,
             mode=self.request.mode,
+            started_after=self.begun - self.request.claimed,
         )
         return {**known, "paused_seconds": round(self.paused_seconds, 3)}
 

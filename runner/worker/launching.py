@@ -42,6 +42,7 @@ def launch_of(
     public: Mapping[str, str],
     python: Path | None,
     confined: Confined,
+    claimed: float,
     kept_at: float,
     patience: timedelta,
 ) -> Launch:
@@ -74,6 +75,7 @@ def launch_of(
         entry=entry,
         environment_fd_mode="exec" if manifest.entry is None else "bootstrap",
         base_environment={name: public[name] for name in _AT_EXEC},
+        claimed=claimed,
         kept_at=kept_at,
         patience=patience,
         readable=readable,

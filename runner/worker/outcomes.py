@@ -30,7 +30,8 @@ EndReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt's process ended. Times are seconds since the epoch, by this host's clock.
+    """How an attempt's process ended. Times are seconds since the epoch, by this host's clock, which may be wrong;
+    `started_after` are the seconds from before the claim to the start, by its monotonic one.
 
     `signal` is the number of the signal that ended the bot; with it `exit_code` is `None`. Both are `None` where
     nobody saw the bot's end. `survivors` counts descendants that could not be killed: 0, or -1 for unknown.
@@ -49,6 +50,7 @@ class Outcome:
     ended_at: float
     mode: Literal["bootstrap", "exec"] = "bootstrap"
     paused_seconds: float = 0.0
+    started_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ class SpawnerFailed(ProcessError):
 class Launch:
     """What to start and how long it may take. Nothing in it is confidential: it may appear in `ps`.
 
-    `entry` is the attempt's place in the journal of outcomes. `patience` is how long after `kept_at`, an instant of the
+    `entry` is the attempt's place in the journal of outcomes, `claimed` an instant of the monotonic clock before its
+    claim. `patience` is how long after `kept_at`, an instant of the
     monotonic clock that `Process.keep` moves on, the bot is killed; `None` is for ever. `environment_fd_mode` says who
     reads the environment: `bootstrap` the program itself, from descriptor `ENVIRONMENT_FD`, so that its
     `/proc/PID/environ` holds no value; `exec` the launcher's last child, just before the program is executed.
@@ -84,6 +85,7 @@ class Launch:
     entry: Entry
     environment_fd_mode: Literal["bootstrap", "exec"]
     base_environment: dict[str, str]
+    claimed: float = 0.0
     kept_at: float = 0.0
     patience: timedelta | None = None
     readable: tuple[Path, ...] = ()
@@ -102,6 +104,7 @@ class Launch:
                 "grace": self.grace.total_seconds(),
                 "job": str(self.entry.job_id),
                 "attempt": self.entry.attempt,
+                "claimed": self.claimed,
                 "kept_at": self.kept_at,
                 "patience": None if self.patience is None else self.patience.total_seconds(),
                 "mode": self.environment_fd_mode,
@@ -132,7 +135,7 @@ class Process:
     `wait` and `drain` belong to one thread. As a context manager it closes itself.
     """
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, entry: Entry) -> None:
+    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, entry: Entry, claimed: float) -> None:
         self.stdout, self.stderr = stdout, stderr
         #: The bot's process id, once `started` or `wait` has heard of it.
         self.pid: int | None = None
@@ -140,7 +143,7 @@ class Process:
         #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
         self.on_pause: Callable[..., None] = lambda *, standing: None  # noqa: ARG005
         self._control, self._entry = control, entry
-        self._launched_at = time.time()
+        self._launched_at, self._launched_after = time.time(), time.monotonic() - claimed
         self._closing = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -271,6 +274,7 @@ class Process:
             system_seconds=0.0,
             started_at=self._launched_at,
             ended_at=time.time(),
+            started_after=self._launched_after,
         )
 
 
@@ -329,7 +333,7 @@ class Spawner:
                 f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
                 "its concurrency."
             ) from None
-        process = Process(ours, stdout, stderr, entry=launch.entry)
+        process = Process(ours, stdout, stderr, entry=launch.entry, claimed=launch.claimed)
         try:
             with theirs:
                 self._send(

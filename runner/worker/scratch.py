@@ -3,8 +3,8 @@
 The folders on disk are used again by a later attempt, if nothing but their contents tells them from new ones: making
 and removing six folders and a package for each attempt cost more than all else that the worker does on disk.
 
-Values that must be files (and the resolved parameters) lie in memory-backed `/dev/shm` where the host has it, so
-that they never reach a disk. Each worker process locks its own tree; what a killed worker left behind is
+Values that must be files (and the resolved parameters) lie in memory (`memory_folder`) where the host allows it,
+so that they never reach a disk. Each worker process locks its own tree; what a killed worker left behind is
 recognised by its free lock and removed at the next start.
 """
 
@@ -24,9 +24,6 @@ from pathlib import Path
 from runner.worker.environment import Folders
 from runner.worker.removal import remove
 
-#: Memory-backed on Linux (tmpfs, shm_overview(7)).
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a private, locked tree is made below it
-
 #: The folders of each tree on disk, beside the package's.
 _FOLDERS = ("home", "tmp", "output")
 _PACKAGE = "package"
@@ -36,10 +33,10 @@ _OURS = frozenset({*_FOLDERS, _PACKAGE})
 class Scratch:
     """This process's trees: `disk` for work folders, `memory` for values."""
 
-    def __init__(self, root: Path, *, instance: uuid.UUID, memory: Path = _MEMORY) -> None:
+    def __init__(self, root: Path, *, instance: uuid.UUID, memory: Path | None) -> None:
+        """`memory` is a folder in memory, if this host has one (`memory_folder.folder`)."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        in_memory = memory.is_dir() and os.access(memory, os.W_OK)
-        vault = memory / f"botkeep-{os.geteuid()}" if in_memory else root / "memory"
+        vault = root / "memory" if memory is None else memory / f"botkeep-{os.geteuid()}"
         vault.mkdir(mode=0o700, exist_ok=True)
         _check_private(vault)
         for tree in (root, vault):

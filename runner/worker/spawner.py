@@ -296,11 +296,18 @@ def stand_in(
 
     A bot that had ended by itself before we came to kill it has ended so, whatever became of its launcher.
     """
-    mode, now, code = Request(message).mode, time.time(), None
+    request, now, code = Request(message), time.time(), None
     if usage is not None and usage.status is not None and os.WIFEXITED(usage.status):
         reason, code = ("exit", ""), os.WEXITSTATUS(usage.status)
     return outcome(
-        *reason, survivors, usage=usage or Usage(), code=code, started_at=started_at, ended_at=now, mode=mode
+        *reason,
+        survivors,
+        usage=usage or Usage(),
+        code=code,
+        started_at=started_at,
+        ended_at=now,
+        mode=request.mode,
+        started_after=time.monotonic() - (now - started_at) - request.claimed,
     )
 
 

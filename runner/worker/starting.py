@@ -39,6 +39,7 @@ class Request:
         "argv",
         "attempt",
         "base_environment",
+        "claimed",
         "cwd",
         "deadline",
         "grace",
@@ -57,6 +58,7 @@ class Request:
         raw = json.loads(message)
         self.argv: list[str] = raw["argv"]
         self.base_environment: dict[str, str] = raw["base_environment"]
+        self.claimed: float = raw["claimed"]
         self.cwd: str = raw["cwd"]
         self.deadline: float | None = raw["deadline"]
         self.grace: float = raw["grace"]

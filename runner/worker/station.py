@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from runner.jobs import Claim
 from runner.stores import Store
 from runner.worker import isolation
 from runner.worker.censor import Censor
@@ -46,3 +48,5 @@ class Station:
     censor: Censor
     store: Store
     telling: Telling
+    #: Announces that a claim's job is queued again; told its group.
+    announce: Callable[[Claim, str], None]

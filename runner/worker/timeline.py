@@ -14,7 +14,7 @@ class Timeline:
 
     def __init__(self, *, since: float) -> None:
         """`since` is the instant of the monotonic clock at which the claim began."""
-        self._since = since
+        self.since = since
         self._steps = {"claim": 0.0}
         self._at_end: Callable[[], object] = lambda: None
 
@@ -25,7 +25,7 @@ class Timeline:
     def begin(self, step: str) -> None:
         """A step begins now; its first beginning counts."""
         if step not in self._steps:
-            self._steps[step] = round(time.monotonic() - self._since, 4)
+            self._steps[step] = round(time.monotonic() - self.since, 4)
             if step == "end":
                 self._at_end()
 

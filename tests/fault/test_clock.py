@@ -62,6 +62,11 @@ def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(system: System, sta
     gate.touch()
     job = system.wait_for(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
+    (attempt,) = job["attempts"]
+    order = [attempt[name] for name in ("claimed_at", "started_at", "finished_at")]
+    assert order == sorted(order), "history shows no hour that never was"
+    with system.edit() as session:
+        assert database_time(session) - datetime.fromisoformat(attempt["started_at"]) < timedelta(minutes=5)
 
 
 def lease_of(system: System, job_id: str) -> datetime:

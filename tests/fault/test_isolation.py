@@ -253,3 +253,31 @@ def test_an_ordinary_users_bots_are_kept_apart_as_well() -> None:
     assert sandbox["exit 3"] == [3, None, "exit", 0]
     assert sandbox["exit -15"] == [None, signal.SIGTERM, "exit", 0]
     assert sandbox["terminated"] == [7, None, "killed", 0]
+
+
+#: Locks, a pool and a shared segment, as data science uses them.
+TOGETHER = """
+import multiprocessing, multiprocessing.shared_memory as shared
+def double(number):
+    with lock:
+        return 2 * number
+lock = multiprocessing.Lock()
+context = multiprocessing.get_context("fork")
+with context.Pool(2) as pool:
+    print(pool.map(double, range(4)))
+segment = shared.SharedMemory(create=True, size=8)
+segment.buf[0] = 7
+other = shared.SharedMemory(segment.name)
+print(other.buf[0])
+other.close()
+segment.close()
+segment.unlink()
+"""
+
+
+def test_a_python_bot_has_locks_pools_and_shared_memory_where_no_values_lie_there(bench: Bench) -> None:
+    package = bench.folder / "package"
+    package.mkdir()
+    (package / "main.py").write_text(TOGETHER)
+    outcome, stdout, stderr = finish(bench.launch("main", package=package))
+    assert (outcome.exit_code, stdout) == (0, b"[0, 2, 4, 6]\n7\n"), stderr

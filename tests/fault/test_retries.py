@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import Start
 from tests.fault.test_faults import botkeep
-from tests.support import wait_until
-from tests.system import System
+from tests.support import Stores, wait_until
+from tests.system import System, running
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -89,3 +89,11 @@ def test_waits_grow(system: System) -> None:
 
 def seconds_between(first: str, second: str) -> float:
     return (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
+
+
+def test_a_further_attempt_without_a_wait_is_announced_by_the_runner_that_ended_the_one_before(stores: Stores) -> None:
+    with running(stores, parts=("console", "runner")) as system:  # no scheduler that could
+        fails_once = "import os, sys; sys.exit(os.environ['BOTKEEP_ATTEMPT'] == '1')"
+        system.add_bot(source=fails_once, toml="retries = { limit = 1, delay = 0 }\n")
+        job = system.run()
+        assert (job["state"], job["attempt"]) == ("succeeded", 2)

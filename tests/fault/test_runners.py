@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from runner import lanes
+from runner.journals import OUTCOMES
 from runner.worker import ending
+from scheduler import rescuer
 from tests.conftest import Start
 from tests.fault.staying import STAYS, alone, bot_of, expire
 from tests.support import descendants, wait_until
@@ -198,6 +201,30 @@ def test_a_bot_that_ended_under_a_frozen_runner_is_not_run_again(system: System,
     job = system.job(job_id)
     assert (job["state"], len(job["attempts"]), job["attempts"][0]["reason"]) == ("succeeded", 1, None)
     assert system.run(group=group, parameters={"gate": str(gate)})["attempt"] == 1
+
+
+def test_a_bot_that_ended_under_the_one_runner_of_its_home_waits_for_its_return(
+    system: System, start: Start, gate: Path
+) -> None:
+    system.add_bot(source=STAYS)
+    group, app = alone("napping"), lanes.transport(system.stores.redis_url)
+    runner = start_runner(system, start, name="napping", group=group)
+    job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
+    bot = bot_of(system, job_id)
+    system.runner.identity.send(signal.SIGSTOP)  # it would adopt what the other one cannot report
+    try:
+        with system.edit():
+            runner.identity.send(signal.SIGSTOP)
+        gate.touch()
+        wait_until(lambda: not bot.alive, 30, "the bot to end")
+        expire(system, job_id)
+        assert rescuer.end_lost(system.engine, app, system.home / OUTCOMES) == 0
+        assert system.job(job_id)["state"] == "running"
+    finally:
+        system.runner.identity.send(signal.SIGCONT)
+        runner.identity.send(signal.SIGCONT)
+    job = system.wait_for(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
 
 
 def seen(marks: Path) -> str:

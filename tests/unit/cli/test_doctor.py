@@ -47,6 +47,20 @@ def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
     assert levels(check_keys(Home(tmp_path), {}))["key prod"] == "warn"
 
 
+def test_keys_of_a_command_or_of_the_service_manager_are_known(tmp_path: Path) -> None:
+    def found(**environ: str) -> Finding:
+        (one,) = check_keys(Home(tmp_path), environ)
+        return one
+
+    assert found(BOTKEEP_KEY_COMMAND='["sh", "{environment}"]').level == "ok"
+    assert "not there" in found(BOTKEEP_KEY_COMMAND='["no-such-program"]').message
+    for wrong in ("sh", "[]", "[1]", "{}"):
+        assert "no JSON list" in found(BOTKEEP_KEY_COMMAND=wrong).message
+    (tmp_path / "dev.key").touch()
+    passed = found(CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert (passed.level, f"the keys of dev in {tmp_path}" in passed.message) == ("ok", True)
+
+
 def test_keys_are_looked_for_where_the_runner_looks(tmp_path: Path) -> None:
     keys = tmp_path / "elsewhere"
     environ = {"BOTKEEP_KEY_DIR": str(keys)}

@@ -2,7 +2,6 @@
 
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
@@ -30,6 +29,7 @@ def outcome(
         system_seconds=0.25,
         started_at=1_000_000.0,
         ended_at=1_000_001.0,
+        started_after=0.25,
     )
 
 
@@ -119,4 +119,4 @@ def test_survivors_are_a_warning_after_those_there_are() -> None:
 def test_what_the_process_used_is_reported() -> None:
     report = ending.report(outcome(0), ended_by=None, runner="r1", warnings=())
     assert (report.max_rss_kb, report.cpu_seconds) == (1000, 0.75)
-    assert report.started_at == datetime.fromtimestamp(1_000_000, UTC)
+    assert report.started_after == 0.25

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.endpoint import OF_ONE, Endpoint, Grant
 from runner.worker.requested import LARGEST, TooMuch
+from tests.support import wait_until
 from vault.decrypt import Secret
 from vault.errors import TamperedEnvelope
 from vault.names import AssetName
@@ -195,3 +196,43 @@ def test_a_stalled_request_stops_nobody_else(endpoint: Endpoint) -> None:
 def test_the_endpoint_keeps_no_token(endpoint: Endpoint) -> None:
     token = endpoint.admit(GRANT)
     assert token not in repr(vars(endpoint))
+
+
+def opened(endpoint: Endpoint, token: str | None = None) -> tuple[HTTPConnection, int]:
+    """A connection that stays, and the status of a first question by it, 0 where none was asked."""
+    parts = urlsplit(endpoint.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    if token is None:
+        connection.connect()
+        return connection, 0
+    connection.request("GET", "/v1/assets", headers={"Authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    answer.read()
+    return connection, answer.status
+
+
+def test_a_bot_has_so_many_connections_and_another_one_its_own(endpoint: Endpoint) -> None:
+    greedy, other = endpoint.admit(GRANT), endpoint.admit(GRANT)
+    kept = [opened(endpoint, greedy) for _ in range(OF_ONE)]
+    assert {status for _connection, status in kept} == {200}
+    refused, status = opened(endpoint, greedy)
+    refused.close()
+    assert status == 429
+    assert ask(endpoint, "/v1/assets", other)[0] == 200
+    kept.pop()[0].close()
+    wait_until(lambda: ask(endpoint, "/v1/assets", greedy)[0] == 200, what="the place of the one that was closed")
+    for connection, _status in kept:
+        connection.close()
+
+
+def test_silent_connections_keep_nobody_out(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.worker.endpoint.OF_ALL", 20)
+    token = endpoint.admit(GRANT)
+    talking, _status = opened(endpoint, token)
+    silent = [opened(endpoint)[0] for _ in range(40)]
+    assert ask(endpoint, "/v1/assets", token)[0] == 200
+    assert silent[0].sock.recv(1) == b"", "the oldest was closed"
+    talking.request("GET", "/v1/assets", headers={"Authorization": f"Bearer {token}"})
+    assert talking.getresponse().status == 200, "one that has said its token is left alone"
+    for connection in (talking, *silent):
+        connection.close()

@@ -164,16 +164,16 @@ sys.stdin.read()
 
 
 def test_without_memory_backed_storage_values_lie_below_the_home(tmp_path: Path) -> None:
-    made = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=tmp_path / "missing")
+    made = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=None)
     folders = made.open(JOB, 1)
     assert folders.assets.is_relative_to(tmp_path / "work" / "memory")
     made.close()
 
 
 def test_a_second_worker_without_memory_backed_storage_leaves_the_firsts_values_alone(tmp_path: Path) -> None:
-    first = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=tmp_path / "missing")
+    first = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=None)
     folders = first.open(JOB, 1)
-    second = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=tmp_path / "missing")
+    second = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=None)
     assert folders.assets.exists()
     second.close()
     first.close()

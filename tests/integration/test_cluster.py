@@ -1,0 +1,50 @@
+"""A Redis Cluster loses messages of jobs, so every process of ours refuses it with a sentence."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runner import lanes
+from tests.api import serving
+from tests.conftest import Start
+from tests.services import RedisServer, Services, migrate
+from tests.support import Stores
+from vault import db, keyhost
+from vault.settings import VaultSettings
+
+
+@pytest.fixture
+def cluster(services: Services, tmp_path: Path) -> Iterator[RedisServer]:
+    server = services.new_redis("server", tmp_path / "cluster")
+    server.more = "cluster-enabled yes"
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_no_process_begins_with_a_cluster(cluster: RedisServer, home: Path, start: Start) -> None:
+    url = f"sqlite:///{home / 'botkeep.db'}"
+    migrate(url)
+    engine = db.engine(url)
+    settings = VaultSettings(home=home)
+    keyhost.make_key(engine, "dev", settings=settings, protect=False, if_missing=False, now=datetime.now(UTC))
+    engine.dispose()
+    env = {**Stores("server", url, cluster.url).environment, "BOTKEEP_HOME": str(home), "BOTKEEP_RUN_AS_ROOT": "true"}
+    for words in (("runner.worker", "--name", "one"), ("scheduler",), ("console", "--port", "0")):
+        process = start(sys.executable, "-m", *words, env=env, name=words[0])
+        assert process.wait(60) == 5, process.log
+        assert lanes.CLUSTER in process.log
+        assert "Traceback" not in process.log
+
+
+def test_a_console_whose_broker_became_a_cluster_is_not_ready(
+    cluster: RedisServer, stores: Stores, tmp_path: Path
+) -> None:
+    with serving(Stores(stores.name, stores.database_url, cluster.url), tmp_path) as api:
+        ready = api.client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"], ready.json()["broker"]) == (503, False, "a cluster")
+    assert ready.json()["error"]["message"] == lanes.CLUSTER
+    assert ready.json()["database"] == "ok"
