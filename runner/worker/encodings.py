@@ -114,7 +114,7 @@ def raw(value: bytes) -> Iterator[bytes]:
 
 
 def json_escaped(value: bytes) -> Iterator[bytes]:
-    r"""In a JSON string: ASCII only or not, `\/`, safe for HTML (`\u003c`), as .NET has it, and again inside JSON."""
+    r"""In a JSON string: ASCII only or not, `\/`, safe for HTML (`\u003c`), as .NET has it; again in JSON or `repr`."""
     if not value.translate(None, _JSON_PLAIN):
         return
     text = as_text(value)
@@ -128,6 +128,8 @@ def json_escaped(value: bytes) -> Iterator[bytes]:
         if "\\" in escaped:
             yield as_bytes(re.sub(r"\\u[0-9a-f]{4}", _upper_digits, escaped))
             yield as_bytes(_native_json(escaped)[1:-1])
+            yield as_bytes(repr('"' + escaped)[2:-1])
+            yield as_bytes(repr('"' + escaped)[2:-1].replace("\\'", "'"))
     strictest = re.sub(r"\\u[0-9a-f]{4}", _upper_digits, strict).replace('\\"', "\\u0022")
     yield as_bytes(re.sub("[&'+<>`\x7f]", lambda found: f"\\u{ord(found[0]):04X}", strictest))
 
@@ -161,14 +163,16 @@ def shell_quoted(value: bytes) -> Iterator[bytes]:
 
 
 def python_quoted(value: bytes) -> Iterator[bytes]:
-    """In `repr` and `ascii` of text and of bytes, inside either quotes, and in a `repr` of a `repr`."""
+    """In `repr` and `ascii` of text and of bytes, inside either quotes, in a `repr` of a `repr`, and in JSON of one."""
     if not value.translate(None, _JSON_PLAIN):
         return
     text = as_text(value)
     # A double quote in front makes repr choose single quotes and escape those inside.
     for quoted in {repr('"' + text)[2:-1], ascii('"' + text)[2:-1], repr(b'"' + value)[3:-1]}:
-        yield as_bytes(quoted)
-        yield as_bytes(quoted.replace("\\'", "'"))
+        for either in (quoted, quoted.replace("\\'", "'")):
+            yield as_bytes(either)
+            yield as_bytes(_ascii_json(either)[1:-1])
+            yield as_bytes(_native_json(either)[1:-1])
         yield as_bytes(repr('"' + quoted)[2:-1])
 
 
