@@ -55,10 +55,13 @@ def forms(*values: bytes) -> set[bytes]:
         if len(value) > LARGE:
             found |= _large(value)
             continue
-        ours = (value, *leaves(value)) if composed(value) else (value,)
+        if value.isalnum() or not composed(value):
+            parts.append(value)
+            texts.append(value)
+            continue
+        ours = (value, *leaves(value))
         parts += ours
-        for part in ours:
-            texts += [part, *lines(part)] if composed(part) else [part]
+        texts += [text for part in ours for text in (part, *lines(part))]
     for encoder in BINARY_ENCODERS:
         found.update(*map(encoder, parts))
     found.update(*map(raw, texts), *map(_written, _alike(texts)))

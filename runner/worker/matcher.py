@@ -91,14 +91,16 @@ class _Heads(NamedTuple):
     firsts: list[int]
     lasts: list[int]
     crowds: set[bytes]  # beginnings whose forms have longer heads
-    longest: int
+    longest: int  # none has more bytes
 
 
 def _heads(forms: list[bytes]) -> _Heads:
     found = _Heads([], [], [], set(), HEAD)
+    longest = HEAD
     pending = [(0, len(forms), HEAD)]
     while pending:
         first, last, length = pending.pop()
+        longest = max(longest, length)
         counts = Counter([form[:length] for form in forms[first:last]])
         heads, ends = list(counts), list(accumulate(counts.values(), initial=first))
         firsts, lasts = ends[:-1], ends[1:]
@@ -112,4 +114,4 @@ def _heads(forms: list[bytes]) -> _Heads:
         found.heads.extend(heads)
         found.firsts.extend(firsts)
         found.lasts.extend(lasts)
-    return found._replace(longest=max(map(len, found.heads), default=0))
+    return found._replace(longest=longest)
