@@ -65,8 +65,9 @@ def forms(*values: bytes) -> set[bytes]:
     for encoder in BINARY_ENCODERS:
         found.update(*map(encoder, parts))
     found.update(*map(raw, texts), *map(_written, _alike(texts)))
-    if any(text[:1] == b"*" or text[-1:] == b"*" or _MASK_RUN.search(text) for text in texts):
-        _mask_apart(found)
+    if completed := list(filter(_can_be_completed, texts)):
+        ways = (*map(raw, completed), *map(utf16, completed), *map(_written, _alike(completed)))
+        found.update(_cores(set().union(*ways)))
     return found if max(map(len, parts), default=0) <= _SHORT else _in_pieces(found)
 
 
@@ -96,7 +97,7 @@ def _large(value: bytes) -> set[bytes]:
     found.update(json_escaped(value))
     found.update(lines(value))
     found.update(form for leaf in leaves(value) for form in (leaf, *base64(leaf)))
-    _mask_apart(found)
+    found.update(_cores(found))
     return _in_pieces(found)
 
 
@@ -194,7 +195,7 @@ def base64(value: bytes) -> list[bytes]:
     size = len(value)
     found: list[bytes] = []
     for lead, first in _LEADS:
-        encoded = b2a_base64(lead + value, newline=False)
+        encoded = b2a_base64(lead + value)[:-1]
         # Six bits a character: one that holds a bit of what surrounds the value is left out.
         inner, ending = encoded[first : (len(lead) + size) * 8 // 6], encoded[first:]
         found += (inner, ending)
@@ -236,16 +237,19 @@ def _in_pieces(found: set[bytes]) -> set[bytes]:
     return pieces
 
 
-def _mask_apart(found: set[bytes]) -> None:
-    """Adds, for each form that a mask could complete (`abc*`, `abc***def`), the part that it cannot.
+def _can_be_completed(form: bytes) -> bool:
+    """Whether a mask beside a part of `form` could spell all of it: `abc*`, `abc***def`."""
+    return form[:1] == b"*" or form[-1:] == b"*" or b"***" in form
+
+
+def _cores(found: set[bytes]) -> list[bytes]:
+    """For each form that a mask could complete the part that it cannot.
 
     That part being masked wherever it is, `***` beside the rest never spells the form.
     """
-    for form in [form for form in found if b"*" in form]:
-        if form[:1] == b"*" or form[-1:] == b"*" or _MASK_RUN.search(form):
-            core = max((part.strip(b"*") for part in _MASK_RUN.split(form)), key=len)
-            if not too_weak(core):
-                found.add(core)
+    completed = filter(_can_be_completed, found)
+    cores = [max((part.strip(b"*") for part in _MASK_RUN.split(form)), key=len) for form in completed]
+    return [core for core in cores if not too_weak(core)]
 
 
 def _wrapped(encoded: bytes, columns: int, line_end: bytes = b"\n") -> bytes:
