@@ -2,7 +2,7 @@
 
 Event names are static, `noun.verb` (`job.claimed`, `runner.lost`); ids are fields; `job_id` and `attempt` are
 bound through contextvars. JSON unless stderr is a terminal. A process that knows values passes `censor`, which
-sees each finished line last.
+sees what quotes others, and each finished line last.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _CHATTY = (
     "alembic",
 )
 
+#: Fields that quote what somebody else said.
+_QUOTING = frozenset({"event", "error", "exception"})
+
 
 def configure(process: str, *, level: str = "info", censor: Callable[[str], str] | None = None) -> None:
     """Send all records of this process to stderr; `censor` masks each finished line."""
@@ -40,6 +43,7 @@ def configure(process: str, *, level: str = "info", censor: Callable[[str], str]
     terminal = sys.stderr.isatty()
     rendering: list[Processor] = [
         structlog.processors.format_exc_info,
+        *([_texts(censor)] if censor else []),
         structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=False),
     ]
     # Our own events go straight to stderr: the way through `logging` takes 2.5 times the processor (16 against 7 us).
@@ -60,6 +64,18 @@ def configure(process: str, *, level: str = "info", censor: Callable[[str], str]
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _texts(censor: Callable[[str], str]) -> Processor:
+    """Masks what quotes others before it is rendered: a quotation in JSON is an encoding of an encoding."""
+
+    def mask(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+        for name in _QUOTING & fields.keys():
+            if isinstance(fields[name], str):
+                fields[name] = censor(fields[name])
+        return fields
+
+    return mask
 
 
 def _last(censor: Callable[[str], str]) -> Processor:

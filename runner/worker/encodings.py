@@ -55,15 +55,19 @@ def forms(*values: bytes) -> set[bytes]:
         if len(value) > LARGE:
             found |= _large(value)
             continue
-        ours = (value, *leaves(value)) if composed(value) else (value,)
+        if value.isalnum() or not composed(value):
+            parts.append(value)
+            texts.append(value)
+            continue
+        ours = (value, *leaves(value))
         parts += ours
-        for part in ours:
-            texts += [part, *lines(part)] if composed(part) else [part]
+        texts += [text for part in ours for text in (part, *lines(part))]
     for encoder in BINARY_ENCODERS:
         found.update(*map(encoder, parts))
     found.update(*map(raw, texts), *map(_written, _alike(texts)))
-    if any(text[:1] == b"*" or text[-1:] == b"*" or _MASK_RUN.search(text) for text in texts):
-        _mask_apart(found)
+    if completed := list(filter(_can_be_completed, texts)):
+        ways = (*map(raw, completed), *map(utf16, completed), *map(_written, _alike(completed)))
+        found.update(_cores(set().union(*ways)))
     return found if max(map(len, parts), default=0) <= _SHORT else _in_pieces(found)
 
 
@@ -93,7 +97,7 @@ def _large(value: bytes) -> set[bytes]:
     found.update(json_escaped(value))
     found.update(lines(value))
     found.update(form for leaf in leaves(value) for form in (leaf, *base64(leaf)))
-    _mask_apart(found)
+    found.update(_cores(found))
     return _in_pieces(found)
 
 
@@ -114,7 +118,7 @@ def raw(value: bytes) -> Iterator[bytes]:
 
 
 def json_escaped(value: bytes) -> Iterator[bytes]:
-    r"""In a JSON string: ASCII only or not, `\/`, safe for HTML (`\u003c`), as .NET has it, and again inside JSON."""
+    r"""In a JSON string: ASCII only or not, `\/`, safe for HTML (`\u003c`), as .NET has it; again in JSON or `repr`."""
     if not value.translate(None, _JSON_PLAIN):
         return
     text = as_text(value)
@@ -128,6 +132,8 @@ def json_escaped(value: bytes) -> Iterator[bytes]:
         if "\\" in escaped:
             yield as_bytes(re.sub(r"\\u[0-9a-f]{4}", _upper_digits, escaped))
             yield as_bytes(_native_json(escaped)[1:-1])
+            yield as_bytes(repr('"' + escaped)[2:-1])
+            yield as_bytes(repr('"' + escaped)[2:-1].replace("\\'", "'"))
     strictest = re.sub(r"\\u[0-9a-f]{4}", _upper_digits, strict).replace('\\"', "\\u0022")
     yield as_bytes(re.sub("[&'+<>`\x7f]", lambda found: f"\\u{ord(found[0]):04X}", strictest))
 
@@ -161,14 +167,16 @@ def shell_quoted(value: bytes) -> Iterator[bytes]:
 
 
 def python_quoted(value: bytes) -> Iterator[bytes]:
-    """In `repr` and `ascii` of text and of bytes, inside either quotes, and in a `repr` of a `repr`."""
+    """In `repr` and `ascii` of text and of bytes, inside either quotes, in a `repr` of a `repr`, and in JSON of one."""
     if not value.translate(None, _JSON_PLAIN):
         return
     text = as_text(value)
     # A double quote in front makes repr choose single quotes and escape those inside.
     for quoted in {repr('"' + text)[2:-1], ascii('"' + text)[2:-1], repr(b'"' + value)[3:-1]}:
-        yield as_bytes(quoted)
-        yield as_bytes(quoted.replace("\\'", "'"))
+        for either in (quoted, quoted.replace("\\'", "'")):
+            yield as_bytes(either)
+            yield as_bytes(_ascii_json(either)[1:-1])
+            yield as_bytes(_native_json(either)[1:-1])
         yield as_bytes(repr('"' + quoted)[2:-1])
 
 
@@ -187,7 +195,7 @@ def base64(value: bytes) -> list[bytes]:
     size = len(value)
     found: list[bytes] = []
     for lead, first in _LEADS:
-        encoded = b2a_base64(lead + value, newline=False)
+        encoded = b2a_base64(lead + value)[:-1]
         # Six bits a character: one that holds a bit of what surrounds the value is left out.
         inner, ending = encoded[first : (len(lead) + size) * 8 // 6], encoded[first:]
         found += (inner, ending)
@@ -229,16 +237,19 @@ def _in_pieces(found: set[bytes]) -> set[bytes]:
     return pieces
 
 
-def _mask_apart(found: set[bytes]) -> None:
-    """Adds, for each form that a mask could complete (`abc*`, `abc***def`), the part that it cannot.
+def _can_be_completed(form: bytes) -> bool:
+    """Whether a mask beside a part of `form` could spell all of it: `abc*`, `abc***def`."""
+    return form[:1] == b"*" or form[-1:] == b"*" or b"***" in form
+
+
+def _cores(found: set[bytes]) -> list[bytes]:
+    """For each form that a mask could complete the part that it cannot.
 
     That part being masked wherever it is, `***` beside the rest never spells the form.
     """
-    for form in [form for form in found if b"*" in form]:
-        if form[:1] == b"*" or form[-1:] == b"*" or _MASK_RUN.search(form):
-            core = max((part.strip(b"*") for part in _MASK_RUN.split(form)), key=len)
-            if not too_weak(core):
-                found.add(core)
+    completed = filter(_can_be_completed, found)
+    cores = [max((part.strip(b"*") for part in _MASK_RUN.split(form)), key=len) for form in completed]
+    return [core for core in cores if not too_weak(core)]
 
 
 def _wrapped(encoded: bytes, columns: int, line_end: bytes = b"\n") -> bytes:

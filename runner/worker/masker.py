@@ -38,7 +38,7 @@ class Masker:
         #: Labels of the values that are not masked, in the order given.
         self.weak: tuple[str, ...] = beside.weak if beside else ()
         self._known: set[bytes] = set(beside.forms if beside else ())
-        self._matchers: tuple[Matcher, ...] = (Matcher(()),)
+        self._matchers: tuple[Matcher, ...] = (Matcher(frozenset()),)
         self._add(values, all_anew=True)
 
     @property

@@ -129,7 +129,11 @@ def kept(system: System, folder: Path) -> Iterator[Place]:
 def answers(system: System, job_id: str) -> Iterator[Place]:
     """All that the API says of the job and of whatever it touched."""
     paths = [f"jobs/{job_id}", f"jobs/{job_id}/log?limit=5000", f"jobs/{job_id}/log/stream", "jobs", "audit", "runners"]
-    paths += ["assets", "assets/SSH/KEY", "coverage", "bots/leaks", "tokens"]
+    yield from answers_of(system, *paths, "assets", "assets/SSH/KEY", "coverage", "bots/leaks", "tokens")
+
+
+def answers_of(system: System, *paths: str) -> Iterator[Place]:
+    """What the API answers there, and to those who watch it."""
     for path in (*(f"/api/v1/{each}" for each in paths), "/metrics", "/readyz"):
         answer = system.client.get(path)
         assert answer.status_code == 200, (path, answer.text[:300])
@@ -144,3 +148,31 @@ def assert_noticed(found: set[Hit], planted: list[Canary]) -> None:
     assert any(place.startswith("/api/v1/jobs/") for place in by_place)
     assert any("/logs/" in place for place in by_place)
     assert not {place for place in by_place if place.startswith(("inspect", "MONITOR", "the key"))}
+
+
+def test_a_value_written_into_a_parameter_is_a_warning_that_does_not_repeat_it(system: System) -> None:
+    value = canaries.text("SAP.PASSWORD")
+    system.set_value("SAP.PASSWORD", value.value)
+    system.set_value("SAP.USER", "administrator")
+    system.add_bot()
+
+    written = {"login": {"as": ["administrator", f"x{value.value.decode()}y"]}, "token": "{{ASSET.SAP.PASSWORD}}"}
+    job = system.run(parameters=written)
+
+    (warning,) = job["warnings"]
+    assert warning.startswith("The parameter login was given the value of SAP.PASSWORD itself")
+    assert "{{ASSET.SAP.PASSWORD}}" in warning
+    assert value.cores[0].decode() not in warning
+
+
+def test_a_password_in_a_requirement_is_in_no_sentence_about_its_failed_installation(system: System) -> None:
+    token = canaries.plain("a token")
+    required = f"erp @ https://oauth2:{token.value.decode()}@127.0.0.1:1/erp-1.0-py3-none-any.whl\n"
+    system.add_bot("needs", "print('never')\n", **{"requirements.txt": required})
+
+    job = system.run("needs")
+
+    assert job["reason"] == "dependencies", job
+    assert "***" in job["detail"]
+    assert Searcher([token]).look(answers_of(system, f"jobs/{job['id']}", f"jobs/{job['id']}/log", "jobs")) == set()
+    assert Searcher([token]).look(canaries.files(system.home / "logs", system.home / "process-logs")) == set()

@@ -1,57 +1,19 @@
 """Whatever the values, their encoding and the cuts: nothing of a value passes, and everything else does."""
 
 import base64
-import html
 import json
-import shlex
-import urllib.parse
-from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from runner.worker.encodings import forms
 from runner.worker.masker import MASK, Masker, Stream
+from tests import fuzz_masker
+from tests.writers import WRITERS
 from vault.grading import too_weak
-
-#: Written here once more and not taken from `runner.worker.encodings`: what a bot would call.
-WRITERS: dict[str, Callable[[str], bytes]] = {
-    "raw": str.encode,
-    "json": lambda text: json.dumps(text).encode(),
-    "json in json": lambda text: json.dumps(json.dumps(text)).encode(),
-    "json, not ASCII": lambda text: json.dumps(text, ensure_ascii=False).encode(),
-    "json in a list": lambda text: json.dumps({"k": [text, 1]}, indent=2).encode(),
-    "url": lambda text: urllib.parse.quote(text).encode(),
-    "url, all": lambda text: urllib.parse.quote(text, safe="").encode(),
-    "url, plus": lambda text: urllib.parse.quote_plus(text).encode(),
-    "url, twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe="").encode(),
-    "form": lambda text: urllib.parse.urlencode({"k": text}).encode(),
-    "html": lambda text: html.escape(text).encode(),
-    "xml text": lambda text: html.escape(text, quote=False).encode(),
-    "xml, ASCII": lambda text: html.escape(text, quote=False).encode("ascii", "xmlcharrefreplace"),
-    "shell": lambda text: shlex.quote(text).encode(),
-    "repr": lambda text: repr(text).encode(),
-    "ascii": lambda text: ascii(text).encode(),
-    "repr of bytes": lambda text: repr(text.encode()).encode(),
-    "repr in a container": lambda text: repr({"k": (text,)}).encode(),
-    "exception": lambda text: repr(ValueError(text)).encode(),
-    "sql": lambda text: text.replace("'", "''").encode(),
-    "csv": lambda text: text.replace('"', '""').encode(),
-    "hex": lambda text: text.encode().hex().encode(),
-    "hex, upper": lambda text: text.encode().hex().upper().encode(),
-    "base64": lambda text: base64.b64encode(text.encode()),
-    "base64, 1 on": lambda text: base64.b64encode(b"\xa5" + text.encode() + b"\xa5"),
-    "base64, 2 on": lambda text: base64.b64encode(b"\xa5\x5a" + text.encode()),
-    "base64 in lines": lambda text: base64.encodebytes(text.encode()),
-    "base64url": lambda text: base64.urlsafe_b64encode(text.encode()),
-    "base64url, 1 on": lambda text: base64.urlsafe_b64encode(b"\xff" + text.encode()),
-    "utf-16, little": lambda text: text.encode("utf-16-le"),
-    "utf-16, big": lambda text: text.encode("utf-16-be"),
-}  # fmt: skip
-
-#: What is written around a value: shares no run of characters with what writers make of one.
-FRAME = "¦log line¦\n"
 
 texts = st.text(
     st.one_of(
@@ -104,21 +66,34 @@ def by_definition(shapes: list[bytes], data: bytes) -> bytes:
 @example(value="p'a\"s\\s%w&rd", writer="repr in a container", cut_at=[])
 @example(value="line one 1\nline two 2", writer="json in json", cut_at=[20])
 def test_no_run_of_six_bytes_of_a_written_value_survives(value: str, writer: str, cut_at: list[int]) -> None:
-    left, right = _frame(writer)
+    left, right = fuzz_masker.frame(writer)
     written = WRITERS[writer](value)
-    around = FRAME.encode() + left + right
+    around = fuzz_masker.FRAME.encode() + left + right
 
-    masked = in_writes(masker(value.encode()), FRAME.encode() + written + FRAME.encode(), cut_at)
+    masked = in_writes(
+        masker(value.encode()), fuzz_masker.FRAME.encode() + written + fuzz_masker.FRAME.encode(), cut_at
+    )
 
     body = written[len(left) : len(written) - len(right)]
     runs = {body[at : at + 6] for at in range(len(body) - 5)}
     assert {run for run in runs if run in masked and run not in around and b"*" not in run} == set()
 
 
-def _frame(writer: str) -> tuple[bytes, bytes]:
-    """What the writer itself puts around a value: quotes, brackets, a name."""
-    left, found, right = WRITERS[writer]("Q7").partition(b"Q7")
-    return (left, right) if found else (b"", b"")
+@given(drawn=st.integers(0, 1 << 32).map(fuzz_masker.draw))
+def test_nothing_of_several_values_survives_whatever_writes_them(drawn: tuple[fuzz_masker.Case, list[bytes]]) -> None:
+    assert fuzz_masker.broken(*drawn) is None
+
+
+@pytest.mark.parametrize("case", json.loads(fuzz_masker.CORPUS.read_text()), ids=lambda case: str(case["name"]))
+def test_the_corpus_is_masked_as_it_was(case: dict[str, Any]) -> None:
+    plain, writes, (expected,) = (
+        [base64.b64decode(each) for each in case[key]] for key in ("values", "writes", "written")
+    )
+
+    assert b"".join(fuzz_masker.masked(plain, writes)) == expected
+    assert b"".join(fuzz_masker.masked(plain, [b"".join(writes)])) == expected
+    assert byte_by_byte(masker(*plain), b"".join(writes)) == expected
+    assert b"".join(fuzz_masker.masked(plain, writes, added=True)) == expected
 
 
 @given(value=values, text=st.binary(max_size=300), cut_at=cuts)
