@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from runner import logs, objects, stores
+from runner import logs, objects
+from runner import stores as log_stores
 from runner.errors import Invalid, NotFound, Unavailable
 from runner.logs import Ask
 from runner.output import LogWriter
 from runner.stores import Store
-from tests.support import free_port
+from tests.support import Stores, free_port
+from tests.system import running
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -41,8 +43,8 @@ def bucket() -> Iterator[str]:
 @pytest.fixture(params=["folder", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "s3":
-        return stores.store(f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}")
-    return stores.store(f"file://{tmp_path}/logs")
+        return log_stores.store(f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}")
+    return log_stores.store(f"file://{tmp_path}/logs")
 
 
 def text(store: Store, job_id: uuid.UUID) -> bytes:
@@ -145,7 +147,7 @@ def test_a_store_that_is_away_loses_what_it_must_and_stops_nobody(bucket: str, m
 
 
 def test_a_store_that_cannot_be_read_says_so_without_its_credentials(bucket: str) -> None:
-    store = stores.store("s3://KEY:PASSWORD@no-such-bucket/logs")
+    store = log_stores.store("s3://KEY:PASSWORD@no-such-bucket/logs")
     assert "PASSWORD" not in store.shown
     with pytest.raises(Unavailable, match=r"s3://no-such-bucket/logs cannot be used") as caught:
         store.keep(uuid.uuid4(), 1, 0, [b"x"])
@@ -157,11 +159,11 @@ def test_a_store_that_cannot_be_read_says_so_without_its_credentials(bucket: str
 )
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(Invalid, match="BOTKEEP_LOG_URL"):
-        stores.store(url)
+        log_stores.store(url)
 
 
 def test_a_usual_log_is_one_small_file(tmp_path: Path) -> None:
-    store = stores.directory(tmp_path)
+    store = log_stores.directory(tmp_path)
     for number in range(3):
         with LogWriter(store, uuid.UUID(int=number), 1) as writer:
             writer.write("stdout", ["hello"], at=NOW)
@@ -174,7 +176,7 @@ def test_a_usual_log_is_one_small_file(tmp_path: Path) -> None:
 
 
 def test_no_link_in_a_logs_place_is_followed(tmp_path: Path) -> None:
-    store = stores.directory(tmp_path)
+    store = log_stores.directory(tmp_path)
     with LogWriter(store, uuid.UUID(int=1), 1) as writer:
         writer.write("stdout", ["hello"], at=NOW)
     (file,) = tmp_path.rglob("*.log")
@@ -182,3 +184,21 @@ def test_no_link_in_a_logs_place_is_followed(tmp_path: Path) -> None:
     file.symlink_to("/etc/passwd")
     with pytest.raises(OSError, match="symbolic"):
         store.parts(uuid.UUID(int=1), 1)
+
+
+def test_a_whole_system_keeps_its_logs_in_a_bucket(bucket: str, stores: Stores) -> None:
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
+    env = {name: os.environ[name] for name in names} | {"BOTKEEP_LOG_URL": f"{bucket}/{uuid.uuid4().hex}"}
+    source = (
+        "import os\nprint(sorted(name for name in os.environ if name.startswith('AWS_')))\n"
+        "open(os.environ['BOTKEEP_OUTPUT_DIR'] + '/file', 'w').write('left')\n"
+    )
+    with running(stores, env=env) as system:
+        system.add_bot("prints", source)
+        job = system.run("prints")
+        assert job["state"] == "succeeded"
+        assert system.log(job["id"], "stdout") == ["[]"]
+        assert system.client.get(f"/api/v1/jobs/{job['id']}/outputs/file").text == "left"
+        (shown,) = [runner["log_store"] for runner in system.client.get("/api/v1/runners").json()["items"]]
+        assert shown == env["BOTKEEP_LOG_URL"]
+        assert not (system.home / "logs" / "jobs").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,8 +15,9 @@ import redis
 from redis.client import PubSub
 
 from runner import live
+from tests.conftest import Start
 from tests.support import wait_until
-from tests.system import System, shared_system, system
+from tests.system import System, shared_system, start_runner, system
 
 __all__ = ["shared_system", "system"]
 
@@ -149,6 +151,23 @@ def test_an_end_is_told_when_the_bot_printed_nothing(system: System, tmp_path: P
         pipe.close()
         watcher.wait_for_end()
     assert watcher.ended is not None
+
+
+def test_what_was_settled_outlives_a_runner_that_is_killed(system: System, tmp_path: Path, start: Start) -> None:
+    runner = start_runner(system, start, name="killed", group="killed")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    toml = 'name = "echo"\nentry = "main.py"\nretries = { runner_lost = 0 }\n'
+    system.add_bot("echo", ECHO, toml=toml)
+    job_id = system.enqueue("echo", group="killed", parameters={"gate": str(gate)})
+    with gate.open("w", buffering=1) as pipe:
+        pipe.write("kept\n")
+        wait_until(lambda: system.log(job_id, "stdout") == ["kept"], 20, "the line in the store")
+        pipe.write("perhaps\n")
+        runner.stop(signal.SIGKILL)
+    start_runner(system, start, name="killed", group="killed")
+    assert system.wait_for(job_id)["reason"] == "runner_lost"
+    assert system.log(job_id, "stdout")[0] == "kept"
 
 
 @pytest.mark.parametrize(
