@@ -118,6 +118,14 @@ class Client:
         except _SilentError:
             return
 
+    def blocks(self, path: str, *, query: Query | None = None) -> Iterator[bytes]:
+        """The content of a resource, block by block as it arrives."""
+        with self._translated(), self._http.stream("GET", path, params=_given(query)) as response:
+            if response.is_error:
+                response.read()
+                _object(response)
+            yield from response.iter_bytes()
+
     def probe(self, path: str) -> Probe:
         """The status of a resource, whatever it is.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from cli.client import Client, Event, Item, Query, path_of
 from cli.errors import Unreachable
+from cli.printing import Printer
 from cli.render import badge, duration, parse_time, plain, word
 from cli.screen import Screen
 
@@ -28,9 +29,6 @@ QUEUED_LOOK = 0.5
 
 #: Seconds that a job may be queued before somebody who waits for it is told why; most start within a tenth of it.
 UNTOLD = 1.0
-
-#: Lines of a log asked for at once.
-LINES = 1000
 
 
 class Patience:
@@ -69,15 +67,17 @@ def wait(client: Client, job_id: str, to: Screen) -> Item:
         pause = min(pause * 1.5, LAST_LOOK)
 
 
-def follow(client: Client, job_id: str, to: Screen) -> Item:
+def follow(client: Client, job_id: str, to: Screen, *, tail: int | None = None, timestamps: bool = False) -> Item:
     """Show the log live until the job is in a final state; answers the job.
 
-    Begins with the log of the latest attempt; a position counts within its attempt, so the next one begins anew.
+    Begins with the log of the latest attempt, or `tail` lines before its end; a position counts within its attempt, so
+    the next one begins anew.
 
     Raises:
         Unreachable: what has kept the server from answering for longer than `PATIENCE`.
     """
     attempt, after, pause, away_since, patience = 0, "", FIRST_LOOK, None, Patience(to)
+    printer, noted = Printer(to, timestamps=timestamps), ""
     while True:
         try:
             job = client.ask("GET", path_of("jobs", job_id))
@@ -89,37 +89,28 @@ def follow(client: Client, job_id: str, to: Screen) -> Item:
                 continue
             attempt = attempt or int(job.get("attempt") or 0)
             ended = False
-            for event in _events(client, job_id, attempt, after=after):
+            for event in _events(client, job_id, attempt, after=after, tail=tail):
                 ended = event.name == "end"
                 if event.name == "line":
-                    _show(to, _parsed(event.data))
+                    printer.show(_parsed(event.data))
+                    to.out.flush()
                     after, pause = event.id or after, FIRST_LOOK
+                elif event.name == "note" and noted != event.data:
+                    noted = event.data
+                    to.remark(plain(str(_parsed(noted).get("text"))))
+            printer.finish()
             away_since = None
             if ended:
                 job = client.ask("GET", path_of("jobs", job_id))
                 attempt = attempt or 1
                 if job.get("state") in FINAL and attempt >= int(job.get("attempt") or 0):
                     return job
-                attempt, after, pause = attempt + 1, "", FIRST_LOOK
+                attempt, after, tail, pause = attempt + 1, "", None, FIRST_LOOK
                 continue
         except Unreachable as error:
             away_since = _still_away(error, since=away_since, now=time.monotonic())
         time.sleep(pause)
         pause = min(pause * 1.5, LAST_LOOK)
-
-
-def show_log(client: Client, job_id: str, to: Screen) -> None:
-    """Show the log of the latest attempt so far."""
-    offset: str | int | None = None
-    while True:
-        page = client.ask("GET", path_of("jobs", job_id, "log"), query={"after": offset, "limit": LINES})
-        lines = page.get("items") or []
-        for line in lines:
-            _show(to, line)
-        offset = page.get("next")
-        if not lines or offset is None or page.get("complete"):
-            to.out.flush()
-            return
 
 
 def ending(job: Item, *, colour: bool) -> str:
@@ -147,24 +138,12 @@ def waits_for(job: Item) -> str:
     return plain(str(found.get("sentence") or "")) if isinstance(found, dict) else ""
 
 
-def _events(client: Client, job_id: str, attempt: int, *, after: str) -> Iterator[Event]:
-    query: Query = {"attempt": attempt or None, "after": after or None}
+def _events(client: Client, job_id: str, attempt: int, *, after: str, tail: int | None) -> Iterator[Event]:
+    query: Query = {"attempt": attempt or None, "after": after or None, "tail": None if after else tail}
     for event in client.events(path_of("jobs", job_id, "log", "stream"), query=query):
         yield event
         if event.name == "end":
             return
-
-
-def _show(to: Screen, line: Item) -> None:
-    if to.json:
-        to.item(line)
-        return
-    text = str(line.get("text", "")).rstrip("\n")
-    if line.get("stream") == "system":
-        text = f"-- {text}"
-    # A file or a pipe gets what the bot wrote; a terminal gets nothing that could steer it.
-    to.line(plain(text) if to.out.isatty() else text)
-    to.out.flush()
 
 
 def _parsed(data: str) -> Item:

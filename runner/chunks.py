@@ -101,11 +101,11 @@ class Header:
         return self.line + self.lines
 
 
-def pack(runs: Sequence[Run], *, number: int, skip: int) -> bytes:
+def pack(runs: Sequence[Run], *, number: int, skip: int, compressed: bool = True) -> bytes:
     """The bytes of a chunk of these runs, of which each begins where the one before ends."""
     raw = b"".join(part for run in runs for part in (_RUN.pack(run.stream, run.at, len(run.data)), run.data))
     codec, stored = _STORED, raw
-    if len(raw) >= _WORTH_COMPRESSING:
+    if compressed and len(raw) >= _WORTH_COMPRESSING:
         smaller = zlib.compress(raw, _LEVEL)
         codec, stored = (_ZLIB, smaller) if len(smaller) < len(raw) else (_STORED, raw)
     first = runs[0]

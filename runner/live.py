@@ -50,7 +50,7 @@ def job_of(name: bytes) -> uuid.UUID | None:
 def message(news: News) -> bytes:
     """The message that says it."""
     head = _HEAD.pack(news.attempt, news.ended)
-    return head + chunks.pack(news.runs, number=0, skip=0) if news.runs else head
+    return head + chunks.pack(news.runs, number=0, skip=0, compressed=False) if news.runs else head
 
 
 def parsed(data: bytes) -> News | None:

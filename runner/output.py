@@ -161,6 +161,7 @@ class _Cut:
         self._most = limit - self._head
         self._part = max(1, self._most // _TAIL_PARTS)
         self._tail: deque[tuple[str, int]] = deque()
+        self._stale: list[str] = []
         self._kept = 0
         self.dropped = 0
 
@@ -177,7 +178,11 @@ class _Cut:
         excess = _length(rest) - self._most
         if excess > 0:
             rest = _after(rest, excess)
-            self.dropped += excess + self._most - _length(rest)
+            self.dropped += excess + self._most - _length(rest) + self._kept
+            # What was the end before is not next to it any more.
+            self._stale.extend(name for name, _ in self._tail)
+            self._tail.clear()
+            self._kept = 0
         while rest:
             group, rest = _up_to(rest, self._part)
             if not group:  # one line that is longer than a part
@@ -195,6 +200,8 @@ class _Cut:
 
     def leaving(self) -> Iterator[str]:
         """Parts that are to be dropped now, oldest first."""
+        while self._stale:
+            yield self._stale.pop(0)
         while self._kept > self._most and len(self._tail) > 1:
             name, length = self._tail.popleft()
             self._kept -= length

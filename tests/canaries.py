@@ -23,6 +23,8 @@ import redis
 import sqlalchemy
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
+from runner import chunks
+
 #: What is looked into: a name for people, and the bytes that are there.
 Place = tuple[str, bytes]
 
@@ -141,9 +143,22 @@ def files(*folders: Path) -> Iterator[Place]:
             yield f"the name {path}", os.fsencode(path)
             if path.is_file() and not path.is_symlink():
                 try:
-                    yield str(path), path.read_bytes()
+                    content = path.read_bytes()
                 except FileNotFoundError:
                     continue
+                yield str(path), content
+                yield f"the text of {path}", text_of(content)
+
+
+def text_of(content: bytes) -> bytes:
+    """What the chunks of a stored log say; nothing for other files."""
+    text, place = b"", 0
+    while (header := chunks.header_of(content[place : place + chunks.HEADER_SIZE])) is not None:
+        runs = chunks.unpack(header, content[place : place + header.size])
+        assert runs is not None, "a log of a session that ended in order is whole"
+        text += b"".join(run.data for run in runs)
+        place += header.size
+    return text
 
 
 def rows(database_url: str) -> Iterator[Place]:

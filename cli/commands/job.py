@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import leavings
 from cli.attempts import lines as attempt_lines
 from cli.client import Client, Item, connected, path_of
 from cli.errors import CliError, Misused
-from cli.follow import ending, follow, show_log, wait, waits_for, why
+from cli.excerpt import Excerpt, save, show_log
+from cli.follow import ending, follow, wait, waits_for, why
 from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
 from cli.render import badge, duration, fields, moment, plain, word
 from cli.screen import Column, Screen, screen, show_list
@@ -30,6 +34,15 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class Stream(StrEnum):
+    """What `--stream` takes; `system` is what Botkeep itself says."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    SYSTEM = "system"
+
+
+OfAttempt = Annotated[int | None, typer.Option("--attempt", min=1, metavar="N", help="By default the latest.")]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
 OfOneBot = Annotated[str | None, typer.Option("--bot", help="Only jobs of this bot.")]
 InState = Annotated[
@@ -104,9 +117,26 @@ def parameters(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _see_to_its_end(client: Client, job_id: str, to: Screen, *, live: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    line: int | None = None
+    byte: int | None = None
+
+
+def _place(text: str | None, option: str) -> _Place:
+    if text is None:
+        return _Place()
+    digits = text.removesuffix("b")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 12 or digits == text == "0":
+        raise Misused(f"{option} is no place in a log.", hint="Write a line such as 100, or a byte such as 4096b.")
+    return _Place(line=int(digits)) if digits == text else _Place(byte=int(digits))
+
+
+def _see_to_its_end(
+    client: Client, job_id: str, to: Screen, *, live: bool, tail: int | None = None, timestamps: bool = False
+) -> None:
     try:
-        job = follow(client, job_id, to) if live else wait(client, job_id, to)
+        job = follow(client, job_id, to, tail=tail, timestamps=timestamps) if live else wait(client, job_id, to)
     except KeyboardInterrupt:
         to.remark(f"\nThe job goes on. To stop it: botkeep job cancel {job_id}")
         raise
@@ -223,21 +253,63 @@ def _reading(reading: Item) -> str:
 
 
 @app.command()
-def logs(
+def logs(  # noqa: PLR0913 - each is an option
     job_id: JobArgument,
     *,
     follow_: Annotated[
         bool, typer.Option("--follow", help="Go on until the job ends; exit 1 unless it succeeded.")
     ] = False,
+    tail: Annotated[int | None, typer.Option("--tail", min=1, metavar="N", help="Only the last N lines.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="LINE", help="From this line on, or this byte: 4096b.")
+    ] = None,
+    to_: Annotated[
+        str | None, typer.Option("--to", metavar="LINE", help="Up to this line, or before this byte: 8192b.")
+    ] = None,
+    grep: Annotated[str | None, typer.Option("--grep", metavar="TEXT", help="Only lines that hold TEXT.")] = None,
+    stream: Annotated[Stream | None, typer.Option("--stream", help="Only this one.")] = None,
+    attempt: OfAttempt = None,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="The time of each line, in UTC.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the text to a new file, as it is.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the masked log of a job."""
+    """Show the masked log of a job: all of it, its end, a range, what holds a text; live, or into a file."""
     to = screen(as_json=as_json)
+    first, last = _place(from_, "--from"), _place(to_, "--to")
+    wanted = Excerpt(attempt, stream, grep, tail, first.line, last.line, first.byte, last.byte)
+    if follow_ and (output or wanted != Excerpt(tail=tail)):
+        raise Misused("--follow goes with --tail and --timestamps only.", hint="Leave --follow out, or the others.")
+    if output and (grep or tail or first.line or last.line):
+        raise Misused("--output takes bytes, not lines.", hint="Give --from and --to as 4096b, or neither.")
     with connected() as client:
         if follow_:
-            _see_to_its_end(client, job_id, to, live=True)
+            _see_to_its_end(client, job_id, to, live=True, tail=tail, timestamps=timestamps)
+        elif output:
+            count = save(client, job_id, output, wanted)
+            to.item({"file": str(output), "bytes": count}) if to.json else to.line(f"{count:,} bytes in {output}.")
         else:
-            show_log(client, job_id, to)
+            show_log(client, job_id, to, wanted, timestamps=timestamps)
+
+
+@app.command()
+def outputs(
+    job_id: JobArgument,
+    *,
+    download: Annotated[
+        Path | None, typer.Option("--download", metavar="DIR", help="Bring the files to this folder.")
+    ] = None,
+    attempt: OfAttempt = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the files that a job left in BOTKEEP_OUTPUT_DIR, or download them."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        if download is None:
+            leavings.show(client, job_id, to, attempt=attempt)
+        elif leavings.download(client, job_id, download, to, attempt=attempt):
+            raise typer.Exit(1)
 
 
 @app.command()

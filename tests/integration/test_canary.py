@@ -135,7 +135,8 @@ def assert_all_was_recorded(
     sent = searcher.look(("a request", each.request_body) for each in session.exchanges if each.sets_a_value)
     assert {hit.canary for hit in sent} == {canary.name for canary in session.planted}
     for job in jobs:
-        log = next((session.home / "logs/jobs").glob(f"*/{job}-1.log")).read_bytes()
+        (file,) = (session.home / "logs/jobs").rglob(f"{job}.1.log")
+        log = canaries.text_of(file.read_bytes())
         assert log.count(b"***") >= (0 if b"no text" in log else 3), log.decode()
     answers = b"".join(each.answer for each in session.exchanges)
     assert answers.count(b"before *** after") >= 200

@@ -1,5 +1,6 @@
 """What a bot prints becomes masked lines, whole or in pieces, up to a limit."""
 
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -175,3 +176,21 @@ def test_without_output_there_is_no_line(writer: LogWriter, tmp_path: Path) -> N
     made.close()
     writer.settle()
     assert lines(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "flood", [b"x" * 65536, b"line of a bot that talks\n" * 2500, b"\n" * 65536, b"\x00\xff" * 32768]
+)
+def test_a_flood_takes_little_memory(writer: LogWriter, flood: bytes) -> None:
+    made = pump(writer, limit=8 << 20)
+    for _ in range(20):
+        made.feed("stdout", flood)
+    tracemalloc.start()
+    for _ in range(600):
+        made.feed("stdout", flood)
+        made.feed("stderr", flood)
+    made.close()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert writer.size < 9 << 20
