@@ -6,6 +6,7 @@ One of each for a test process; a test makes what it needs in a database and use
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,7 +105,10 @@ class MariaDbServer:
         assert guard.poll() is None, f"MariaDB did not start:\n{log_path.read_text(errors='replace')}"
 
     def answers(self) -> bool:
-        with contextlib.suppress(pymysql.Error), contextlib.closing(self.connect()):
+        # The driver would leave its socket open where nobody listens yet.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.socket)
+            self.connect().close()
             return True
         return False
 
