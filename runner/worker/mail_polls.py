@@ -2,8 +2,8 @@
 
 Promises that a message fires a trigger once: its row in the ledger and the pending firing are one transaction, so that
 neither a crash nor a second runner repeats it, and nothing in the mailbox is changed. The scheduler starts the job,
-which is given that message; after the job's success the message is marked (`mail_marks`). Which messages do not match by
-their attachments is remembered in memory only: after a restart they are fetched once more.
+which is given that message; after the job's success the message is marked (`mail_marks`). Which messages do not match
+by their attachments is remembered in memory only: after a restart they are fetched once more.
 """
 
 from __future__ import annotations
