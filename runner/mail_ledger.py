@@ -226,16 +226,14 @@ def _insert(
         "mark_tries": literal(0),
     }
     given: Any = select(*values.values())
+    made = (
+        insert(MailMessage)
+        .from_select(list(values), given.where(_running(holder)) if holder else given, include_defaults=False)
+        .returning(MailMessage.id)
+    )
     try:
         with session.begin_nested():
-            return bool(
-                db.changes(
-                    session,
-                    insert(MailMessage).from_select(
-                        list(values), given.where(_running(holder)) if holder else given, include_defaults=False
-                    ),
-                )
-            )
+            return session.execute(made).first() is not None
     except IntegrityError:
         return False
 
@@ -257,4 +255,4 @@ def _running(holder: Holder) -> ColumnElement[bool]:
 def _free(limit: int) -> ColumnElement[bool]:
     """Free for another job. Only a job that is seen to have failed frees its message, not one that is not seen."""
     ended = exists().where(Job.id == MailMessage.job_id, Job.state.in_((State.FAILED, State.CANCELLED)))
-    return and_(MailMessage.tries < limit, or_(MailMessage.job_id.is_(None), ended))
+    return and_(MailMessage.tries < limit, or_(MailMessage.job_id.is_(None), ended.correlate(MailMessage)))

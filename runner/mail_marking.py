@@ -85,7 +85,7 @@ def to_mark(session: Session, environments: Collection[str]) -> Due | None:
         .returning(MailMessage.id, MailMessage.uid_validity, MailMessage.uid, MailMessage.print, MailMessage.mark_tries)
     ).all()
     messages = {row.id: Message(row.uid_validity, row.uid, row.print) for row in rows}
-    tries = max((row.mark_tries for row in rows), default=0)
+    tries = min((row.mark_tries for row in rows), default=0)
     return Due(first.workspace_id, first.source, first.environment, first.folder, messages, tries)
 
 
@@ -133,8 +133,12 @@ def _open_in(environments: Collection[str]) -> ColumnElement[bool]:
 
 
 def _succeeded() -> ColumnElement[bool]:
-    started = select(Firing.started_id).where(Firing.id == MailMessage.firing_id).scalar_subquery()
-    return exists().where(or_(Job.id == MailMessage.job_id, Job.id == started), Job.state == State.SUCCEEDED)
+    own = exists().where(Job.id == MailMessage.job_id, Job.state == State.SUCCEEDED)
+    fired = exists().where(
+        Firing.id == MailMessage.firing_id, Job.id == Firing.started_id, Job.state == State.SUCCEEDED
+    )
+    # Said in so many words: without it the subquery could look at another message than the one that is judged.
+    return or_(own.correlate(MailMessage), fired.correlate(MailMessage))
 
 
 def _due(environments: Collection[str]) -> ColumnElement[bool]:

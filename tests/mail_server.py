@@ -177,7 +177,7 @@ def _certificate(
 def token(user: str, *, lifetime: int = 3600) -> str:
     """An OAuth 2.0 access token (JWT, HS256) for a user, which the server takes for XOAUTH2."""
     now = int(time.time())
-    claims = {"sub": user, "iat": now, "nbf": now - 60, "exp": now + lifetime, "iss": "tests"}
+    claims = {"sub": user, "iat": now - 60, "nbf": now - 60, "exp": now + lifetime, "iss": "tests"}
     parts = [_unpadded(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "HS256"}, claims)]
     signed = ".".join(parts)
     return f"{signed}.{_unpadded(hmac.digest(_TOKEN_KEY, signed.encode(), 'sha256'))}"
@@ -295,6 +295,25 @@ class MailServer:
             if status != "OK":
                 return []
             return [int(uid) for uid in client.uid("SEARCH", criteria)[1][0].split()]
+
+    def wait_for(
+        self,
+        user: str,
+        uids: list[int],
+        what: str,
+        *,
+        folder: str = "INBOX",
+        criteria: str = "ALL",
+        timeout: float = 40,
+    ) -> None:
+        """Wait until exactly these messages match."""
+        with self.mailbox(user) as client:
+
+            def found() -> list[int]:
+                client.select(folder, readonly=True)
+                return [int(uid) for uid in client.uid("SEARCH", criteria)[1][0].split()]
+
+            wait_until(lambda: found() == uids, 40, what)
 
     def renumber(self, user: str, *, folder: str = "INBOX") -> None:
         """Give a folder another UIDVALIDITY and its messages other UIDs, as a restored server does."""

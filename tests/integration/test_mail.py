@@ -49,9 +49,9 @@ def test_messages_are_marked_seen_after_success_only(system: System, mail_server
     assert subjects(read(system, exit=3)[1]) == ["Number 1", "Number 2"]
     assert seen(mail_server, user) == []
     assert subjects(read(system, stop_after=1)[1]) == ["Number 1"], "a failed job's messages are offered again"
-    wait_until(lambda: seen(mail_server, user) == uids[:1], 20, "the message to be marked")
+    mail_server.wait_for(user, uids[:1], "the message to be marked", criteria="SEEN")
     assert subjects(read(system)[1]) == ["Number 2"], "what the bot did not come to stays for another job"
-    wait_until(lambda: seen(mail_server, user) == uids, 20, "both to be marked")
+    mail_server.wait_for(user, uids, "both to be marked", criteria="SEEN")
 
 
 def test_a_message_whose_jobs_failed_as_often_as_declared_is_left(
@@ -72,11 +72,11 @@ def test_messages_move_to_a_folder_after_success_and_a_failed_move_is_tried_agai
     add_source(system, mail_server, user, mark="move:Done")
     mail_server.append(user, message("Moves"))
     assert subjects(read(system)[1]) == ["Moves"]
-    wait_until(lambda: "mail.not_marked" in system.runner.log, 20, "the first try to fail: there is no such folder")
+    wait_until(lambda: "mail.not_marked" in system.runner.log, 40, "the first try to fail: there is no such folder")
     assert read(system)[1] == [], "a message that could not be marked is not given again"
     with mail_server.mailbox(user) as client:
         client.create("Done")
-    wait_until(lambda: mail_server.uids(user) == [], 30, "the message to be moved")
+    mail_server.wait_for(user, [], "the message to be moved")
     assert len(mail_server.uids(user, folder="Done")) == 1
 
 
