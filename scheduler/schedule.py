@@ -121,7 +121,7 @@ class Schedule(BaseModel):
             raise ValueError("misfire_grace may be 1 hour at most")
         if self.cron is not None:
             try:
-                cron(self.cron, ZoneInfo(self.zone))
+                _walker(self.cron, self.zone, None, None)
             except ValueError as error:
                 raise ValueError(f"cron: {error}") from None
         if self.start and self.end and self.aware(self.start) > self.aware(self.end):
