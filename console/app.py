@@ -19,6 +19,7 @@ from console import errors, health
 from console.api import (
     assets,
     audit,
+    batch,
     bots,
     calendars,
     concurrency,
@@ -61,6 +62,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     assets.router,
     coverage.router,
     jobs.router,
+    batch.router,
     logs.router,
     outputs.router,
     retention.router,

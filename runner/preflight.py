@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from runner import bots, workspaces
 from runner.errors import Invalid
 from runner.manifest import Manifest
-from runner.workspaces import Unset
 from vault import coverage
 from vault.coverage import Described
 from vault.names import AssetName
@@ -70,9 +69,7 @@ def refusals(session: Session, *, workspace_id: uuid.UUID, bot: str | None = Non
     """
     if bot is not None:
         bots.require(session, bot, workspace_id=workspace_id)
-    strict = [
-        row.name for row in workspaces.environments(session, workspace_id=workspace_id) if row.unset == Unset.REFUSE
-    ]
+    strict = workspaces.strict(session, workspace_id=workspace_id)
     found: list[Refusal] = []
     for row, version in bots.listing(session, workspace_id=workspace_id) if strict else ():
         if bot in {None, row.name}:

@@ -50,13 +50,13 @@ NEWEST_NOW = (
     .limit(1)
 )
 
-#: The same, and what its `environment` does about unset values; a bot that is being removed is waited for (SQLite has
-#: one writer at a time anyway).
+#: The same, and which environments refuse unset values, with commas between them; a bot that is being removed is waited
+#: for (SQLite has one writer at a time anyway).
 NEWEST = NEWEST_NOW.add_columns(
-    select(_environments.c.unset)
-    .where(_environments.c.workspace_id == bindparam("workspace"), _environments.c.name == bindparam("environment"))
+    select(func.aggregate_strings(_environments.c.name, ","))
+    .where(_environments.c.workspace_id == bindparam("workspace"), _environments.c.unset == "refuse")
     .scalar_subquery()
-    .label("unset")
+    .label("strict")
 ).with_for_update(read=True, of=_bots)
 
 _elsewhere = _jobs.alias("elsewhere")

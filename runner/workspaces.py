@@ -75,6 +75,12 @@ def environments(session: Session, *, workspace_id: uuid.UUID) -> Sequence[Envir
     return sorted(rows, key=lambda row: ENVIRONMENTS.index(row.name))
 
 
+def strict(session: Session, *, workspace_id: uuid.UUID) -> list[str]:
+    """The environments that refuse unset values."""
+    rows = environments(session, workspace_id=workspace_id)
+    return [row.name for row in rows if row.unset == Unset.REFUSE]
+
+
 #: What the workspace decided for unset values. Parameters: `workspace`, `environment`.
 _UNSET = select(Environment.unset).where(
     Environment.workspace_id == bindparam("workspace"), Environment.name == bindparam("environment")

@@ -164,9 +164,6 @@ def _slow_down(console: Console, hook: _Hook) -> None:
         raise HTTPException(503, headers={"Retry-After": str(PAUSED_RETRY)})
 
 
-_NO_JSON = "The delivery is not JSON that can be stored; send application/json in UTF-8."
-
-
 def _document(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     """The delivery's JSON.
 
@@ -176,10 +173,11 @@ def _document(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         document = json.loads(body, parse_constant=_no_number)
         storable(json.dumps(document, ensure_ascii=False))
+        usable = not mapping.holds_nul(document)
     except (ValueError, RecursionError):
-        raise Invalid(_NO_JSON) from None
-    if mapping.holds_nul(document):
-        raise Invalid(_NO_JSON)
+        usable = False
+    if not usable:
+        raise Invalid("The delivery is not JSON that can be stored; send application/json in UTF-8.")
     if mapping.depth(document) > mapping.MAX_DEPTH:
         raise Invalid(f"The delivery is nested more than {mapping.MAX_DEPTH} deep.")
     return document

@@ -33,17 +33,13 @@ from runner.jobs import Claim
 from runner.journals import OUTCOMES
 from runner.logging import configure, logger
 from runner.stores import Store
-from runner.worker import adoption, executor, inbox, isolation, memory_folder, presence, returning, tasks
+from runner.worker import adoption, duties, executor, inbox, isolation, memory_folder, presence, returning, tasks
 from runner.worker.censor import Censor, catch_stderr
-from runner.worker.checks import Checks
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import Interpreter, own_interpreter
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
-from runner.worker.listener import Listener
-from runner.worker.mail_marks import Marks
-from runner.worker.mail_polls import Polls
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
@@ -53,7 +49,6 @@ from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
 from runner.worker.telling import Telling
-from runner.worker.unattended import Post
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
@@ -215,42 +210,6 @@ def _station(
     )
 
 
-def _checks(station: Station, stopping: Stopping) -> Checks:
-    return Checks(
-        station.engine,
-        station.direct,
-        station.snapshots,
-        station.keyring,
-        runner=station.settings.runner_name,
-        environments=station.settings.environments,
-        censor=station.censor,
-        stopping=stopping.begun.is_set,
-    )
-
-
-def _post(station: Station) -> Post:
-    return Post(
-        station.engine,
-        station.direct,
-        station.snapshots,
-        station.keyring,
-        station.censor,
-        runner=station.settings.runner_name,
-        environments=station.settings.environments,
-    )
-
-
-def _listener(app: Celery, station: Station, checks: Checks) -> Listener:
-    return Listener(
-        app,
-        station.settings.runner_name,
-        look=station.held.look,
-        look_at_all=station.held.look_at_all,
-        follow=station.telling.follow,
-        look_at_checks=checks.look,
-    )
-
-
 def _ground(
     settings: RunnerSettings, facts: isolation.Facts, *, own: list[Path], interpreter: Interpreter
 ) -> tuple[tuple[isolation.Grant, ...], Ground | None]:
@@ -312,20 +271,8 @@ def _deregister(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -
 
 
 def _work(app: Celery, station: Station, stopping: Stopping) -> int:
-    station.spawner.start()
-    station.endpoint.start()
-    station.held.start()
-    station.telling.start()
-    checks = _checks(station, stopping)
-    checks.start()
-    mail = (
-        Marks(_post(station), stopping=stopping.begun.is_set),
-        Polls(_post(station), stopping=stopping.begun.is_set),
-    )
-    for each in mail:
-        each.start()
-    listener = _listener(app, station, checks)
-    listener.start()
+    station.start()
+    beside = duties.begin(app, station, stopping=stopping.begun.is_set)
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     watchdog = Watchdog(
         lambda: messages_wait(app, station.settings),
@@ -370,17 +317,9 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         )
         worker.start()
     finally:
-        listener.close()
-        checks.close()
-        station.telling.close()
-        for each in mail:
-            each.close()
-        station.held.close()
-        station.endpoint.close()
-        station.spawner.close()
-        station.scratch.close()
-        station.journal.close()
-        station.direct.close()
+        for duty in beside:
+            duty.close()
+        station.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)
 
 

@@ -50,3 +50,20 @@ class Station:
     telling: Telling
     #: Announces that a claim's job is queued again; told its group.
     announce: Callable[[Claim, str], None]
+
+    def start(self) -> None:
+        """Start what runs for as long as the worker; the spawner first, before there are threads."""
+        self.spawner.start()
+        self.endpoint.start()
+        self.held.start()
+        self.telling.start()
+
+    def close(self) -> None:
+        """End it, when no attempt is left."""
+        self.telling.close()
+        self.held.close()
+        self.endpoint.close()
+        self.spawner.close()
+        self.scratch.close()
+        self.journal.close()
+        self.direct.close()
