@@ -16,7 +16,21 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli.commands import asset, audit, bot, environment, job, key, roboto, runner, system, token, workspace
+from cli.commands import (
+    asset,
+    audit,
+    bot,
+    environment,
+    flow,
+    item,
+    job,
+    key,
+    roboto,
+    runner,
+    system,
+    token,
+    workspace,
+)
 from cli.errors import CliError, Misused
 from cli.screen import screen, show_error
 
@@ -83,6 +97,9 @@ def _groups() -> tuple[tuple[str, typer.Typer], ...]:
         ("bot", bot.app),
         ("asset", asset.app),
         ("job", job.app),
+        ("queue", flow.app("queue")),
+        ("workflow", flow.app("workflow")),
+        ("item", item.app),
         ("secret", roboto.app),
         ("key", key.app),
         ("environment", environment.app),

@@ -16,7 +16,21 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import BaseRoute
 
 from console import errors, health
-from console.api import assets, audit, bots, coverage, environments, jobs, logs, runners, tokens, workspace
+from console.api import (
+    assets,
+    audit,
+    bots,
+    coverage,
+    environments,
+    flows,
+    jobs,
+    logs,
+    runners,
+    runs,
+    tokens,
+    work_items,
+    workspace,
+)
 from console.deps import Console
 from console.edge import Edge
 from console.permissions import PERMISSIONS
@@ -44,6 +58,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     coverage.router,
     jobs.router,
     logs.router,
+    flows.queues,
+    flows.workflows,
+    runs.router,
+    work_items.router,
     runners.router,
     tokens.router,
     environments.router,

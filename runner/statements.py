@@ -34,8 +34,7 @@ _attempts = Model.metadata.tables[Attempt.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
 _versions = Model.metadata.tables[PackageVersion.__tablename__]
 
-#: The newest version of a bot in use. Parameters: `workspace`, `name`.
-NEWEST = (
+_newest_in_use = (
     select(_versions.c.bot_id, _versions.c.id, _versions.c.manifest)
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
@@ -45,9 +44,15 @@ NEWEST = (
     )
     .order_by(_versions.c.number.desc())
     .limit(1)
-    # A bot that is being removed is waited for (SQLite has one writer at a time anyway).
-    .with_for_update(read=True, of=_bots)
 )
+
+#: The newest version of a bot in use; one that is being removed is waited for (SQLite has one writer at a time
+#: anyway). Parameters: `workspace`, `name`.
+NEWEST = _newest_in_use.with_for_update(read=True, of=_bots)
+
+#: The same without the lock, for which the scheduler's role has no right: a bot that is removed at that moment may
+#: be given one more job.
+NEWEST_UNLOCKED = _newest_in_use
 
 _elsewhere = _jobs.alias("elsewhere")
 _of_lane = (
@@ -134,6 +139,8 @@ _CLAIMED = (
     _jobs.c.parameters,
     _jobs.c.started_at,
     _jobs.c.concurrency,
+    _jobs.c.cause_kind,
+    _jobs.c.cause_id,
 )
 
 _next = (

@@ -22,10 +22,12 @@ from datetime import timedelta  # noqa: E402
 
 from sqlalchemy import Engine  # noqa: E402
 
-from runner import lanes, schema  # noqa: E402
+from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
 from scheduler import broker, rescuer  # noqa: E402
+from scheduler.advancing import Advancer  # noqa: E402
+from scheduler.hearing import Hearing  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
 from scheduler.settings import SchedulerSettings  # noqa: E402
 from vault import db  # noqa: E402
@@ -50,6 +52,9 @@ def main(_argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     memory = rescuer.Memory(engine, app)
     after = timedelta(seconds=settings.republish_after)
+    advancer = Advancer(engine, app)
+    hearing = Hearing(app, look=advancer.look)
+    hearing.start()
     logger().info("scheduler.ready")
     serve(
         [
@@ -57,10 +62,19 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
             Duty("end_lost", lambda: rescuer.end_lost(engine), settings.tick),
+            Duty("advance_runs", advancer.look_at_due, settings.tick),
+            Duty("settle_items", lambda: _settle_items(engine), settings.tick),
         ],
         stop,
     )
+    hearing.close()
     return 0
+
+
+def _settle_items(engine: Engine) -> None:
+    """Release the work items of attempts that have ended, and take late ones out."""
+    with db.writing(engine) as session:
+        work_items.settle(session)
 
 
 def _check_schema(engine: Engine) -> None:

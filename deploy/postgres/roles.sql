@@ -100,11 +100,27 @@ GRANT UPDATE (state, reason, detail, finished_at, cancel_requested_at, cancel_re
     pause_requested_by, published_at) ON jobs TO botkeep_console;
 GRANT SELECT, DELETE, UPDATE (drain_requested_at) ON runners TO botkeep_console;
 
+-- People save queues and workflows, ask for runs and answer them; only the scheduler makes jobs of runs.
+GRANT SELECT, INSERT, UPDATE (version, removed_at, pause_requested_at, pause_requested_by) ON flows TO botkeep_console;
+GRANT SELECT, INSERT ON flow_versions, run_tries TO botkeep_console;
+GRANT SELECT, INSERT, UPDATE (look_at, pause_requested_at, pause_requested_by, cancel_requested_at, cancel_requested_by)
+    ON runs TO botkeep_console;
+GRANT SELECT, UPDATE (answered_at, answered_by, allowed, comment) ON approvals TO botkeep_console;
+GRANT SELECT ON attempt_results TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (state, reason, detail, tries, not_before, finished_at, deadline)
+    ON work_items TO botkeep_console;
+
 -- botkeep_scheduler -----------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners TO botkeep_scheduler;
-GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at, not_before, warnings, paused_at)
-    ON jobs TO botkeep_scheduler;
+GRANT INSERT, UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at, not_before, warnings, paused_at,
+    cancel_requested_at, cancel_requested_by) ON jobs TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, ended_by) ON attempts TO botkeep_scheduler;
+
+GRANT SELECT ON flows, flow_versions, attempt_results TO botkeep_scheduler;
+GRANT SELECT, UPDATE (state, reason, detail, finished_at, timed_out_at, look_at) ON runs TO botkeep_scheduler;
+GRANT SELECT, INSERT, UPDATE (seen) ON run_tries TO botkeep_scheduler;
+GRANT SELECT, INSERT ON approvals TO botkeep_scheduler;
+GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_items TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
@@ -118,6 +134,9 @@ GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivo
 GRANT SELECT, INSERT ON runners TO botkeep_runner;
 GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
     drain_requested_at, labels, isolation) ON runners TO botkeep_runner;
+GRANT SELECT, INSERT, DELETE ON attempt_results TO botkeep_runner;
+GRANT SELECT, INSERT, UPDATE (state, reason, detail, result, tries, not_before, reserved_at, finished_at, job_id, attempt)
+    ON work_items TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

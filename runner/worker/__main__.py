@@ -25,7 +25,7 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 from sqlalchemy import Engine
 
-from runner import labels, lanes, runners, schema
+from runner import labels, lanes, runners, schema, signals
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
@@ -233,7 +233,10 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
 
     def look(environment: str, group: str, free: Callable[[], object]) -> Claim | None:
         with watchdog.receiving():
-            return executor.execute(station, environment=environment, group=group, free=free)
+            claim = executor.execute(station, environment=environment, group=group, free=free)
+        if claim is not None and claim.run_id is not None:
+            signals.look_at_run(app, claim.run_id)
+        return claim
 
     tasks.register(app, look, stopping=stopping.begun)
     returning.install(app)

@@ -3,8 +3,12 @@
 Each attempt has its own random token, valid until the attempt ends, and reaches only its own assets. A refusal
 is a 4xx at once. The attempt's masker knows every value that can be asked for here.
 
-    GET /v1/assets                  names that the bot may see, one per line
-    GET /v1/assets/GROUP/NAME       the value, as bytes; 404 unknown, 409 unset
+    GET  /v1/assets                     names that the bot may see, one per line
+    GET  /v1/assets/GROUP/NAME          the value, as bytes; 404 unknown, 409 unset
+    PUT  /v1/results/KEY                a result, as JSON
+    POST /v1/work-items                 a new work item, as JSON
+    POST /v1/work-items/reservation     the next item of a tray; 204 none waits
+    PUT  /v1/work-items/ID/completion   how it went, or …/failure
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 from vault.decrypt import Secret
 from vault.errors import VaultError
@@ -22,6 +27,9 @@ from vault.names import AssetName
 
 #: Addresses that a request may name as its host; anything else is another site's page or a rebinding.
 _HOST = "127.0.0.1"
+
+#: Bytes of a body that are read at all; what it may hold is less, and said by whoever stores it.
+_MAX_BODY = 512 * 1024
 
 #: Seconds that a bot may take to send a request, so that a stalled one holds no thread for long.
 _REQUEST_TIMEOUT = 10
@@ -33,6 +41,8 @@ class Grant:
 
     names: tuple[AssetName, ...]
     read: Callable[[AssetName], Secret | None]
+    #: Takes what the bot says: method, path in parts, body; answers a status and a body.
+    take: Callable[[str, tuple[str, ...], bytes], tuple[int, bytes]] | None = None
 
 
 class Endpoint:
@@ -108,6 +118,32 @@ class _Request(BaseHTTPRequestHandler):
                 self._value(grant, group, name)
             case _:
                 self._answer(404, b"There is no such address; see GET /v1/assets.")
+
+    def do_PUT(self) -> None:
+        """Take what a bot says."""
+        self._take("PUT")
+
+    def do_POST(self) -> None:
+        """Take what a bot says."""
+        self._take("POST")
+
+    def _take(self, method: str) -> None:
+        # Whatever is not read would be taken for the next request.
+        self.close_connection = True
+        grant = self._admitted()
+        if grant is None:
+            return
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and len(length) < 10):
+            self._answer(411, b"Send a Content-Length.")
+        elif int(length) > _MAX_BODY:
+            self._answer(413, f"This is larger than the {_MAX_BODY:,} bytes that are taken; write a file.".encode())
+        elif grant.take is None:
+            self._answer(404, b"There is no such address.")
+        else:
+            parts = tuple(unquote(part) for part in self.path.split("/")[1:])
+            status, body = grant.take(method, parts, self.rfile.read(int(length)))
+            self._answer(status, body, kind="application/json" if status < 300 else "text/plain; charset=utf-8")
 
     def _admitted(self) -> Grant | None:
         kind, _, token = self.headers.get("Authorization", "").partition(" ")

@@ -31,6 +31,7 @@ from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import ending, isolation, resolution
+from runner.worker.desk import Desk
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
@@ -57,6 +58,9 @@ _REPORT_BACKOFF = 5.0
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
 
+#: Seconds that what a bot says in its first moments waits for the masker, which is made while it starts.
+_MASKER_WAIT = 20.0
+
 _log = logger()
 
 T = TypeVar("T")
@@ -79,6 +83,8 @@ class Run:
     limits: Limits = DEFAULTS
     resolved: Resolved | None = None
     masker: Masker | None = None
+    #: Set once the masker is there.
+    masked: threading.Event = field(default_factory=threading.Event)
 
 
 def execute(
@@ -183,6 +189,7 @@ def _steps(run: Run) -> Report:
             )
             # After the start, so that the bot's interpreter starts meanwhile.
             run.masker = masker = Masker([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            run.masked.set()
             resolved.forget()
             run.warnings.extend(_weak_warning(name) for name in masker.weak)
             with run.station.censor.using(masker):
@@ -272,7 +279,8 @@ def _grant(run: Run, resolved: Resolved) -> Grant:
         value = sealed[name]
         return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
 
-    return Grant(names=tuple(sealed), read=read)
+    desk = Desk(run.station.engine, run.claim, masker=lambda: run.masker if run.masked.wait(_MASKER_WAIT) else None)
+    return Grant(names=tuple(sealed), read=read, take=desk.take)
 
 
 def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:

@@ -13,12 +13,6 @@ from collections.abc import Callable
 from celery import Celery
 
 from runner import signals
-from runner.logging import logger
-
-#: First and longest pause before another try to reach Redis, in seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-
-_log = logger()
 
 
 class Listener:
@@ -46,26 +40,16 @@ class Listener:
         self._stopped.set()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
-        while not self._stopped.is_set():
-            try:
-                with signals.subscription(self._app) as subscription:
-                    _log.info("signals.heard")
-                    self._look_at_all()
-                    pause = FIRST_PAUSE
-                    while not self._stopped.is_set():
-                        self._pass_on(subscription.next())
-            except signals.AWAY as error:
-                _log.warning("signals.lost", error=str(error).partition("\n")[0])
-            except Exception:
-                # Without this thread people would wait for the next poll: whatever it was, it is tried again.
-                _log.exception("listener.broken")
-            self._stopped.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        signals.hear(
+            self._app,
+            signals.JOBS,
+            signals.RUNNERS,
+            stopped=self._stopped,
+            connected=self._look_at_all,
+            heard=self._pass_on,
+        )
 
-    def _pass_on(self, signal: signals.Signal | None) -> None:
-        if signal is None:
-            return
+    def _pass_on(self, signal: signals.Signal) -> None:
         if signal.job_id is not None:
             self._look(signal.job_id)
         elif signal.runner == self._name:

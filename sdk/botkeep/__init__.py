@@ -6,7 +6,9 @@
     botkeep.asset_bytes("DB.CERTIFICATE") the same as bytes, for what is not text
     botkeep.get_secret("SAP_USER")        GLOBAL.SAP_USER, or GROUP.NAME
     botkeep.parameters()                  what the job was started with, references resolved
-    botkeep.output_dir()                  where results go
+    botkeep.output_dir()                  where files with results go
+    botkeep.output("total", 12)           a result that history shows and workflows pass on
+    botkeep.work_items.each("invoices")   data items to be done one by one; see the module
 
 Promises that a value is read when it is asked for and never kept here, that no error message holds one, and
 that an unknown name, a missing value and an absent runner are three different errors. Refuses to talk to
@@ -17,11 +19,13 @@ is first needed.
     ├── UnknownAsset          this bot sees no such asset; the message names near ones (also a KeyError)
     ├── NoValue               the asset has no value that can be read in this environment
     ├── NotText               the value is not UTF-8; take its bytes
+    ├── Refused               the runner does not take it; the message says why
     ├── EndpointUnreachable   the runner of this job does not answer
     └── OutsideBotkeep        this program was not started by Botkeep
     BusinessError             raised by a bot: the data is wrong, trying again would not help
 """
 
+from botkeep import work_items
 from botkeep.errors import (
     BotkeepError,
     BusinessError,
@@ -29,8 +33,10 @@ from botkeep.errors import (
     NotText,
     NoValue,
     OutsideBotkeep,
+    Refused,
     UnknownAsset,
 )
+from botkeep.results import output
 from botkeep.run import output_dir, parameters
 from botkeep.values import Assets, asset_bytes, assets, get_secret
 
@@ -42,10 +48,13 @@ __all__ = [
     "NoValue",
     "NotText",
     "OutsideBotkeep",
+    "Refused",
     "UnknownAsset",
     "asset_bytes",
     "assets",
     "get_secret",
+    "output",
     "output_dir",
     "parameters",
+    "work_items",
 ]

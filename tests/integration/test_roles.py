@@ -13,20 +13,27 @@ MATRIX = """
                     console  scheduler  runner  keyhost
 alembic_version     S        S          S       -
 api_tokens          SIu      -          -       -
+approvals           Su       SI         -       -
 asset_values        sID      -          S       Su
 asset_variables     SID      -          -       -
 assets              SIuD     -          S       S
+attempt_results     S        S          SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
 current_values      SIuD     -          S       S
 environments        Su       -          S       -
-jobs                SIu      Su         Su      -
+flow_versions       SI       S          -       -
+flows               SIu      S          -       -
+jobs                SIu      SIu        Su      -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
 readings            S        -          I       -
 recipients          s        -          S       SIu
+run_tries           SI       SIu        -       -
 runners             SuD      S          SIu     -
+runs                SIu      Su         -       -
+work_items          SIuD     Su         SIu     -
 workspaces          Su       -          S       S
 """
 
@@ -42,15 +49,23 @@ console    u  current_values  number set_at set_by
 console    u  environments    unset isolation
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
 pause_requested_at pause_requested_by published_at
+console    u  flows           version removed_at pause_requested_at pause_requested_by
+console    u  runs            look_at pause_requested_at pause_requested_by cancel_requested_at cancel_requested_by
+console    u  approvals       answered_at answered_by allowed comment
+console    u  work_items      state reason detail tries not_before finished_at deadline
 console    u  workspaces      limits
 console    u  runners         drain_requested_at
 scheduler  u  attempts        state reason detail finished_at ended_by
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
-paused_at
+paused_at cancel_requested_at cancel_requested_by
+scheduler  u  runs            state reason detail finished_at timed_out_at look_at
+scheduler  u  run_tries       seen
+scheduler  u  work_items      state reason detail not_before finished_at
 runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
 runner     u  runners         - name
+runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
 keyhost    u  recipients      retired_at
@@ -75,6 +90,12 @@ scheduler  SELECT number FROM asset_values
 scheduler  SELECT digest FROM api_tokens
 scheduler  SELECT digest FROM package_blobs
 scheduler  UPDATE jobs SET parameters = '{}'
+console    UPDATE runs SET state = 'succeeded'
+console    INSERT INTO approvals SELECT * FROM approvals
+scheduler  UPDATE approvals SET allowed = true
+scheduler  UPDATE runs SET requested_by = ''
+runner     SELECT state FROM runs
+runner     UPDATE work_items SET data = '{}'
 runner     UPDATE asset_values SET envelope = ''
 runner     UPDATE current_values SET number = 1
 runner     SELECT asset FROM readings

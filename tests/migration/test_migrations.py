@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 import console.models
 import runner.models
+import scheduler.models
 from runner import migrate, schema
 from tests.support import Stores
 from vault import db
@@ -20,7 +21,7 @@ from vault.models import Environment, Model, Workspace
 from vault.names import ENVIRONMENTS
 
 #: Importing them is what fills the metadata.
-PACKAGES = (console.models, runner.models)
+PACKAGES = (console.models, runner.models, scheduler.models)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
