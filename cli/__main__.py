@@ -20,6 +20,7 @@ from cli.commands import (
     asset,
     audit,
     bot,
+    calendar,
     environment,
     flow,
     item,
@@ -29,6 +30,7 @@ from cli.commands import (
     runner,
     system,
     token,
+    trigger,
     workspace,
 )
 from cli.errors import CliError, Misused
@@ -100,6 +102,8 @@ def _groups() -> tuple[tuple[str, typer.Typer], ...]:
         ("queue", flow.app("queue")),
         ("workflow", flow.app("workflow")),
         ("item", item.app),
+        ("trigger", trigger.app),
+        ("calendar", calendar.app),
         ("secret", roboto.app),
         ("key", key.app),
         ("environment", environment.app),

@@ -1,4 +1,4 @@
-"""The console's own table: the tokens that people and scripts authenticate with."""
+"""The console's own tables: the tokens that people and scripts authenticate with, and the keys of webhooks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
+from runner.triggers import Trigger
 from vault.models import ACTOR_LENGTH, Model
 
 #: What a partial index calls a token that can be used.
@@ -41,3 +42,17 @@ class ApiToken(Model):
             sqlite_where=ACTIVE,
         ),
     )
+
+
+class HookKey(Model):
+    """What the deliveries of a webhook are verified by: sealed with the console's own key, for no other process.
+
+    `console.hook_keys` says why it is neither an asset nor a digest.
+    """
+
+    __tablename__ = "hook_keys"
+
+    trigger_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Trigger.id), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    set_at: Mapped[datetime]
+    set_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))

@@ -19,10 +19,10 @@ class Role(StrEnum):
 
     OPERATOR = "operator"
     """Also runs, cancels, pauses, resumes and retries jobs, queues and workflows, answers approvals, adds work items,
-    and drains runners."""
+    runs, pauses and resumes triggers, and drains runners."""
 
     DEV = "dev"
-    """Also changes bots, assets, queues and workflows."""
+    """Also changes bots, assets, queues, workflows, triggers and calendars."""
 
     ADMIN = "admin"
     """Also changes tokens and policies, removes runners, and reads the audit."""
@@ -41,7 +41,7 @@ class Permission:
     action: str
 
 
-#: Answers anyone: probes, numbers, and the description of the interface.
+#: Asks for no token: probes, numbers, the description of the interface, and deliveries, which are signed.
 PUBLIC = None
 
 PERMISSIONS: dict[tuple[str, str], Permission | None] = {
@@ -49,6 +49,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
     ("GET", "/api/v1/openapi.json"): PUBLIC,
+    # A delivery proves itself by its signature.
+    ("POST", "/hooks/{hook_id}"): PUBLIC,
     ("GET", "/api/v1/bots"): Permission(Role.VIEWER, "bot.listed"),
     ("POST", "/api/v1/bots"): Permission(Role.DEV, "bot.added"),
     ("GET", "/api/v1/bots/{name}"): Permission(Role.VIEWER, "bot.shown"),
@@ -97,6 +99,21 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/work-items/{item_id}"): Permission(Role.VIEWER, "item.shown"),
     ("POST", "/api/v1/work-items/{item_id}/retry"): Permission(Role.OPERATOR, "item.retried"),
     ("DELETE", "/api/v1/work-items/{item_id}"): Permission(Role.OPERATOR, "item.removed"),
+    ("GET", "/api/v1/triggers"): Permission(Role.VIEWER, "trigger.listed"),
+    ("POST", "/api/v1/triggers"): Permission(Role.DEV, "trigger.saved"),
+    ("GET", "/api/v1/triggers/{name}"): Permission(Role.VIEWER, "trigger.shown"),
+    ("DELETE", "/api/v1/triggers/{name}"): Permission(Role.DEV, "trigger.removed"),
+    ("PUT", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.paused"),
+    ("DELETE", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.resumed"),
+    ("POST", "/api/v1/triggers/{name}/key"): Permission(Role.DEV, "trigger.key_made"),
+    ("PUT", "/api/v1/triggers/{name}/key"): Permission(Role.DEV, "trigger.key_set"),
+    ("POST", "/api/v1/triggers/{name}/runs"): Permission(Role.OPERATOR, "trigger.run"),
+    ("GET", "/api/v1/triggers/{name}/firings"): Permission(Role.VIEWER, "trigger.listed"),
+    ("GET", "/api/v1/triggers/{name}/preview"): Permission(Role.VIEWER, "trigger.shown"),
+    ("GET", "/api/v1/calendars"): Permission(Role.VIEWER, "calendar.listed"),
+    ("GET", "/api/v1/calendars/{name}"): Permission(Role.VIEWER, "calendar.shown"),
+    ("PUT", "/api/v1/calendars/{name}"): Permission(Role.DEV, "calendar.changed"),
+    ("DELETE", "/api/v1/calendars/{name}"): Permission(Role.DEV, "calendar.removed"),
     ("GET", "/api/v1/runners"): Permission(Role.VIEWER, "runner.listed"),
     ("PUT", "/api/v1/runners/{name}/drain"): Permission(Role.OPERATOR, "runner.drained"),
     ("DELETE", "/api/v1/runners/{name}"): Permission(Role.ADMIN, "runner.removed"),

@@ -34,6 +34,9 @@ VISIBILITY_TIMEOUT = 24 * 3600
 #: Seconds a broker may take to connect or to answer before a publication counts as failed.
 SOCKET_TIMEOUT = 5
 
+#: Messages in one command: about 400 kB.
+_AT_ONCE = 500
+
 #: What every key of ours in Redis begins with.
 PREFIX = "botkeep:"
 #: The key that goes with everything else when the broker is flushed.
@@ -106,14 +109,27 @@ def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot
     The job is committed before, so a false is a delay: the rescuer publishes it when the broker is back. The bot's id
     is for people who trace messages.
     """
-    place = lane(environment, group)
-    message = _message(str(job_id), place, environment=environment, bot=None if bot_id is None else str(bot_id))
+    return publish_many(app, [(job_id, environment, group, bot_id)])
+
+
+def publish_many(app: Celery, hints: Sequence[tuple[uuid.UUID, str, str, uuid.UUID | None]]) -> bool:
+    """As `publish`, for many jobs (id, environment, group, bot): a few commands for each lane.
+
+    After a false some may have been published, which does no harm.
+    """
+    messages: dict[str, list[str]] = {}
+    for job_id, environment, group, bot_id in hints:
+        place = lane(environment, group)
+        message = _message(str(job_id), place, environment=environment, bot=None if bot_id is None else str(bot_id))
+        messages.setdefault(place, []).append(message)
     try:
         with (
             app.pool.acquire(block=True) as connection,
             connection.default_channel.conn_or_acquire() as client,
         ):
-            client.lpush(place, message)
+            for place, some in messages.items():
+                for start in range(0, len(some), _AT_ONCE):
+                    client.lpush(place, *some[start : start + _AT_ONCE])
     except (CeleryOperationalError, KombuError, RedisError, OSError):
         return False
     return True

@@ -25,6 +25,9 @@ LIMITED_JOBS = text("state = 'running' AND concurrency IS NOT NULL")
 #: What a partial index calls a work item that may be reserved, and one that a bot holds.
 WAITING_ITEMS, RESERVED_ITEMS = text("state = 'waiting'"), text("state = 'reserved'")
 
+#: What a partial index calls a job that has ended.
+ENDED_JOBS = text("finished_at IS NOT NULL")
+
 #: What a partial index calls a bot that can be run.
 PRESENT_BOTS = text("removed_at IS NULL")
 
@@ -152,6 +155,8 @@ class Job(Model):
             sqlite_where=QUEUED_JOBS,
         ),
         Index("ix_jobs_limited", "bot_id", postgresql_where=LIMITED_JOBS, sqlite_where=LIMITED_JOBS),
+        # What waits for the end of a bot's jobs finds the latest ends here.
+        Index("ix_jobs_finished", "bot_id", "finished_at", postgresql_where=ENDED_JOBS, sqlite_where=ENDED_JOBS),
         Index(
             "uq_jobs_idempotency",
             "workspace_id",

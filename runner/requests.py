@@ -92,7 +92,7 @@ def dispatched(
     Raises:
         NotFound, Invalid: as `prepare`.
     """
-    newest = session.connection().execute(statements.NEWEST_UNLOCKED, {"workspace": workspace_id, "name": bot}).first()
+    newest = session.connection().execute(statements.NEWEST_NOW, {"workspace": workspace_id, "name": bot}).first()
     if newest is None:
         raise bots.unknown(bot)
     manifest = Manifest.from_json(newest.manifest)
@@ -138,7 +138,7 @@ def fill_declared(declared: Mapping[str, Parameter], given: Mapping[str, Any], *
     filled.update(given)
     missing = [name for name, parameter in declared.items() if parameter.required and name not in filled]
     if missing:
-        raise Invalid(f"The {owner} needs the parameter {missing[0]!r}; give it with --param {missing[0]}=VALUE")
+        raise Invalid(f"The {owner} needs the parameter {missing[0]!r}; give it with `--param {missing[0]}=VALUE`.")
     return checked(filled)
 
 

@@ -34,7 +34,8 @@ _attempts = Model.metadata.tables[Attempt.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
 _versions = Model.metadata.tables[PackageVersion.__tablename__]
 
-_newest_in_use = (
+#: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
+NEWEST_NOW = (
     select(_versions.c.bot_id, _versions.c.id, _versions.c.manifest)
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
@@ -46,13 +47,8 @@ _newest_in_use = (
     .limit(1)
 )
 
-#: The newest version of a bot in use; one that is being removed is waited for (SQLite has one writer at a time
-#: anyway). Parameters: `workspace`, `name`.
-NEWEST = _newest_in_use.with_for_update(read=True, of=_bots)
-
-#: The same without the lock, for which the scheduler's role has no right: a bot that is removed at that moment may
-#: be given one more job.
-NEWEST_UNLOCKED = _newest_in_use
+#: The same; a bot that is being removed is waited for (SQLite has one writer at a time anyway).
+NEWEST = NEWEST_NOW.with_for_update(read=True, of=_bots)
 
 _elsewhere = _jobs.alias("elsewhere")
 _of_lane = (

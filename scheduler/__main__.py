@@ -25,7 +25,7 @@ from sqlalchemy import Engine  # noqa: E402
 from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, rescuer  # noqa: E402
+from scheduler import broker, completion, due, pending, rescuer  # noqa: E402
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.hearing import Hearing  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
@@ -58,6 +58,9 @@ def main(_argv: Sequence[str] | None = None) -> int:
     logger().info("scheduler.ready")
     serve(
         [
+            Duty("fire_due", lambda: due.fire_due(engine, app), settings.tick),
+            Duty("fire_ended", lambda: completion.fire_ended(engine, app), settings.tick),
+            Duty("decide_pending", lambda: pending.decide_pending(engine, app), settings.tick),
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
@@ -73,8 +76,11 @@ def main(_argv: Sequence[str] | None = None) -> int:
 
 def _settle_items(engine: Engine) -> None:
     """Release the work items of attempts that have ended, and take late ones out."""
-    with db.writing(engine) as session:
-        work_items.settle(session)
+    with db.reading(engine) as session:
+        wanted = work_items.unsettled(session)
+    if wanted:
+        with db.writing(engine) as session:
+            work_items.settle(session)
 
 
 def _check_schema(engine: Engine) -> None:

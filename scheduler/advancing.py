@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,11 +17,12 @@ from celery import Celery
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.orm import Session
 
-from runner import jobs, lanes, requests, signals
+from runner import batches, jobs, requests, signals
+from runner.batches import Queued
 from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause, Priority
 from runner.logging import logger
-from runner.models import Job
+from runner.models import Bot, Job
 from runner.states import FINAL, State
 from scheduler import flows, standing
 from scheduler.flows import Kind
@@ -47,8 +49,7 @@ _log = logger()
 class Done:
     """What a look has done, to be told to others after the commit."""
 
-    made: list[jobs.Request] = field(default_factory=list)
-    ids: list[uuid.UUID] = field(default_factory=list)
+    queued: list[Queued] = field(default_factory=list)
     stopped: list[uuid.UUID] = field(default_factory=list)
     #: Whether something ended by this look itself, so that the next one is due.
     again: bool = False
@@ -86,9 +87,9 @@ def advance(session: Session, run_id: uuid.UUID, *, wait: bool = True) -> Done:
     while True:
         facts = standing.facts(session, run, flow, now=now)
         outlook = definition.look(facts)
-        refused = [_make(session, run, flow, each, done, now=now) for each in outlook.dispatches].count(False)
-        if not refused:  # a refusal settles its step at once
+        if not _make(session, run, flow, outlook.dispatches, done, now=now):  # a refusal settles its step at once
             break
+    _check_bots(session, done)
     _ask(session, run, outlook, now=now)
     _stop(session, flow, outlook, facts, done, now=now)
     _write_down(session, run, outlook, facts, now=now)
@@ -96,41 +97,63 @@ def advance(session: Session, run_id: uuid.UUID, *, wait: bool = True) -> Done:
     return done
 
 
-def _make(session: Session, run: Run, flow: Flow, wanted: Dispatch, done: Done, *, now: datetime) -> bool:
-    """Make one try with its job; false where there is a reason to make none, which is written down instead."""
-    refusal, job_id = wanted.refusal, None
-    if refusal is None:
-        try:
-            request = requests.dispatched(
-                session,
-                wanted.bot,
-                workspace_id=run.workspace_id,
-                cause=Cause(flow.kind, flow.name, str(run.id)),
-                environment=run.environment,
-                parameters=wanted.parameters,
-                group=run.group_name,
-                priority=Priority(run.priority),
-            )
-        except (NotFound, Invalid, VaultError) as error:
-            refusal = str(error)
-        else:
-            job_id = jobs.enqueue(session, request, now=now)
-            done.made.append(request)
-            done.ids.append(job_id)
-    session.execute(
-        insert(RunTry).values(
-            run_id=run.id,
-            step=wanted.step,
-            item=wanted.item,
-            number=wanted.number,
-            job_id=job_id,
-            refusal=refusal,
-            reused=False,
-            seen=job_id is None,
-            created_at=now,
+def _make(session: Session, run: Run, flow: Flow, dispatches: Sequence[Dispatch], done: Done, *, now: datetime) -> int:
+    """Make tries with their jobs; answers how many have none, and a reason for that which is written down instead."""
+    asked = [_request(session, run, flow, each) for each in dispatches]
+    queued = iter(batches.enqueue(session, [each for each in asked if isinstance(each, jobs.Request)], now=now))
+    rows = []
+    for wanted, request in zip(dispatches, asked, strict=True):
+        job = next(queued) if isinstance(request, jobs.Request) else None
+        done.queued += [job] if job else []
+        rows.append(
+            {
+                "run_id": run.id,
+                "step": wanted.step,
+                "item": wanted.item,
+                "number": wanted.number,
+                "job_id": job.id if job else None,
+                "refusal": None if job else request,
+                "reused": False,
+                "seen": job is None,
+                "created_at": now,
+            }
         )
+    if rows:
+        session.execute(insert(RunTry), rows)
+    return sum(1 for each in asked if isinstance(each, str))
+
+
+def _request(session: Session, run: Run, flow: Flow, wanted: Dispatch) -> jobs.Request | str:
+    """The job to be made, or the sentence why there is none."""
+    if wanted.refusal is not None:
+        return wanted.refusal
+    try:
+        return requests.dispatched(
+            session,
+            wanted.bot,
+            workspace_id=run.workspace_id,
+            cause=Cause(flow.kind, flow.name, str(run.id)),
+            environment=run.environment,
+            parameters=wanted.parameters,
+            group=run.group_name,
+            priority=Priority(run.priority),
+        )
+    except (NotFound, Invalid, VaultError) as error:
+        return str(error)
+
+
+def _check_bots(session: Session, done: Done) -> None:
+    """Whoever removes a bot locks its row, which the new jobs waited for; so this look comes after it.
+
+    Raises:
+        Conflict: when a bot was removed at the same moment; the next look refuses the step.
+    """
+    ids = {job.bot_id for job in done.queued}
+    gone = (
+        session.scalars(select(Bot.name).where(Bot.id.in_(ids), Bot.removed_at.is_not(None))).first() if ids else None
     )
-    return job_id is not None
+    if gone is not None:
+        raise Conflict(f"Bot {gone} was removed at the same moment.")
 
 
 def _ask(session: Session, run: Run, outlook: Outlook, *, now: datetime) -> None:
@@ -216,6 +239,9 @@ class Advancer:
                 done = advance(session, run_id, wait=wait)
         except Unavailable:
             raise
+        except Conflict as error:
+            _log.info("run.delayed", run_id=str(run_id), error=str(error))  # it is due still
+            return
         except Exception:
             # One run that cannot be read must not hold up the others.
             _log.exception("run.broken", run_id=str(run_id))
@@ -226,11 +252,9 @@ class Advancer:
             self.look(run_id, wait=wait)
 
     def _tell(self, run_id: uuid.UUID, done: Done) -> None:
-        for job_id, request in zip(done.ids, done.made, strict=True):
-            where = {"environment": request.environment, "group": request.group}
-            if not lanes.publish(self._app, job_id, **where, bot_id=request.bot_id):
-                with db.writing(self._engine) as session:
-                    jobs.not_published(session, job_id)
+        if done.queued and not batches.announce(self._app, done.queued):
+            with db.writing(self._engine) as session:
+                batches.not_announced(session, done.queued)
         for job_id in done.stopped:
             signals.look_at_job(self._app, job_id)
         if done.end is not None:

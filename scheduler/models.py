@@ -16,6 +16,9 @@ from uuid_utils.compat import uuid7
 
 from vault.models import ACTOR_LENGTH, Model
 
+#: What a partial index calls a run that has ended.
+ENDED_RUNS = text("finished_at IS NOT NULL")
+
 #: What a partial index calls a flow that can be run, a run that has not ended, and a try whose end nobody has seen.
 PRESENT_FLOWS, OPEN_RUNS, UNSEEN_TRIES = text("removed_at IS NULL"), text("state = 'running'"), text("NOT seen")
 
@@ -99,6 +102,7 @@ class Run(Model):
     __table_args__ = (
         Index("ix_runs_workspace", "workspace_id", "id"),
         Index("ix_runs_flow", "flow_id", "id"),
+        Index("ix_runs_ended", "flow_id", "finished_at", postgresql_where=ENDED_RUNS, sqlite_where=ENDED_RUNS),
         Index("ix_runs_look", "look_at", postgresql_where=OPEN_RUNS, sqlite_where=OPEN_RUNS),
         Index(
             "uq_runs_idempotency",

@@ -15,7 +15,8 @@ import typer
 
 from cli.client import Client, Item, connected, path_of
 from cli.commands.job import parameters
-from cli.errors import Misused, Unreachable
+from cli.definitions import definition
+from cli.errors import Unreachable
 from cli.follow import FINAL, FIRST_LOOK, LAST_LOOK, PATIENCE
 from cli.options import AsJson, Limit
 from cli.render import badge, fields, moment, plain, word
@@ -23,9 +24,6 @@ from cli.screen import Column, Screen, screen, show_list
 
 #: How much of the history a list shows when nobody says.
 NEWEST = 50
-
-#: The largest file that is sent.
-MAX_FILE = 1024 * 1024
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -66,11 +64,9 @@ def _saving(kind: str) -> dict[str, Callable[..., None]]:
     ) -> None:
         """Save a definition; another one of the same name is its next version."""
         to = screen(as_json=as_json)
-        content = file.read_bytes()
-        if len(content) > MAX_FILE:
-            raise Misused(f"{file} has {len(content):,} bytes and is no definition.")
+        body = definition(file)
         with connected() as client:
-            answer = client.send("POST", path_of(f"{kind}s"), content, kind="text/plain", query={"name": name})
+            answer = client.ask("POST", path_of(f"{kind}s"), query={"name": name}, body=body)
         if as_json:
             to.item(answer)
         else:

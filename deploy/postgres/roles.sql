@@ -9,7 +9,7 @@
 --
 --     botkeep_owner      owns the tables; migrations only, no process runs as it
 --     botkeep_console    stores ciphertexts and never reads one back
---     botkeep_scheduler  moves jobs on; knows nothing of the vault
+--     botkeep_scheduler  fires triggers and moves jobs on; knows nothing of the vault
 --     botkeep_runner     reads ciphertexts, of every environment, and writes what it read; changes none
 --     botkeep_keyhost    makes keys and wraps data keys again; adds and removes no value
 --
@@ -110,10 +110,21 @@ GRANT SELECT ON attempt_results TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (state, reason, detail, tries, not_before, finished_at, deadline)
     ON work_items TO botkeep_console;
 
+-- What starts things; nobody takes back that a trigger fired. The keys of webhooks are the console's alone.
+GRANT SELECT, INSERT ON triggers, firings TO botkeep_console;
+GRANT UPDATE (target_kind, target, environment, group_name, parameters, definition, enabled, paused_at, paused_by,
+    next_instant, next_fire_at, watched_until, changed_at, removed_at) ON triggers TO botkeep_console;
+GRANT UPDATE (state, why, event, started_kind, started_id) ON firings TO botkeep_console, botkeep_scheduler;
+GRANT SELECT, INSERT, DELETE, UPDATE (days, changed_at, changed_by) ON calendars TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (sealed, set_at, set_by) ON hook_keys TO botkeep_console;
+
 -- botkeep_scheduler -----------------------------------------------------------------------------------------------
-GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners TO botkeep_scheduler;
-GRANT INSERT, UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at, not_before, warnings, paused_at,
+GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners, triggers, firings, calendars
+    TO botkeep_scheduler;
+GRANT INSERT ON jobs, firings TO botkeep_scheduler;
+GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at, not_before, warnings, paused_at,
     cancel_requested_at, cancel_requested_by) ON jobs TO botkeep_scheduler;
+GRANT UPDATE (enabled, next_instant, next_fire_at, watched_until) ON triggers TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, ended_by) ON attempts TO botkeep_scheduler;
 
 GRANT SELECT ON flows, flow_versions, attempt_results TO botkeep_scheduler;
@@ -128,6 +139,8 @@ GRANT SELECT ON assets, current_values, asset_values TO botkeep_runner;
 GRANT INSERT ON readings, audit_events TO botkeep_runner;
 GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings,
     not_before, published_at, paused_at) ON jobs TO botkeep_runner;
+GRANT SELECT ON triggers TO botkeep_runner;
+GRANT SELECT, INSERT ON firings TO botkeep_runner;
 GRANT SELECT, INSERT ON attempts TO botkeep_runner;
 GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivors, max_rss_kb, cpu_seconds, steps,
     paused_seconds, ended_by, adopted_at) ON attempts TO botkeep_runner;

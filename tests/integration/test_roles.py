@@ -21,10 +21,13 @@ attempt_results     S        S          SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
+calendars           SIuD     S          -       -
 current_values      SIuD     -          S       S
 environments        Su       -          S       -
+firings             SIu      SIu        SI      -
 flow_versions       SI       S          -       -
 flows               SIu      S          -       -
+hook_keys           SIuD     -          -       -
 jobs                SIu      SIu        Su      -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
@@ -33,6 +36,7 @@ recipients          s        -          S       SIu
 run_tries           SI       SIu        -       -
 runners             SuD      S          SIu     -
 runs                SIu      Su         -       -
+triggers            SIu      Su         S       -
 work_items          SIuD     Su         SIu     -
 workspaces          Su       -          S       S
 """
@@ -45,8 +49,11 @@ console    s  recipients      - canary
 console    u  api_tokens      revoked_at
 console    u  assets          description
 console    u  bots            removed_at
+console    u  calendars       days changed_at changed_by
 console    u  current_values  number set_at set_by
 console    u  environments    unset isolation
+console    u  firings         state why event started_kind started_id
+console    u  hook_keys       - trigger_id
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
 pause_requested_at pause_requested_by published_at
 console    u  flows           version removed_at pause_requested_at pause_requested_by
@@ -55,12 +62,15 @@ console    u  approvals       answered_at answered_by allowed comment
 console    u  work_items      state reason detail tries not_before finished_at deadline
 console    u  workspaces      limits
 console    u  runners         drain_requested_at
+console    u  triggers        - id workspace_id name kind created_at created_by
 scheduler  u  attempts        state reason detail finished_at ended_by
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at cancel_requested_at cancel_requested_by
 scheduler  u  runs            state reason detail finished_at timed_out_at look_at
 scheduler  u  run_tries       seen
 scheduler  u  work_items      state reason detail not_before finished_at
+scheduler  u  firings         state why event started_kind started_id
+scheduler  u  triggers        enabled next_instant next_fire_at watched_until
 runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
@@ -96,6 +106,13 @@ scheduler  UPDATE approvals SET allowed = true
 scheduler  UPDATE runs SET requested_by = ''
 runner     SELECT state FROM runs
 runner     UPDATE work_items SET data = '{}'
+scheduler  SELECT sealed FROM hook_keys
+scheduler  UPDATE triggers SET environment = 'prod'
+scheduler  DELETE FROM firings
+runner     SELECT sealed FROM hook_keys
+runner     UPDATE triggers SET environment = 'prod'
+runner     UPDATE firings SET state = 'started'
+runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE asset_values SET envelope = ''
 runner     UPDATE current_values SET number = 1
 runner     SELECT asset FROM readings

@@ -8,7 +8,7 @@ from alembic import op
 from vault.models import Document, UtcDateTime
 
 revision = "0007"
-down_revision: str | None = "0002"
+down_revision: str | None = "0006"
 branch_labels: str | None = None
 depends_on: str | None = None
 
@@ -105,6 +105,7 @@ def _runs() -> None:
     )
     op.create_index("ix_runs_workspace", "runs", ["workspace_id", "id"])
     op.create_index("ix_runs_flow", "runs", ["flow_id", "id"])
+    _index("ix_runs_ended", "runs", ["flow_id", "finished_at"], where="finished_at IS NOT NULL")
     _index("ix_runs_look", "runs", ["look_at"], where="state = 'running'")
     named = "idempotency_key IS NOT NULL"
     _index("uq_runs_idempotency", "runs", ["workspace_id", "idempotency_key"], where=named, unique=True)

@@ -1,0 +1,99 @@
+"""Completion triggers: what has ended, derived from the rows of jobs and runs, fires once.
+
+Nothing is told at the end of a job, so nothing can be lost there: every second the ends since `watched_until` are
+compared with the firings, which are unique. An end counts by the database's clock of the statement that wrote it, and
+may be committed later than ends after it; so each look goes back by `OVERLAP`, longer than any transaction may wait
+(`vault.db.FROZEN_AFTER`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from celery import Celery
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from runner.triggers import Kind, Trigger
+from scheduler import firing
+from scheduler.definitions import Completion
+from scheduler.shots import Fired, Shot
+from scheduler.sources import Ended, Watched, key_of, source
+from vault import db
+
+#: How far each look goes back behind the one before.
+OVERLAP = timedelta(seconds=2 * db.FROZEN_AFTER)
+
+#: Ends of one look; the rest follows at once.
+BATCH = 500
+
+#: How rarely a trigger without ends is written to.
+_STEP = timedelta(seconds=30)
+
+
+def fire_ended(engine: Engine, app: Celery) -> int:
+    """Fire every completion trigger for what has ended; answers how many firings there were."""
+    with db.reading(engine) as session:
+        now = db.database_time(session)
+        waiting = [trigger.id for trigger in _waiting(session) if _news(session, trigger, now=now)]
+    count = 0
+    for trigger_id in waiting:
+        more = True
+        while more:
+            with db.writing(engine) as session:
+                fired, more = fire_batch(session, trigger_id, now=db.database_time(session))
+            firing.announce(engine, app, fired)
+            count += len(fired)
+    return count
+
+
+def fire_batch(session: Session, trigger_id: uuid.UUID, *, now: datetime) -> tuple[list[Fired], bool]:
+    """Fire one trigger for some ends; whether there may be more. Nothing where another scheduler does it now."""
+    trigger = session.scalars(
+        select(Trigger).where(Trigger.id == trigger_id, *_ACTIVE).with_for_update(skip_locked=True)
+    ).one_or_none()
+    if trigger is None:
+        return [], False
+    ended = _ended(session, trigger)
+    depths = firing.depth_of(session, [one.id for one in ended])
+    shots = [
+        Shot(trigger, key_of(one.id), one.finished_at, event=one.event, depth=depths.get(one.id, -1) + 1)
+        for one in ended
+    ]
+    fired = firing.fire_all(session, shots, now=now) if shots else []
+    full = len(ended) == BATCH
+    trigger.watched_until = max(_watched(trigger), ended[-1].finished_at if full else now)
+    session.flush()
+    return fired, full
+
+
+_ACTIVE = (
+    Trigger.kind == Kind.COMPLETION,
+    Trigger.removed_at.is_(None),
+    Trigger.enabled,
+    Trigger.paused_at.is_(None),
+)
+
+
+def _waiting(session: Session) -> Sequence[Trigger]:
+    return session.scalars(select(Trigger).where(*_ACTIVE).order_by(Trigger.id)).all()
+
+
+def _news(session: Session, trigger: Trigger, *, now: datetime) -> bool:
+    return now - _watched(trigger) > _STEP or bool(_ended(session, trigger, limit=1))
+
+
+def _ended(session: Session, trigger: Trigger, *, limit: int = BATCH) -> Sequence[Ended]:
+    wanted = Completion.model_validate(trigger.definition["completion"])
+    kind, name = wanted.source
+    watched = Watched(
+        trigger.id, trigger.workspace_id, name, wanted.environment, wanted.states, _watched(trigger) - OVERLAP
+    )
+    return source(kind).ended(session, watched, limit=limit)
+
+
+def _watched(trigger: Trigger) -> datetime:
+    assert trigger.watched_until is not None  # noqa: S101 - a completion trigger has it from the start
+    return trigger.watched_until
