@@ -18,12 +18,12 @@ class Role(StrEnum):
     """Sees bots, assets without values, jobs, logs and runners."""
 
     OPERATOR = "operator"
-    """Also runs, cancels, pauses, resumes and retries jobs, runs, pauses and resumes triggers, checks data sources, and
-    drains runners.
+    """Also runs, cancels, pauses, resumes and retries jobs, queues and workflows, answers approvals, adds work items,
+    runs, pauses and resumes triggers, checks data sources, and drains runners.
     """
 
     DEV = "dev"
-    """Also changes bots, assets, data sources, triggers and calendars."""
+    """Also changes bots, assets, data sources, queues, workflows, triggers and calendars."""
 
     ADMIN = "admin"
     """Also changes tokens and policies, removes runners, and reads the audit."""
@@ -77,6 +77,34 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("PUT", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.paused"),
     ("DELETE", "/api/v1/jobs/{job_id}/pause"): Permission(Role.OPERATOR, "job.resumed"),
     ("POST", "/api/v1/jobs/{job_id}/retry"): Permission(Role.OPERATOR, "job.retried"),
+    ("GET", "/api/v1/queues"): Permission(Role.VIEWER, "queue.listed"),
+    ("POST", "/api/v1/queues"): Permission(Role.DEV, "queue.added"),
+    ("GET", "/api/v1/queues/{name}"): Permission(Role.VIEWER, "queue.shown"),
+    ("DELETE", "/api/v1/queues/{name}"): Permission(Role.DEV, "queue.removed"),
+    ("PUT", "/api/v1/queues/{name}/pause"): Permission(Role.OPERATOR, "queue.paused"),
+    ("DELETE", "/api/v1/queues/{name}/pause"): Permission(Role.OPERATOR, "queue.resumed"),
+    ("GET", "/api/v1/queues/{name}/runs"): Permission(Role.VIEWER, "run.listed"),
+    ("POST", "/api/v1/queues/{name}/runs"): Permission(Role.OPERATOR, "run.started"),
+    ("GET", "/api/v1/workflows"): Permission(Role.VIEWER, "workflow.listed"),
+    ("POST", "/api/v1/workflows"): Permission(Role.DEV, "workflow.added"),
+    ("GET", "/api/v1/workflows/{name}"): Permission(Role.VIEWER, "workflow.shown"),
+    ("DELETE", "/api/v1/workflows/{name}"): Permission(Role.DEV, "workflow.removed"),
+    ("PUT", "/api/v1/workflows/{name}/pause"): Permission(Role.OPERATOR, "workflow.paused"),
+    ("DELETE", "/api/v1/workflows/{name}/pause"): Permission(Role.OPERATOR, "workflow.resumed"),
+    ("GET", "/api/v1/workflows/{name}/runs"): Permission(Role.VIEWER, "run.listed"),
+    ("POST", "/api/v1/workflows/{name}/runs"): Permission(Role.OPERATOR, "run.started"),
+    ("GET", "/api/v1/runs"): Permission(Role.VIEWER, "run.listed"),
+    ("GET", "/api/v1/runs/{run_id}"): Permission(Role.VIEWER, "run.shown"),
+    ("PUT", "/api/v1/runs/{run_id}/pause"): Permission(Role.OPERATOR, "run.paused"),
+    ("DELETE", "/api/v1/runs/{run_id}/pause"): Permission(Role.OPERATOR, "run.resumed"),
+    ("POST", "/api/v1/runs/{run_id}/cancellation"): Permission(Role.OPERATOR, "run.cancelled"),
+    ("POST", "/api/v1/runs/{run_id}/restart"): Permission(Role.OPERATOR, "run.restarted"),
+    ("PUT", "/api/v1/runs/{run_id}/approvals/{step}"): Permission(Role.OPERATOR, "run.answered"),
+    ("GET", "/api/v1/work-items"): Permission(Role.VIEWER, "item.listed"),
+    ("POST", "/api/v1/work-items"): Permission(Role.OPERATOR, "item.added"),
+    ("GET", "/api/v1/work-items/{item_id}"): Permission(Role.VIEWER, "item.shown"),
+    ("POST", "/api/v1/work-items/{item_id}/retry"): Permission(Role.OPERATOR, "item.retried"),
+    ("DELETE", "/api/v1/work-items/{item_id}"): Permission(Role.OPERATOR, "item.removed"),
     ("GET", "/api/v1/triggers"): Permission(Role.VIEWER, "trigger.listed"),
     ("POST", "/api/v1/triggers"): Permission(Role.DEV, "trigger.saved"),
     ("GET", "/api/v1/triggers/{name}"): Permission(Role.VIEWER, "trigger.shown"),

@@ -20,9 +20,10 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from runner.concurrency_models import ConcurrencyLimit, LimitMember
 from runner.errors import Invalid, NotFound
 from runner.manifest import Manifest, ManifestInvalid
-from runner.models import Bot, ConcurrencyLimit, Job, LimitMember, PackageVersion
+from runner.models import Bot, Job, PackageVersion
 from runner.states import State
 from vault import audit
 from vault.audit import Actor

@@ -34,6 +34,10 @@ from vault.names import shown
 LEASE = timedelta(seconds=60)
 
 
+#: The kinds of causes that are runs of several jobs; their `Cause.id` is the run's.
+FLOWS = frozenset({"queue", "workflow"})
+
+
 class Priority(IntEnum):
     """Which of the jobs of a lane start first; within one priority bots take turns."""
 
@@ -98,6 +102,8 @@ class Claim:
     parameters: dict[str, Any]
     #: Whether the end of the job may let another begin, since they share a limit.
     limited: bool = False
+    #: The run of a queue or workflow that the job is part of, if it is.
+    run_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +216,7 @@ def _claimed(row: Row) -> Claim:
         row.environment,
         row.parameters,
         bool(row.limited),
+        uuid.UUID(row.cause_id) if row.cause_kind in FLOWS else None,
     )
 
 

@@ -20,7 +20,7 @@ from runner import bots, preflight, statements
 from runner.errors import Invalid
 from runner.jobs import Cause, Priority, Request
 from runner.lanes import DEFAULT_GROUP, check_group
-from runner.manifest import Manifest
+from runner.manifest import Manifest, Parameter
 from vault import tokens
 from vault.coverage import known_names
 from vault.names import ENVIRONMENTS, check_environment
@@ -100,6 +100,41 @@ def prepare(
     )
 
 
+def dispatched(
+    session: Session,
+    bot: str,
+    *,
+    workspace_id: uuid.UUID,
+    cause: Cause,
+    environment: str,
+    parameters: Mapping[str, Any],
+    group: str,
+    priority: Priority,
+) -> Request:
+    """As `prepare`, for the scheduler, whose role sees no assets and locks no bot.
+
+    References were checked when what it dispatches was saved or asked for, and the runner checks them again.
+
+    Raises:
+        NotFound, Invalid: as `prepare`.
+    """
+    newest = session.connection().execute(statements.NEWEST_NOW, {"workspace": workspace_id, "name": bot}).first()
+    if newest is None:
+        raise bots.unknown(bot)
+    manifest = Manifest.from_json(newest.manifest)
+    return Request(
+        workspace_id=workspace_id,
+        bot_id=newest.bot_id,
+        version_id=newest.id,
+        environment=environment,
+        group=group,
+        priority=priority,
+        concurrency=manifest.concurrency,
+        parameters=fill(manifest, parameters),
+        cause=cause,
+    )
+
+
 def fill(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given parameters with the declared defaults.
 
@@ -108,17 +143,37 @@ def fill(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         Invalid: for an undeclared, a missing required, or too large a parameter.
     """
-    declared = manifest.parameters
-    for name in given if declared else ():
+    if not manifest.parameters:
+        return checked(dict(given))
+    return fill_declared(manifest.parameters, given, owner="bot")
+
+
+def fill_declared(declared: Mapping[str, Parameter], given: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
+    """The given parameters of an `owner` (bot, queue, workflow) that takes the declared ones only, with their defaults.
+
+    Raises:
+        Invalid: as for `fill`.
+    """
+    for name in given:
         if name not in declared:
             near = difflib.get_close_matches(name, declared, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it declares {', '.join(sorted(declared))}."
-            raise Invalid(f"The bot has no parameter {name!r}; {hint}")
+            names = f"it declares {', '.join(sorted(declared))}." if declared else "it declares none."
+            hint = f"did you mean {near[0]!r}?" if near else names
+            raise Invalid(f"The {owner} has no parameter {name!r}; {hint}")
     filled = {name: parameter.default for name, parameter in declared.items() if parameter.default is not None}
     filled.update(given)
     missing = [name for name, parameter in declared.items() if parameter.required and name not in filled]
     if missing:
-        raise Invalid(f"The bot needs the parameter {missing[0]!r}; give it with --param {missing[0]}=VALUE")
+        raise Invalid(f"The {owner} needs the parameter {missing[0]!r}; give it with `--param {missing[0]}=VALUE`.")
+    return checked(filled)
+
+
+def checked(filled: dict[str, Any]) -> dict[str, Any]:
+    """The parameters, when they can be stored.
+
+    Raises:
+        Invalid: otherwise.
+    """
     try:
         size = len(json.dumps(filled, allow_nan=False))
     except (ValueError, RecursionError):

@@ -1,16 +1,17 @@
-"""Signals: "look at this job", "look at your own row", "somebody follows", said over Redis to whoever it concerns.
+"""Signals: "look at this job", "look at this run", "somebody follows", said over Redis to whoever it concerns.
 
-Redis says look, the database says what: a signal carries a job's id, a runner's name or an environment, never what
-is wanted of it, so a lost, doubled or forged one changes nothing but when a runner looks. It looks by itself from time
-to time as well (`runner.worker.held.POLL`). One channel for each kind serves all runners: signals are as rare as the
-people who send them, and a subscription for each job would cost every job.
+Redis says look, the database says what: a signal carries the id of a job or a run, a runner's name or an environment,
+never what is wanted of it, so a lost, doubled or forged one changes nothing but when somebody looks. Runners and
+schedulers look by themselves from time to time as well (`runner.worker.held.POLL`, the scheduler's tick). One channel
+for each kind serves all: a subscription for each job would cost every job.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,10 @@ from redis import Redis, RedisError
 from redis.client import PubSub
 
 from runner.lanes import PREFIX
+from runner.logging import logger
 
 #: The channels, with the prefix that `lanes.transport` gives to every key.
-JOBS, RUNNERS, CHECKS, FOLLOWERS = (f"{PREFIX}look.{what}" for what in ("job", "runner", "check", "log"))
+JOBS, RUNNERS, CHECKS, FOLLOWERS, RUNS = (f"{PREFIX}look.{what}" for what in ("job", "runner", "check", "log", "run"))
 
 #: What a Redis that is away raises.
 AWAY = (KombuError, RedisError, OSError)
@@ -35,20 +37,27 @@ IDLE = 2.0
 #: Seconds without any answer after which a connection counts as lost, though nobody closed it.
 SILENT = 10.0
 
+#: First and longest pause before another try to reach Redis, in seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
 #: Longest word that is looked at; a runner's name has at most 128 characters of at most 4 bytes.
 _LONGEST = 512
+
+_log = logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What is to be looked at: a job by its id, a runner by its name, or the checks of an environment; or a job whose
-    log somebody follows.
+    """What is to be looked at: a job or a run by its id, a runner by its name, or the checks of an environment.
+
+    `followed` is a job whose log somebody follows.
     """
 
     job_id: uuid.UUID | None = None
     runner: str | None = None
     environment: str | None = None
     followed: uuid.UUID | None = None
+    run_id: uuid.UUID | None = None
 
 
 def look_at_job(app: Celery, job_id: uuid.UUID) -> bool:
@@ -59,6 +68,11 @@ def look_at_job(app: Celery, job_id: uuid.UUID) -> bool:
 def look_at_runner(app: Celery, name: str) -> bool:
     """Tell a runner, after the commit, that somebody wants something of it; false when Redis is away."""
     return _publish(app, RUNNERS, name)
+
+
+def look_at_run(app: Celery, run_id: uuid.UUID) -> bool:
+    """Tell the schedulers, after the commit, that a run may be ready for its next step; false when Redis is away."""
+    return _publish(app, RUNS, str(run_id))
 
 
 def look_at_checks(app: Celery, environment: str) -> bool:
@@ -154,14 +168,44 @@ class Subscription:
 
 
 @contextmanager
-def subscription(app: Celery) -> Iterator[Subscription]:
+def subscription(app: Celery, *channels: str) -> Iterator[Subscription]:
     """Listen to signals for the time of the block.
 
     Raises:
         One of `AWAY`: when Redis cannot be reached.
     """
-    with hearing(app, JOBS, RUNNERS, CHECKS, FOLLOWERS) as ear:
+    with hearing(app, *channels) as ear:
         yield Subscription(ear)
+
+
+def hear(
+    app: Celery,
+    *channels: str,
+    stopped: threading.Event,
+    connected: Callable[[], object],
+    heard: Callable[[Signal], object],
+) -> None:
+    """Pass on every signal until `stopped`; a Redis that is away is tried again with a growing pause.
+
+    `connected` is called whenever it is back, since nobody knows what was said meanwhile.
+    """
+    pause = FIRST_PAUSE
+    while not stopped.is_set():
+        try:
+            with subscription(app, *channels) as found:
+                _log.info("signals.heard")
+                connected()
+                pause = FIRST_PAUSE
+                while not stopped.is_set():
+                    if signal := found.next():
+                        heard(signal)
+        except AWAY as error:
+            _log.warning("signals.lost", error=str(error).partition("\n")[0])
+        except Exception:
+            # Without its listener a process would wait for its next look: whatever it was, it is tried again.
+            _log.exception("listener.broken")
+        stopped.wait(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def plain(client: Redis) -> Redis:
@@ -183,4 +227,6 @@ def _signal(message: dict[str, Any]) -> Signal | None:
         named = uuid.UUID(text)
     except ValueError:
         return None
+    if message["channel"] == RUNS.encode():
+        return Signal(run_id=named)
     return Signal(followed=named) if message["channel"] == FOLLOWERS.encode() else Signal(job_id=named)

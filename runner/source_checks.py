@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from runner import runners, sources
 from runner.errors import Conflict, NotFound
-from runner.models import DataSource, SourceCheck
+from runner.source_models import DataSource, SourceCheck
 from vault import audit, db
 from vault.audit import Actor
 from vault.db import clock, database_time

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from runner import definitions
 from runner.errors import Conflict, Invalid, NotFound
-from runner.models import DataSource
+from runner.source_models import DataSource
 from vault import audit, db
 from vault.audit import Actor
 from vault.coverage import known_names

@@ -24,7 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from runner.models import Attempt, Bot, ConcurrencyLimit, Job, LimitMember, PackageVersion
+from runner.concurrency_models import ConcurrencyLimit, LimitMember
+from runner.models import Attempt, Bot, Job, PackageVersion
 from runner.states import State
 from vault.db import clock, clock_after, later
 from vault.models import Environment, Model
@@ -170,6 +171,8 @@ _CLAIMED = (
     _jobs.c.parameters,
     _jobs.c.started_at,
     _LIMITED,
+    _jobs.c.cause_kind,
+    _jobs.c.cause_id,
 )
 
 _next = (

@@ -22,11 +22,13 @@ from datetime import timedelta  # noqa: E402
 
 from sqlalchemy import Engine  # noqa: E402
 
-from runner import lanes, schema  # noqa: E402
+from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
 from scheduler import broker, completion, due, pending, pruner, rescuer  # noqa: E402
+from scheduler.advancing import Advancer  # noqa: E402
+from scheduler.hearing import Hearing  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
 from scheduler.settings import SchedulerSettings  # noqa: E402
 from vault import db  # noqa: E402
@@ -53,6 +55,9 @@ def main(_argv: Sequence[str] | None = None) -> int:
     memory = rescuer.Memory(engine, app)
     pruning = pruner.Pruner(engine, store, every=settings.prune_every)
     after = timedelta(seconds=settings.republish_after)
+    advancer = Advancer(engine, app)
+    hearing = Hearing(app, look=advancer.look)
+    hearing.start()
     logger().info("scheduler.ready")
     serve(
         [
@@ -64,10 +69,22 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
             Duty("end_lost", lambda: rescuer.end_lost(engine, app, settings.home / OUTCOMES), settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
+            Duty("advance_runs", advancer.look_at_due, settings.tick),
+            Duty("settle_items", lambda: _settle_items(engine), settings.tick),
         ],
         stop,
     )
+    hearing.close()
     return 0
+
+
+def _settle_items(engine: Engine) -> None:
+    """Release the work items of attempts that have ended, and take late ones out."""
+    with db.reading(engine) as session:
+        wanted = work_items.unsettled(session)
+    if wanted:
+        with db.writing(engine) as session:
+            work_items.settle(session)
 
 
 def _check_schema(engine: Engine) -> None:

@@ -22,11 +22,17 @@ from runner.models import Bot, Job
 from runner.requests import Version
 from runner.states import State
 from runner.triggers import Firing
+from scheduler.precedence import environment_of
 from scheduler.starting import Started, Wanted
 from vault.audit import Actor
 
 #: Workspace and name of a bot to its newest version, or `None` where there is no such bot.
 _Known = dict[tuple[uuid.UUID, str], Version | None]
+
+
+def environment(_session: Session, wanted: Wanted) -> str:
+    """Where its jobs go."""
+    return environment_of(explicit=wanted.explicit, trigger=wanted.environment)
 
 
 def check(session: Session, wanted: Wanted) -> None:
@@ -95,7 +101,7 @@ def _request(session: Session, wanted: Wanted, known: _Known) -> Request:
         workspace_id=wanted.workspace_id,
         bot_id=newest.bot_id,
         version_id=newest.id,
-        environment=wanted.environment,
+        environment=environment_of(explicit=wanted.explicit, trigger=wanted.environment),
         group=wanted.group,
         priority=Priority.of(wanted.priority),
         concurrency=newest.manifest.concurrency,

@@ -3,7 +3,7 @@
 TOML or JSON of this shape:
 
     bot = "report"                     # or queue, or workflow: what it starts
-    environment = "prod"               # default dev
+    environment = "prod"               # default: the queue's or workflow's, else dev
     group = "default"                  # group of runners, for a bot
     priority = "normal"                # high, normal, low
     enabled = true
@@ -59,7 +59,7 @@ from runner.states import FINAL
 from runner.triggers import Kind
 from scheduler.mapping import check_pointer, holds_nul
 from scheduler.schedule import Schedule
-from vault.names import ENVIRONMENTS, check_environment
+from vault.names import check_environment
 
 #: What a trigger can start, and what can end; each is a key of the definition.
 TARGET_KINDS = ("bot", "queue", "workflow")
@@ -196,7 +196,7 @@ class Definition(_Table):
     bot: Name | None = None
     queue: Name | None = None
     workflow: Name | None = None
-    environment: str = ENVIRONMENTS[0]
+    environment: str | None = None
     group: str = DEFAULT_GROUP
     priority: str = Priority.NORMAL.word
     enabled: bool = True
@@ -225,7 +225,8 @@ class Definition(_Table):
             raise ValueError("write exactly one of bot, queue and workflow: what the trigger starts")
         if sum(getattr(self, kind, None) is not None for kind in Kind) != 1:
             raise ValueError(f"write exactly one of the tables {', '.join(_tables())}: what fires the trigger")
-        _environment(self.environment)
+        if self.environment is not None:
+            _environment(self.environment)
         try:
             check_group(self.group)
             Priority.of(self.priority)

@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from runner import batches
+from runner.jobs import FLOWS
 from runner.logging import logger
+from runner.models import Job
 from runner.triggers import Firing, FiringState, storable_key
 from scheduler.shots import Fired, Shot, decide, repeated
 from vault import db
@@ -83,9 +85,19 @@ def announce(engine: Engine, app: Celery, fired: Sequence[Fired]) -> None:
 
 
 def depth_of(session: Session, started_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """How many firings led to each of these jobs or runs; those that no trigger started are missing."""
-    rows = session.execute(select(Firing.started_id, Firing.depth).where(Firing.started_id.in_(started_ids))).all()
-    return {row[0]: row[1] for row in rows if row[0] is not None}
+    """How many firings led to each of these jobs or runs; those that no trigger started are missing.
+
+    A job of a run was led to by what led to the run.
+    """
+    of_runs = session.execute(
+        select(Job.id, Job.cause_id).where(Job.id.in_(started_ids), Job.cause_kind.in_(sorted(FLOWS)))
+    ).all()
+    runs = {row[0]: uuid.UUID(row[1]) for row in of_runs if row[1] is not None}
+    wanted = [*started_ids, *runs.values()]
+    rows = session.execute(select(Firing.started_id, Firing.depth).where(Firing.started_id.in_(wanted))).all()
+    known = {row[0]: row[1] for row in rows if row[0] is not None}
+    found = {one: known.get(runs.get(one, one)) for one in started_ids}
+    return {one: depth for one, depth in found.items() if depth is not None}
 
 
 _SETTLE = (

@@ -32,8 +32,8 @@ MAX_DEPTH = 20
 class Shot:
     """One wish to fire. `event` is what a webhook, a file, a message or the end of a job says.
 
-    Where a person runs the trigger `by_hand`, no policy is asked, and `parameters` and `environment` go before the
-    trigger's own.
+    Where a person (`asked_by`) runs the trigger `by_hand`, no policy is asked, and `parameters` and `environment` go
+    before the trigger's own.
     """
 
     trigger: Trigger
@@ -43,6 +43,7 @@ class Shot:
     depth: int = 0
     by_hand: bool = False
     environment: str | None = None
+    asked_by: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: Why it must not start anything, where that is known before.
     skip: str | None = None
@@ -94,7 +95,9 @@ def _wanted(firing_id: uuid.UUID, shot: Shot) -> Wanted:
     return Wanted(
         workspace_id=trigger.workspace_id,
         name=trigger.target,
-        environment=shot.environment or trigger.environment,
+        environment=trigger.definition.get("environment"),
+        explicit=shot.environment,
+        requested_by=shot.asked_by or trigger.created_by,
         group=trigger.group_name,
         priority=trigger.definition.get("priority", Priority.NORMAL.word),
         parameters={**trigger.parameters, **brought, **shot.parameters},

@@ -15,6 +15,9 @@ from runner import bots
 from runner.errors import Invalid, NotFound
 from runner.models import Bot, Job
 from runner.triggers import Firing
+from scheduler import flows
+from scheduler.flows import Kind
+from scheduler.models import Flow, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,48 @@ class _Bots:
         ]
 
 
-SOURCES: Mapping[str, Source] = {"bot": _Bots()}
+class _Flows:
+    """Runs of queues, or of workflows."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+
+    def check(self, session: Session, name: str, *, workspace_id: uuid.UUID) -> None:
+        flows.require(session, self._kind, name, workspace_id=workspace_id)
+
+    def ended(self, session: Session, watched: Watched, *, limit: int) -> Sequence[Ended]:
+        fired = exists().where(
+            Firing.trigger_id == watched.trigger_id, Firing.key == func.replace(cast(Run.id, String), "-", "")
+        )
+        place = [] if watched.environment is None else [Run.environment == watched.environment]
+        of_flow = (Flow.workspace_id == watched.workspace_id, Flow.kind == self._kind, Flow.name == watched.name)
+        rows = session.execute(
+            select(Run.id, Run.state, Run.reason, Run.environment, Run.parameters, Run.finished_at)
+            .join(Flow, and_(Flow.id == Run.flow_id, *of_flow))
+            .where(Run.finished_at >= watched.since, Run.state.in_(watched.states), ~fired, *place)
+            .order_by(Run.finished_at)
+            .limit(limit)
+        ).all()
+        return [
+            Ended(
+                row.id,
+                row.finished_at,
+                {
+                    "kind": str(self._kind),
+                    "name": watched.name,
+                    "id": str(row.id),
+                    "environment": row.environment,
+                    "state": row.state,
+                    "reason": row.reason,
+                    "parameters": row.parameters,
+                    "finished_at": row.finished_at.isoformat(),
+                },
+            )
+            for row in rows
+        ]
+
+
+SOURCES: Mapping[str, Source] = {"bot": _Bots(), "queue": _Flows(Kind.QUEUE), "workflow": _Flows(Kind.WORKFLOW)}
 
 
 def source(kind: str) -> Source:

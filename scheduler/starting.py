@@ -26,13 +26,18 @@ class Wanted:
 
     workspace_id: uuid.UUID
     name: str
-    environment: str
+    #: The trigger's own environment; where it has none, that of the target holds.
+    environment: str | None
     group: str
     priority: str
     parameters: Mapping[str, Any]
     cause: Cause
     #: Names of parameters that each event brings besides; for `check` only.
     promised: frozenset[str] = frozenset()
+    #: What somebody who runs the trigger by hand says; it goes before the trigger's environment.
+    explicit: str | None = None
+    #: Whoever may not answer the approvals of what is started.
+    requested_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,9 @@ class Started:
 
 class Target(Protocol):
     """One kind of thing that can be started."""
+
+    def environment(self, session: Session, wanted: Wanted) -> str:
+        """Where it would start. Raises `NotFound` where there is no such thing."""
 
     def check(self, session: Session, wanted: Wanted) -> None:
         """Refuse what could never be started. Raises `NotFound` or `Invalid`, naming the field."""

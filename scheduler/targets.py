@@ -6,9 +6,15 @@ from collections.abc import Mapping
 
 from runner.errors import Invalid
 from scheduler import bot_target
+from scheduler.flow_target import FlowTarget
+from scheduler.flows import Kind
 from scheduler.starting import Target
 
-TARGETS: Mapping[str, Target] = {"bot": bot_target}
+TARGETS: Mapping[str, Target] = {
+    "bot": bot_target,
+    "queue": FlowTarget(Kind.QUEUE),
+    "workflow": FlowTarget(Kind.WORKFLOW),
+}
 
 
 def target(kind: str) -> Target:

@@ -68,6 +68,7 @@ def save(
             "name."
         )
     _describe(row, definition, now=now)
+    row.environment = environment_of(session, name, definition, workspace_id=workspace_id)
     session.flush()
     rewind(session, row, now=now)
     if row.kind == Kind.SCHEDULE and row.active and row.next_instant is None:
@@ -91,10 +92,31 @@ def checked(session: Session, name: str, given: dict[str, Any], *, workspace_id:
             f"or digit; {shown(name)} is not."
         )
     definition = read(given)
-    kind, target_name = definition.target
-    wanted = Wanted(
+    target(definition.target[0]).check(session, _wanted(name, definition, workspace_id=workspace_id))
+    if definition.schedule is not None:
+        calendars.require(session, definition.schedule.calendars, workspace_id=workspace_id)
+    if definition.completion is not None:
+        place = environment_of(session, name, definition, workspace_id=workspace_id)
+        _check_source(session, definition, environment=place, workspace_id=workspace_id)
+    if definition.email is not None:
+        _check_mailbox(session, definition, workspace_id=workspace_id)
+    return definition
+
+
+def environment_of(session: Session, name: str, definition: Definition, *, workspace_id: uuid.UUID) -> str:
+    """Where a trigger of this definition starts its target: its own environment, else the target's, else dev.
+
+    Raises:
+        NotFound: when there is no such target (any more).
+    """
+    wanted = _wanted(name, definition, workspace_id=workspace_id)
+    return target(definition.target[0]).environment(session, wanted)
+
+
+def _wanted(name: str, definition: Definition, *, workspace_id: uuid.UUID) -> Wanted:
+    return Wanted(
         workspace_id=workspace_id,
-        name=target_name,
+        name=definition.target[1],
         environment=definition.environment,
         group=definition.group,
         priority=definition.priority,
@@ -102,14 +124,6 @@ def checked(session: Session, name: str, given: dict[str, Any], *, workspace_id:
         cause=Cause("trigger", name),
         promised=frozenset(definition.parameters_from),
     )
-    target(kind).check(session, wanted)
-    if definition.schedule is not None:
-        calendars.require(session, definition.schedule.calendars, workspace_id=workspace_id)
-    if definition.completion is not None:
-        _check_source(session, definition, workspace_id=workspace_id)
-    if definition.email is not None:
-        _check_mailbox(session, definition, workspace_id=workspace_id)
-    return definition
 
 
 def find(session: Session, name: str, *, workspace_id: uuid.UUID, lock: bool = False) -> Trigger | None:
@@ -224,19 +238,19 @@ def rewind_all(session: Session, calendar: str, *, workspace_id: uuid.UUID, now:
 def _describe(row: Trigger, definition: Definition, *, now: datetime) -> None:
     row.kind = definition.kind
     row.target_kind, row.target = definition.target
-    row.environment, row.group_name = definition.environment, definition.group
+    row.group_name = definition.group
     row.parameters = dict(definition.parameters)
     row.definition = definition.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     row.enabled = definition.enabled
     row.changed_at = now
 
 
-def _check_source(session: Session, definition: Definition, *, workspace_id: uuid.UUID) -> None:
+def _check_source(session: Session, definition: Definition, *, environment: str, workspace_id: uuid.UUID) -> None:
     source = definition.completion
     assert source is not None  # noqa: S101 - the caller looked
     kind, name = source.source
     sources.check(session, kind, name, workspace_id=workspace_id)
-    if source.source == definition.target and source.environment in {None, definition.environment}:
+    if source.source == definition.target and source.environment in {None, environment}:
         raise Invalid(
             f"completion.{kind}: {name} would start itself again whenever it ends; name another {kind}, or an "
             "environment that this trigger does not start it in."

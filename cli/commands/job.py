@@ -213,6 +213,7 @@ def _show_job(to: Screen, job: Item) -> None:
                 ("attempt", f"{job.get('attempt')} of {len(attempts)}" if attempts else ""),
                 ("parameters", plain(", ".join(f"{name}={value}" for name, value in given.items()))),
                 ("values", plain(", ".join(_reading(reading) for reading in job.get("readings") or []))),
+                ("results", plain(", ".join(f"{key}={value}" for key, value in (job.get("results") or {}).items()))),
                 ("retry of", str(job.get("retry_of") or "")),
             )
         )

@@ -106,6 +106,7 @@ class JobDetail(JobItem):
     waiting_for: WaitItem | None
     attempts: list[AttemptItem]
     readings: list[ReadingItem]
+    results: dict[str, Any] = Field(description="What the last attempt gave with `botkeep.output`, masked.")
 
 
 def job_item(entry: Entry) -> JobItem:

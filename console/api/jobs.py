@@ -22,7 +22,7 @@ from console.deps import Allowed, Call, Limit, publish
 from console.health import broker_answers
 from console.paging import Page
 from console.text import JsonObject, Text
-from runner import history, jobs, pauses, requests, signals, waiting
+from runner import history, jobs, pauses, requests, results, signals, waiting
 from runner.errors import Conflict, NotFound
 from runner.history import Entry, Filter
 from runner.jobs import Cause, Priority
@@ -104,11 +104,13 @@ def show(call: Allowed, job_id: str) -> JobDetail:
     with call.reading() as session:
         found = history.detail(session, parse_id(job_id), workspace_id=call.workspace_id)
         item, situation = job_item(found.entry), waiting.situation(session, found.entry.job)
+        given = results.of_jobs(session, [item.id])[item.id]
     return JobDetail(
         **item.model_dump(),
         waiting_for=_waiting_for(call, situation),
         attempts=[attempt_item(attempt) for attempt in found.attempts],
         readings=[reading_item(reading) for reading in found.readings],
+        results=given,
     )
 
 

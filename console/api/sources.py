@@ -16,8 +16,8 @@ from console.paging import Page, cut
 from console.text import JsonObject, Text
 from runner import signals, source_checks, sources
 from runner.errors import Invalid
-from runner.models import DataSource
 from runner.source_checks import Seen
+from runner.source_models import DataSource
 from runner.sources import Written
 from vault.names import ENVIRONMENTS, shown
 

@@ -81,7 +81,8 @@ class RunOrder(BaseModel):
 )
 def save(call: Allowed, order: TriggerOrder, response: Response) -> TriggerDetail:
     """Make a trigger, or give one that exists another definition."""
-    call.require_environment(read(order.definition).environment)
+    if (chosen := read(order.definition).environment) is not None:
+        call.require_environment(chosen)
     with call.writing() as session:
         before = triggers.find(session, order.name, workspace_id=call.workspace_id)
         if before is not None:
@@ -90,6 +91,7 @@ def save(call: Allowed, order: TriggerOrder, response: Response) -> TriggerDetai
         saved = triggers.save(
             session, order.name, order.definition, workspace_id=call.workspace_id, actor=call.actor, now=call.now
         )
+        call.require_environment(saved.trigger.environment)  # that of the target, where the definition names none
         if style is not None and style != _style(saved.trigger):
             hook_keys.forget(session, saved.trigger.id)  # what was kept does not verify the other style
         item = _detail(session, saved.trigger)
@@ -167,8 +169,11 @@ def run(call: Allowed, name: str, order: RunOrder, response: Response) -> Firing
             call.now,
             by_hand=True,
             environment=order.environment,
+            asked_by=call.caller.name,
             parameters=order.parameters,
         )
+        if order.environment is None:
+            _require_target(call, session, trigger)
         fired = firing.fire(session, shot, now=call.now)
         if fired.state == FiringState.FAILED:
             raise Invalid(fired.why or "The trigger cannot be run.")
@@ -211,6 +216,12 @@ def _changing(call: Call, name: str) -> Iterator[tuple[Session, Trigger]]:
         trigger = triggers.require(session, name, workspace_id=call.workspace_id, lock=True)
         call.require_environment(trigger.environment)
         yield session, trigger
+
+
+def _require_target(call: Call, session: Session, trigger: Trigger) -> None:
+    """The target's environment may have changed since the trigger was saved."""
+    definition = read(trigger.definition)
+    call.require_environment(triggers.environment_of(session, trigger.name, definition, workspace_id=call.workspace_id))
 
 
 def _set_key(call: Call, name: str, key: str) -> TriggerItem:

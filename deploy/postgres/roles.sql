@@ -108,6 +108,16 @@ GRANT SELECT, INSERT, DELETE, UPDATE (kind, definition, environments, bots, upda
     ON data_sources TO botkeep_console;
 GRANT SELECT, INSERT, DELETE ON source_checks TO botkeep_console;
 
+-- People save queues and workflows, ask for runs and answer them; only the scheduler makes jobs of runs.
+GRANT SELECT, INSERT, UPDATE (version, removed_at, pause_requested_at, pause_requested_by) ON flows TO botkeep_console;
+GRANT SELECT, INSERT ON flow_versions, run_tries TO botkeep_console;
+GRANT SELECT, INSERT, UPDATE (look_at, pause_requested_at, pause_requested_by, cancel_requested_at, cancel_requested_by)
+    ON runs TO botkeep_console;
+GRANT SELECT, UPDATE (answered_at, answered_by, allowed, comment) ON approvals TO botkeep_console;
+GRANT SELECT ON attempt_results TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (state, reason, detail, tries, not_before, finished_at, deadline)
+    ON work_items TO botkeep_console;
+
 -- What starts things; nobody takes back that a trigger fired. The keys of webhooks are the console's alone.
 GRANT SELECT, INSERT ON triggers, firings TO botkeep_console;
 GRANT UPDATE (target_kind, target, environment, group_name, parameters, definition, enabled, paused_at, paused_by,
@@ -125,6 +135,12 @@ GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at
     cancel_requested_at, cancel_requested_by) ON jobs TO botkeep_scheduler;
 GRANT UPDATE (enabled, next_instant, next_fire_at, watched_until) ON triggers TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, ended_by, pruned_at, pruned_by) ON attempts TO botkeep_scheduler;
+
+GRANT SELECT ON flows, flow_versions, attempt_results TO botkeep_scheduler;
+GRANT SELECT, UPDATE (state, reason, detail, finished_at, timed_out_at, look_at) ON runs TO botkeep_scheduler;
+GRANT SELECT, INSERT, UPDATE (seen) ON run_tries TO botkeep_scheduler;
+GRANT SELECT, INSERT ON approvals TO botkeep_scheduler;
+GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_items TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
@@ -146,6 +162,9 @@ GRANT SELECT, UPDATE (runner, claimed_at, finished_at, ok, answer) ON source_che
 GRANT SELECT, INSERT ON mail_messages TO botkeep_runner;
 GRANT UPDATE (uid_validity, uid, job_id, attempt, tries, taken_at, settled_at, marked_at, mark_after, mark_tries)
     ON mail_messages TO botkeep_runner;
+GRANT SELECT, INSERT, DELETE ON attempt_results TO botkeep_runner;
+GRANT SELECT, INSERT, UPDATE (state, reason, detail, result, tries, not_before, reserved_at, finished_at, job_id, attempt)
+    ON work_items TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

@@ -27,7 +27,7 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 from sqlalchemy import Engine
 
-from runner import announcements, labels, lanes, runners, schema
+from runner import announcements, labels, lanes, runners, schema, signals
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.journals import OUTCOMES
@@ -284,7 +284,10 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
 
     def look(environment: str, group: str, free: Callable[[], object]) -> Claim | None:
         with watchdog.receiving():
-            return executor.execute(station, environment=environment, group=group, free=free)
+            claim = executor.execute(station, environment=environment, group=group, free=free)
+        if claim is not None and claim.run_id is not None:
+            signals.look_at_run(app, claim.run_id)
+        return claim
 
     def limited() -> list[tuple[str, str]]:
         with db.reading(station.engine) as session:

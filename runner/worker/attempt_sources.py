@@ -18,7 +18,7 @@ from runner.errors import Conflict, NotFound
 from runner.jobs import Claim
 from runner.logging import logger
 from runner.manifest import Manifest
-from runner.models import DataSource
+from runner.source_models import DataSource
 from runner.worker import filling
 from runner.worker.environment import Folders
 from runner.worker.failures import SourceFailed

@@ -3,13 +3,17 @@
 Each attempt has its own random token, valid until the attempt ends, and reaches only its own assets. A refusal
 is a 4xx at once. The attempt's masker knows every value that can be asked for here, before it is answered.
 
-    GET  /v1/assets                 names that the bot may see, one per line
-    GET  /v1/assets/GROUP/NAME      the value, as bytes; 404 unknown, 409 unset
-    POST /v1/masks                  the body is masked from now on; 422 too weak, 413 too large, 429 too many
-    GET  /v1/sources                names of the data sources that the bot may use, one per line
-    GET  /v1/sources/NAME?OPTIONS   what the source gives, in chunks; 404 unknown, 409 busy, 422 a question that makes
-                                    no sense, 502 the source failed
-    GET, POST /v1/sources/NAME/WHAT what else a kind of source can be asked
+    GET  /v1/assets                   names that the bot may see, one per line
+    GET  /v1/assets/GROUP/NAME        the value, as bytes; 404 unknown, 409 unset
+    POST /v1/masks                    the body is masked from now on; 422 too weak, 413 too large, 429 too many
+    GET  /v1/sources                  names of the data sources that the bot may use, one per line
+    GET  /v1/sources/NAME?OPTIONS     what the source gives, in chunks; 404 unknown, 409 busy, 422 a question that makes
+                                      no sense, 502 the source failed
+    GET, POST /v1/sources/NAME/WHAT   what else a kind of source can be asked
+    PUT  /v1/results/KEY              a result, as JSON
+    POST /v1/work-items               a new work item, as JSON
+    POST /v1/work-items/reservation   the next item of a tray; 204 none waits
+    PUT  /v1/work-items/ID/completion how it went, or …/failure
 
 An answer of a source goes to the bot as it is read: a bot that does not read lets the source wait.
 """
@@ -43,6 +47,9 @@ _HOST = "127.0.0.1"
 #: has not said its token yet is closed, so that nobody keeps the others out by being silent.
 OF_ONE, OF_ALL = 16, 256
 
+#: The largest result or work item, in bytes; what it may hold is less, and said by whoever stores it.
+_MOST_SAID = 512 * 1024
+
 #: Seconds that a bot may take to send a request, so that a stalled one holds no thread for long.
 _REQUEST_TIMEOUT = 10
 
@@ -61,6 +68,8 @@ class Grant:
     #: Masks a value that the bot names; false for one too weak. Raises `TooMuch`.
     mask: Callable[[bytes], bool]
     sources: Asked | None = None
+    #: Takes what the bot says: method, path in parts, body; answers a status and a body.
+    take: Callable[[str, tuple[str, ...], bytes], tuple[int, bytes]] | None = None
 
 
 class Endpoint:
@@ -174,8 +183,15 @@ class _Request(BaseHTTPRequestHandler):
             case _:
                 self._ask(grant, "GET", b"")
 
+    def do_PUT(self) -> None:
+        """Take what a bot says."""
+        self._take("PUT")
+
     def do_POST(self) -> None:
-        """Take a value that the bot names, or what it tells a source."""
+        """Take a value that the bot names, what it tells a source, or what it says."""
+        self._take("POST")
+
+    def _take(self, method: str) -> None:
         length = self.headers.get("Content-Length", "")
         size = int(length) if length.isdecimal() and len(length) < 10 else -1
         # Read whatever the answer is: a connection that is closed with something unread loses the answer.
@@ -184,16 +200,24 @@ class _Request(BaseHTTPRequestHandler):
         grant = self._admitted()
         if grant is None:
             return
-        if self.path != "/v1/masks" and not self.path.startswith("/v1/sources/"):
-            self._answer(404, b"There is no such address; see POST /v1/masks and POST /v1/sources/NAME/WHAT.")
-        elif size < 0:
+        masks, asks = (method, self.path) == ("POST", "/v1/masks"), self.path.startswith("/v1/sources/")
+        most = LARGEST if masks else _MOST_READ if asks else _MOST_SAID
+        if size < 0:
             self._answer(411, b"The request does not say how long its body is.")
-        elif self.path == "/v1/masks":
-            self._mask(grant, body, size=size)
-        elif size > _MOST_READ:
-            self._answer(413, f"A question to a source has at most {_MOST_READ:,} bytes.".encode())
-        elif size == len(body):
-            self._ask(grant, "POST", body)
+        elif size > most:
+            self._answer(413, f"At most {most:,} bytes are taken here; write what is longer into a file.".encode())
+        elif size != len(body):
+            return  # the bot went away
+        elif masks:
+            self._mask(grant, body)
+        elif asks and method == "POST":
+            self._ask(grant, method, body)
+        elif grant.take is None:
+            self._answer(404, b"There is no such address; see the documentation of the SDK.")
+        else:
+            parts = tuple(unquote(part) for part in self.path.split("/")[1:])
+            status, answer = grant.take(method, parts, body)
+            self._answer(status, answer, kind="application/json" if status < 300 else "text/plain; charset=utf-8")
 
     def _ask(self, grant: Grant, method: str, body: bytes) -> None:
         parts = urlsplit(self.path)
@@ -260,12 +284,7 @@ class _Request(BaseHTTPRequestHandler):
             self.wfile.write(chunk)
             self.wfile.write(b"\r\n")
 
-    def _mask(self, grant: Grant, value: bytes, *, size: int) -> None:
-        if size > LARGEST:
-            self._answer(413, f"A value to mask has at most {LARGEST:,} bytes; name the part that matters.".encode())
-            return
-        if size != len(value):
-            return  # the bot went away
+    def _mask(self, grant: Grant, value: bytes) -> None:
         try:
             masked = grant.mask(value)
         except TooMuch as error:

@@ -32,6 +32,7 @@ from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
 from runner.worker.attempt_sources import AttemptSources
+from runner.worker.desk import Desk
 from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
@@ -54,6 +55,9 @@ from vault.names import AssetName
 
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
+
+#: Seconds that what a bot says in its first moments waits for the masker, which is made while it starts.
+_MASKER_WAIT = 20.0
 
 _log = logger()
 
@@ -78,6 +82,8 @@ class Run:
     limits: Limits = DEFAULTS
     resolved: Resolved | None = None
     artefacts: list[Kept] = field(default_factory=list)
+    #: Set once the masker knows the values of the attempt.
+    masked: threading.Event = field(default_factory=threading.Event)
 
 
 def execute(
@@ -187,6 +193,7 @@ def _steps(run: Run) -> Report:
             )
             # After the start, so that the bot's interpreter starts meanwhile.
             run.masker.add([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            run.masked.set()
             resolved.forget()
             run.warnings.extend(map(_weak_warning, run.masker.weak))
             outcome = _pump(run, process)
@@ -298,7 +305,8 @@ def _grant(run: Run, resolved: Resolved, requested: Requested, sources: AttemptS
         value = sealed[name]
         return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
 
-    return Grant(names=tuple(sealed), read=read, mask=requested.mask, sources=sources)
+    desk = Desk(run.station.engine, run.claim, masker=lambda: run.masker if run.masked.wait(_MASKER_WAIT) else None)
+    return Grant(names=tuple(sealed), read=read, mask=requested.mask, sources=sources, take=desk.take)
 
 
 def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:

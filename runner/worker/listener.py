@@ -13,12 +13,6 @@ from collections.abc import Callable
 from celery import Celery
 
 from runner import signals
-from runner.logging import logger
-
-#: First and longest pause before another try to reach Redis, in seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-
-_log = logger()
 
 
 class Listener:
@@ -51,27 +45,22 @@ class Listener:
         self._stopped.set()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
-        while not self._stopped.is_set():
-            try:
-                with signals.subscription(self._app) as subscription:
-                    _log.info("signals.heard")
-                    self._look_at_all()
-                    self._look_at_checks()
-                    pause = FIRST_PAUSE
-                    while not self._stopped.is_set():
-                        self._pass_on(subscription.next())
-            except signals.AWAY as error:
-                _log.warning("signals.lost", error=str(error).partition("\n")[0])
-            except Exception:
-                # Without this thread people would wait for the next poll: whatever it was, it is tried again.
-                _log.exception("listener.broken")
-            self._stopped.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        signals.hear(
+            self._app,
+            signals.JOBS,
+            signals.RUNNERS,
+            signals.CHECKS,
+            signals.FOLLOWERS,
+            stopped=self._stopped,
+            connected=self._connected,
+            heard=self._pass_on,
+        )
 
-    def _pass_on(self, signal: signals.Signal | None) -> None:
-        if signal is None:
-            return
+    def _connected(self) -> None:
+        self._look_at_all()
+        self._look_at_checks()
+
+    def _pass_on(self, signal: signals.Signal) -> None:
         if signal.followed is not None:
             self._follow(signal.followed)
         elif signal.job_id is not None:

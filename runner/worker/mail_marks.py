@@ -16,7 +16,7 @@ from sqlalchemy import select
 from runner import mail_marking
 from runner.logging import logger
 from runner.mail_marking import Due
-from runner.models import DataSource
+from runner.source_models import DataSource
 from runner.worker.failures import SourceFailed
 from runner.worker.mailbox import Mailbox
 from runner.worker.unattended import Post

@@ -26,7 +26,7 @@ from runner.logging import logger
 from runner.mail_definition import MailDefinition
 from runner.mail_ledger import Message, Place
 from runner.mail_trigger import Email
-from runner.models import DataSource
+from runner.source_models import DataSource
 from runner.triggers import Firing, FiringState, Kind, Trigger
 from runner.worker.failures import SourceFailed
 from runner.worker.mail_message import Parsed, parse

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from runner import sources, workspaces
 from runner.mail_definition import MailDefinition
-from runner.models import DataSource
+from runner.source_models import DataSource
 from runner.worker import filling
 from runner.worker.censor import Censor
 from runner.worker.failures import SourceFailed

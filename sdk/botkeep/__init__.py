@@ -8,7 +8,9 @@
     botkeep.mask(token)                   has a value that the bot got elsewhere masked in its log, too
     botkeep.parameters()                  what the job was started with, references resolved
     botkeep.source("orders")              a data source, opened by the runner with credentials of this environment
-    botkeep.output_dir()                  where results go
+    botkeep.output_dir()                  where files with results go
+    botkeep.output("total", 12)           a result that history shows and workflows pass on
+    botkeep.work_items.each("invoices")   data items to be done one by one; see the module
 
 Promises that a value is read when it is asked for and never kept here, that no error message holds one, and
 that an unknown name, a missing value and an absent runner are three different errors. Refuses to talk to
@@ -19,6 +21,7 @@ is first needed.
     ├── UnknownAsset          this bot sees no such asset; the message names near ones (also a KeyError)
     ├── NoValue               the asset has no value that can be read in this environment
     ├── NotText               the value is not UTF-8; take its bytes
+    ├── Refused               the runner does not take it; the message says why
     ├── SourceError           a data source cannot be used
     │   └── UnknownSource     this bot may use no such data source here (also a KeyError)
     ├── EndpointUnreachable   the runner of this job does not answer
@@ -27,6 +30,7 @@ is first needed.
     BusinessError             raised by a bot: the data is wrong, trying again would not help
 """
 
+from botkeep import work_items
 from botkeep.errors import (
     BotkeepError,
     BusinessError,
@@ -35,11 +39,13 @@ from botkeep.errors import (
     NotText,
     NoValue,
     OutsideBotkeep,
+    Refused,
     SourceError,
     UnknownAsset,
     UnknownSource,
 )
 from botkeep.masks import mask
+from botkeep.results import output
 from botkeep.run import output_dir, parameters
 from botkeep.sources import Source, source
 from botkeep.values import Assets, asset_bytes, assets, get_secret
@@ -53,6 +59,7 @@ __all__ = [
     "NoValue",
     "NotText",
     "OutsideBotkeep",
+    "Refused",
     "Source",
     "SourceError",
     "UnknownAsset",
@@ -61,7 +68,9 @@ __all__ = [
     "assets",
     "get_secret",
     "mask",
+    "output",
     "output_dir",
     "parameters",
     "source",
+    "work_items",
 ]

@@ -11,7 +11,11 @@ import os
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
-from botkeep.errors import EndpointUnreachable, MaskRefused, NoValue, UnknownAsset
+from botkeep.errors import EndpointUnreachable, MaskRefused, NoValue, OutsideBotkeep, Refused, UnknownAsset
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Hosts that the token may be sent to.
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -87,6 +91,36 @@ def ask(path: str, *, method: str = "GET", body: bytes = b"") -> HTTPResponse:
     raise EndpointUnreachable(_silent(problem))
 
 
+def tell(method: str, path: str, body: object) -> Any:  # noqa: ANN401 - any JSON
+    """Say something to the runner; its answer, or `None` where there is none.
+
+    Raises:
+        Refused: when the runner does not take it, or `body` is no JSON.
+        OutsideBotkeep: when there is no runner.
+        EndpointUnreachable: when it does not answer.
+    """
+    import json  # noqa: PLC0415 - values are asked for without it
+
+    if "BOTKEEP_ENDPOINT" not in os.environ:
+        raise OutsideBotkeep(
+            "There is no runner to tell: this program was not started by Botkeep. Run it with `botkeep run`."
+        )
+    try:
+        text = json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = type(error).__name__
+    else:
+        status, answer = _ask(path, method=method, body=text)
+        if status in {200, 201, 204}:
+            return json.loads(answer) if answer else None
+        if status in {404, 409, 413, 422}:
+            raise Refused(answer.decode(errors="replace"))
+        raise EndpointUnreachable(_refused(status))
+    raise Refused(
+        f"This is no JSON ({problem}): give text, numbers, true, false, null, lists and dictionaries of them."
+    )
+
+
 def _ask(path: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
     host, port = _address()
     headers = {"Authorization": f"Bearer {os.environ.get('BOTKEEP_TOKEN', '')}"}
@@ -144,4 +178,6 @@ def _silent(problem: str) -> str:
 def _refused(status: int) -> str:
     if status == 401:
         return "The runner does not answer this attempt any more: its token ended with it. Run the job again."
+    if status == 503:
+        return "The runner cannot reach its database now, and nothing was changed; try again in a moment."
     return f"The runner gave an unexpected answer (HTTP {status}); look at the runner's log."

@@ -24,6 +24,10 @@ class NotText(BotkeepError):
     """The value is not UTF-8 text."""
 
 
+class Refused(BotkeepError):
+    """The runner does not take what it was told; the message says why. Nothing was changed."""
+
+
 class EndpointUnreachable(BotkeepError):
     """The runner of this job does not answer, or does not answer this job any more."""
 

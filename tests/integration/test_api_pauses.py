@@ -108,7 +108,7 @@ def test_a_signal_says_which_job_is_to_be_looked_at_and_nothing_else(api: Api) -
     api.claim(job_id)
     api.add_runner("host-1", "dev")
     heard: list[signals.Signal] = []
-    with signals.subscription(api.console.transport) as subscription:
+    with signals.subscription(api.console.transport, signals.JOBS, signals.RUNNERS) as subscription:
         while len(heard) < 3:
             signal = subscription.next()
             if signal is None and not heard:
@@ -125,7 +125,7 @@ def test_a_signal_says_which_job_is_to_be_looked_at_and_nothing_else(api: Api) -
 def test_an_idle_subscription_lives_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "IDLE", 0.05)
     monkeypatch.setattr(signals, "SILENT", 0.5)
-    with signals.subscription(api.console.transport) as subscription:
+    with signals.subscription(api.console.transport, signals.JOBS, signals.RUNNERS) as subscription:
         for _ in range(40):
             assert subscription.next() is None
         assert signals.look_at_runner(api.console.transport, "host-1")

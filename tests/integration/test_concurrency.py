@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import func, select
 
 from runner import conclusion, jobs
+from runner.concurrency_models import LimitMember
 from runner.jobs import Claim
-from runner.models import Job, LimitMember
+from runner.models import Job
 from runner.states import State
 from tests.api import Api, serving
 from tests.support import Stores

@@ -13,10 +13,12 @@ MATRIX = """
                     console  scheduler  runner  keyhost
 alembic_version     S        S          S       -
 api_tokens          SIu      -          -       -
+approvals           Su       SI         -       -
 artefacts           S        -          SI      -
 asset_values        sID      -          S       Su
 asset_variables     SID      -          -       -
 assets              SIuD     -          S       S
+attempt_results     S        S          SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
@@ -26,6 +28,8 @@ current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
 firings             SIu      SIu        SI      -
+flow_versions       SI       S          -       -
+flows               SIu      S          -       -
 hook_keys           SIuD     -          -       -
 jobs                SIu      SIu        Su      -
 limit_members       SID      S          S       -
@@ -36,9 +40,12 @@ prunings            S        SIu        -       -
 readings            S        -          I       -
 recipients          s        -          S       SIu
 retention_rules     SID      S          -       -
+run_tries           SI       SIu        -       -
 runners             SuD      S          SIu     -
+runs                SIu      Su         -       -
 source_checks       SID      -          Su      -
 triggers            SIu      Su         S       -
+work_items          SIuD     Su         SIu     -
 workspaces          Su       -          S       S
 """
 
@@ -59,6 +66,10 @@ console    u  hook_keys       - trigger_id
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
 pause_requested_at pause_requested_by published_at
 console    u  data_sources    kind definition environments bots updated_at updated_by
+console    u  flows           version removed_at pause_requested_at pause_requested_by
+console    u  runs            look_at pause_requested_at pause_requested_by cancel_requested_at cancel_requested_by
+console    u  approvals       answered_at answered_by allowed comment
+console    u  work_items      state reason detail tries not_before finished_at deadline
 console    u  workspaces      limits connections
 console    u  runners         drain_requested_at
 console    u  triggers        - id workspace_id name kind created_at created_by
@@ -66,6 +77,9 @@ scheduler  u  attempts        state reason detail finished_at ended_by pruned_at
 scheduler  u  prunings        up_to
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at cancel_requested_at cancel_requested_by
+scheduler  u  runs            state reason detail finished_at timed_out_at look_at
+scheduler  u  run_tries       seen
+scheduler  u  work_items      state reason detail not_before finished_at
 scheduler  u  firings         state why event started_kind started_id
 scheduler  u  triggers        enabled next_instant next_fire_at watched_until
 runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
@@ -74,6 +88,7 @@ warnings not_before published_at paused_at
 runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
 runner     u  source_checks   runner claimed_at finished_at ok answer
+runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
 keyhost    u  recipients      retired_at
@@ -98,6 +113,12 @@ scheduler  SELECT number FROM asset_values
 scheduler  SELECT digest FROM api_tokens
 scheduler  SELECT digest FROM package_blobs
 scheduler  UPDATE jobs SET parameters = '{}'
+console    UPDATE runs SET state = 'succeeded'
+console    INSERT INTO approvals SELECT * FROM approvals
+scheduler  UPDATE approvals SET allowed = true
+scheduler  UPDATE runs SET requested_by = ''
+runner     SELECT state FROM runs
+runner     UPDATE work_items SET data = '{}'
 scheduler  SELECT sealed FROM hook_keys
 scheduler  UPDATE triggers SET environment = 'prod'
 scheduler  DELETE FROM firings

@@ -12,7 +12,11 @@ from sqlalchemy import Connection, Engine, inspect, select
 from sqlalchemy.orm import Session
 
 import console.models
+import runner.concurrency_models
+import runner.flow_models
 import runner.models
+import runner.source_models
+import scheduler.models
 from runner import migrate, schema
 from tests.support import Stores
 from vault import db
@@ -20,7 +24,14 @@ from vault.models import Environment, Model, Workspace
 from vault.names import ENVIRONMENTS
 
 #: Importing them is what fills the metadata.
-PACKAGES = (console.models, runner.models)
+PACKAGES = (
+    console.models,
+    runner.models,
+    runner.concurrency_models,
+    runner.flow_models,
+    runner.source_models,
+    scheduler.models,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -1,0 +1,133 @@
+"""The tables of data sources, the checks of them, and the messages of mailboxes."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from vault.models import ACTOR_LENGTH, Model
+
+#: What a partial index calls a check that no runner has taken.
+WAITING_CHECKS = text("runner IS NULL")
+
+#: What a partial index calls a message whose job may not have ended, and one that is still to be marked.
+OPEN_MESSAGES = text("settled_at IS NULL")
+UNMARKED_MESSAGES = text("settled_at IS NOT NULL AND marked_at IS NULL")
+
+
+class DataSource(Model):
+    """A named SQL or IMAP connection whose definition holds tokens; `bots` is None where every bot may use it."""
+
+    __tablename__ = "data_sources"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    name: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(16))
+    definition: Mapped[dict[str, Any]]
+    environments: Mapped[list[Any]]
+    bots: Mapped[list[Any] | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    updated_at: Mapped[datetime]
+    updated_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+    __table_args__ = (Index("uq_data_sources_name", "workspace_id", "name", unique=True),)
+
+
+class SourceCheck(Model):
+    """One request to try a data source on a runner of an environment, and what that runner answered."""
+
+    __tablename__ = "source_checks"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    source: Mapped[str] = mapped_column(String(128))
+    environment: Mapped[str] = mapped_column(String(16))
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    runner: Mapped[str | None] = mapped_column(String(128))
+    claimed_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    ok: Mapped[bool | None]
+    answer: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        Index(
+            "ix_source_checks_waiting",
+            "environment",
+            "id",
+            postgresql_where=WAITING_CHECKS,
+            sqlite_where=WAITING_CHECKS,
+        ),
+    )
+
+
+class MailMessage(Model):
+    """A message of a mailbox that a consumer was given; `runner.mail_ledger` alone changes it.
+
+    The unique index is what makes sure that no message is given twice. `folder` is the definition's text, tokens not
+    replaced. There is no foreign key to jobs: that a message was given outlives the job's row.
+    """
+
+    __tablename__ = "mail_messages"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    source: Mapped[str] = mapped_column(String(128))
+    environment: Mapped[str] = mapped_column(String(16))
+    #: `bot:ID` or `trigger:ID`.
+    consumer: Mapped[str] = mapped_column(String(64))
+    folder: Mapped[str] = mapped_column(String(255))
+    uid_validity: Mapped[int] = mapped_column(BigInteger)
+    uid: Mapped[int] = mapped_column(BigInteger)
+    #: A hash of Message-ID, date and size, which tells the message again after its server gave it another number.
+    print: Mapped[str] = mapped_column(String(64))
+    #: The firing that it made, where its consumer is a trigger.
+    firing_id: Mapped[uuid.UUID | None]
+    #: The job that has it; `None` before a job asked for it, and where it did not reach its bot.
+    job_id: Mapped[uuid.UUID | None]
+    attempt: Mapped[int]
+    #: How many jobs were given it.
+    tries: Mapped[int]
+    taken_at: Mapped[datetime]
+    #: When its job's success was noticed; from then on nobody is given it.
+    settled_at: Mapped[datetime | None]
+    #: When it was marked in the mailbox, or nothing was to be marked.
+    marked_at: Mapped[datetime | None]
+    #: Before that instant no runner tries to mark it: one does, or the last try failed.
+    mark_after: Mapped[datetime | None]
+    mark_tries: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        Index(
+            "uq_mail_messages_place",
+            "workspace_id",
+            "source",
+            "environment",
+            "consumer",
+            "folder",
+            "uid_validity",
+            "uid",
+            unique=True,
+        ),
+        Index("ix_mail_messages_firing", "firing_id"),
+        Index(
+            "ix_mail_messages_open",
+            "environment",
+            "job_id",
+            postgresql_where=OPEN_MESSAGES,
+            sqlite_where=OPEN_MESSAGES,
+        ),
+        Index(
+            "ix_mail_messages_unmarked",
+            "environment",
+            postgresql_where=UNMARKED_MESSAGES,
+            sqlite_where=UNMARKED_MESSAGES,
+        ),
+    )
