@@ -8,7 +8,10 @@ from sqlalchemy.engine import Dialect
 
 from runner import statements
 
-DIALECTS = [sqlite.dialect(paramstyle="named"), postgresql.dialect()]
+DIALECTS: list[Dialect] = [
+    sqlite.dialect(paramstyle="named"),
+    postgresql.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own has no annotations
+]
 NAMES = ("ENQUEUE", "CLAIM", "CLAIM_NEXT", "CLAIM_OF_BOT", "FINISH", "FINISH_AT_ONCE", "CIRCUMSTANCES")
 
 
