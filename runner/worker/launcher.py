@@ -87,6 +87,8 @@ def run(
     report(request, files.journal, files.control, attempt.end())
     os.close(files.journal)
     os.close(files.control)
+    if attempt.cradle is not None:
+        attempt.cradle.release()  # its thread ends while we wait for the next request
 
 
 class Attempt:
@@ -317,8 +319,6 @@ class Attempt:
             self.usage.collect(self.bot)
         self.count_pause()
         survivors = sweep(frozenset(), self.usage)
-        if self.cradle is not None:
-            self.cradle.release()
         status = None if self.reason == "start_failed" else self.usage.status
         return self.found(None if status is None else os.waitstatus_to_exitcode(status), survivors)
 

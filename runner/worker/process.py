@@ -135,15 +135,15 @@ class Process:
     `wait` and `drain` belong to one thread. As a context manager it closes itself.
     """
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, entry: Entry, claimed: float) -> None:
+    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, launch: Launch) -> None:
         self.stdout, self.stderr = stdout, stderr
         #: The bot's process id, once `started` or `wait` has heard of it.
         self.pid: int | None = None
         self.outcome: Outcome | None = None
         #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
         self.on_pause: Callable[..., None] = lambda *, standing: None  # noqa: ARG005
-        self._control, self._entry = control, entry
-        self._launched_at, self._launched_after = time.time(), time.monotonic() - claimed
+        self._control, self._entry, self._kept_at = control, launch.entry, launch.kept_at
+        self._launched_at, self._launched_after = time.time(), time.monotonic() - launch.claimed
         self._closing = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -175,8 +175,10 @@ class Process:
         self._command(b"resume")
 
     def keep(self, instant: float) -> None:
-        """Says that the lease was extended after `instant` of the monotonic clock."""
-        self._command(f"keep {instant!r}".encode())
+        """Says that the lease was extended after `instant` of the monotonic clock, unless the launcher knows."""
+        if instant > self._kept_at:
+            self._kept_at = instant
+            self._command(f"keep {instant!r}".encode())
 
     def started(self, timeout: float | None = None) -> bool:
         """Whether the bot's program is or was running, waiting for it at most `timeout` seconds."""
@@ -333,7 +335,7 @@ class Spawner:
                 f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
                 "its concurrency."
             ) from None
-        process = Process(ours, stdout, stderr, entry=launch.entry, claimed=launch.claimed)
+        process = Process(ours, stdout, stderr, launch=launch)
         try:
             with theirs:
                 self._send(
