@@ -16,9 +16,12 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -31,7 +34,7 @@ from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.journals import OUTCOMES
 from runner.logging import configure, logger
-from runner.worker import adoption, executor, inbox, isolation, memory, presence, returning, tasks
+from runner.worker import adoption, cgroups, executor, inbox, isolation, memory, presence, returning, tasks
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
@@ -112,7 +115,9 @@ def _serve(settings: RunnerSettings) -> int:
     )
     keyring.prove(engine)
     instance = uuid.uuid4()
-    facts = isolation.examine()
+    presence.hold(instance)
+    group = _group(instance)
+    facts = replace(isolation.examine(), cgroup=group is not None)
     _log.info("runner.isolation", **facts.document())
     _register(engine, settings, instance, facts)
     app = lanes.transport(settings.broker())
@@ -124,7 +129,15 @@ def _serve(settings: RunnerSettings) -> int:
     held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
     announce = partial(_announce, engine, app)
     station = _station(
-        engine, settings, keyring, instance=instance, facts=facts, held=held, censor=censor, announce=announce
+        engine,
+        settings,
+        keyring,
+        instance=instance,
+        facts=facts,
+        held=held,
+        censor=censor,
+        announce=announce,
+        group=group,
     )
     try:
         return _work(app, station, stopping)
@@ -165,6 +178,7 @@ def _station(
     held: Held,
     censor: Censor,
     announce: Callable[[Claim, str], None],
+    group: str | None,
 ) -> Station:
     interpreter = own_interpreter()
     in_memory = memory.folder(os.environ, mounts=memory.MOUNTS.read_text())
@@ -181,7 +195,7 @@ def _station(
         direct=Direct(engine),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(isolation.ground(facts, grants)),
+        spawner=Spawner(isolation.ground(facts, grants), group=group),
         endpoint=Endpoint(),
         scratch=scratch,
         journal=Journal(settings.home / OUTCOMES, instance=instance),
@@ -206,6 +220,16 @@ def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
             _log.warning("announcement.unmarked", error=str(error))
 
 
+def _group(instance: uuid.UUID) -> str | None:
+    """The control group of this runner's launchers, if it may have one; those of dead runners beside it are ended."""
+    home = cgroups.home(Path("/proc/self/cgroup").read_text(), memory.MOUNTS.read_text())
+    for name in cgroups.instances(home):
+        with suppress(ValueError):
+            if presence.gone(uuid.UUID(name)):
+                cgroups.end(f"{home}/{cgroups.PREFIX}{name}")
+    return cgroups.make(home, instance.hex)
+
+
 def _check_schema(engine: Engine) -> None:
     with db.reading(engine) as session:
         if not schema.is_current(session):
@@ -213,7 +237,6 @@ def _check_schema(engine: Engine) -> None:
 
 
 def _register(engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts) -> None:
-    presence.hold(instance)
     announced = runners.Presence(
         name=settings.runner_name,
         instance=instance,
