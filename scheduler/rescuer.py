@@ -19,6 +19,9 @@ from runner import announcements, conclusion, ends, journals, lanes
 from runner.logging import logger
 from vault import db
 
+#: Overdue attempts that one round looks at: more than one runner can have (512), should all of them have ended.
+AT_ONCE = 2000
+
 #: How long a runner's return is waited for, whose bot has ended.
 ADOPTED_WITHIN = timedelta(hours=1)
 
@@ -96,10 +99,14 @@ def end_lost(engine: Engine, journals_of: Path) -> int:
     of its home, is waited for.
     """
     with db.reading(engine) as session:
-        overdue = ends.overdue(session, since=ADOPTED_WITHIN)
-    ended = journals.ended(journals_of, overdue) if overdue else set()
+        overdue = ends.overdue(session, recent=ADOPTED_WITHIN, limit=AT_ONCE)
+    if not overdue:
+        return 0
+    ended = journals.ended(journals_of, {(row.id, row.attempt) for row in overdue if row.recent})
+    # What runs out meanwhile was not looked for in the journals, and has its turn in the next round.
+    looked_for = {row.id for row in overdue} - ended
     with db.writing(engine) as session:
-        lost = conclusion.lose_expired(session, lot=random.random, spared=ended)
+        lost = conclusion.lose_expired(session, lot=random.random, among=looked_for)
     for one in lost:
         _log.warning(
             "runner.lost",
