@@ -64,14 +64,14 @@ def conclude(session: Session, job_id: uuid.UUID, *, attempt: int, report: Repor
 
 
 def lose_expired(
-    session: Session, *, lot: Callable[[], float], limit: int = 100, spared: Collection[uuid.UUID] = ()
+    session: Session, *, lot: Callable[[], float], limit: int = 100, among: Collection[uuid.UUID] | None = None
 ) -> list[Lost]:
     """End the attempts whose lease ran out, by the database's clock, as the retry policy of each bot says.
 
-    The jobs in `spared` are left alone.
+    Other jobs than those of `among` are left alone, where that is given.
     """
     found = []
-    for row in ends.expired(session, limit=limit, spared=spared):
+    for row in ends.expired(session, limit=limit, among=among):
         now = _circumstances(session, row.id, row.attempt)
         if now is None:
             continue

@@ -120,23 +120,30 @@ def mark_adopted(session: Session, job_id: uuid.UUID, *, attempt: int) -> None:
     )
 
 
-def overdue(session: Session, *, since: timedelta) -> set[tuple[uuid.UUID, int]]:
-    """The attempts whose lease ran out, but not longer than `since` ago."""
-    rows = session.execute(
-        select(Job.id, Job.attempt).where(
-            Job.state == State.RUNNING, Job.lease_expires_at < clock(), Job.lease_expires_at > clock(-since)
-        )
+def overdue(session: Session, *, recent: timedelta, limit: int) -> Sequence[Row[uuid.UUID, int, bool]]:
+    """Job and attempt where the lease ran out by the database's clock, and whether that was less than `recent` ago."""
+    return session.execute(
+        select(Job.id, Job.attempt, (Job.lease_expires_at > clock(-recent)).label("recent"))
+        .where(Job.state == State.RUNNING, Job.lease_expires_at < clock())
+        .order_by(Job.id)
+        .limit(limit)
     ).all()
-    return {(row.id, row.attempt) for row in rows}
 
 
 def expired(
-    session: Session, *, limit: int, spared: Collection[uuid.UUID] = ()
+    session: Session, *, limit: int, among: Collection[uuid.UUID] | None = None
 ) -> Sequence[Row[uuid.UUID, int, str | None]]:
-    """Job, attempt and runner where the lease ran out by the database's clock; no other rescuer looks at these now."""
+    """Job, attempt and runner where the lease ran out by the database's clock; no other rescuer looks at these now.
+
+    Of these jobs, or of all.
+    """
     return session.execute(
         select(Job.id, Job.attempt, Job.runner)
-        .where(Job.state == State.RUNNING, Job.lease_expires_at < clock(), Job.id.not_in(spared))
+        .where(
+            Job.state == State.RUNNING,
+            Job.lease_expires_at < clock(),
+            *(() if among is None else (Job.id.in_(among),)),
+        )
         .order_by(Job.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -58,6 +58,11 @@ def main(_argv: Sequence[str] | None = None) -> int:
     advancer = Advancer(engine, app)
     hearing = Hearing(app, look=advancer.look)
     hearing.start()
+
+    def end_lost() -> None:
+        if rescuer.end_lost(engine, settings.home / OUTCOMES):
+            rescuer.remind_limited(engine, app)
+
     logger().info("scheduler.ready")
     serve(
         [
@@ -67,7 +72,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
-            Duty("end_lost", lambda: rescuer.end_lost(engine, app, settings.home / OUTCOMES), settings.tick),
+            Duty("end_lost", end_lost, settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
             Duty("advance_runs", advancer.look_at_due, settings.tick),
             Duty("settle_items", lambda: _settle_items(engine), settings.tick),

@@ -19,6 +19,9 @@ from runner import announcements, conclusion, ends, journals, lanes
 from runner.logging import logger
 from vault import db
 
+#: Overdue attempts that one round looks at: more than one runner can have (512), should all of them have ended.
+AT_ONCE = 2000
+
 #: How long a runner's return is waited for, whose bot has ended.
 ADOPTED_WITHIN = timedelta(hours=1)
 
@@ -89,20 +92,21 @@ def _publish(app: Celery, lane: announcements.Waiting, due: Sequence[Row[uuid.UU
     return taken
 
 
-def end_lost(engine: Engine, app: Celery, journals_of: Path) -> int:
+def end_lost(engine: Engine, journals_of: Path) -> int:
     """End the attempts whose runner let their lease run out, as each bot's policy says; answers how many.
 
     Where a launcher has recorded below `journals_of` that the bot ended, the runner (it may be frozen), or the next one
-    of its home, is waited for. What waited for the limits of the lost may begin now, in any lane.
+    of its home, is waited for.
     """
     with db.reading(engine) as session:
-        overdue = ends.overdue(session, since=ADOPTED_WITHIN)
-    ended = journals.ended(journals_of, overdue) if overdue else set()
+        overdue = ends.overdue(session, recent=ADOPTED_WITHIN, limit=AT_ONCE)
+    if not overdue:
+        return 0
+    ended = journals.ended(journals_of, {(row.id, row.attempt) for row in overdue if row.recent})
+    # What runs out meanwhile was not looked for in the journals, and has its turn in the next round.
+    looked_for = {row.id for row in overdue} - ended
     with db.writing(engine) as session:
-        lost = conclusion.lose_expired(session, lot=random.random, spared=ended)
-        freed = announcements.limited_lanes(session) if lost else ()
-    for environment, group in freed:
-        lanes.remind(app, lost[0].job_id, environment=environment, group=group)
+        lost = conclusion.lose_expired(session, lot=random.random, among=looked_for)
     for one in lost:
         _log.warning(
             "runner.lost",
@@ -112,3 +116,11 @@ def end_lost(engine: Engine, app: Celery, journals_of: Path) -> int:
             state=str(one.conclusion.state),
         )
     return len(lost)
+
+
+def remind_limited(engine: Engine, app: Celery) -> None:
+    """Make every lane be looked at in which a job waits for a limit: what was lost may have held it."""
+    with db.reading(engine) as session:
+        waiting = announcements.limited_lanes(session)
+    for environment, group in waiting:
+        lanes.remind(app, uuid.uuid4(), environment=environment, group=group)

@@ -16,6 +16,8 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -33,7 +35,18 @@ from runner.jobs import Claim
 from runner.journals import OUTCOMES
 from runner.logging import configure, logger
 from runner.stores import Store
-from runner.worker import adoption, duties, executor, inbox, isolation, memory_folder, presence, returning, tasks
+from runner.worker import (
+    adoption,
+    cgroups,
+    duties,
+    executor,
+    inbox,
+    isolation,
+    memory_folder,
+    presence,
+    returning,
+    tasks,
+)
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import Interpreter, own_interpreter
@@ -116,7 +129,9 @@ def _serve(settings: RunnerSettings) -> int:
     )
     keyring.prove(engine)
     instance = uuid.uuid4()
-    facts = isolation.examine()
+    presence.hold(instance)
+    group = _group(instance)
+    facts = replace(isolation.examine(), cgroup=group is not None)
     _log.info("runner.isolation", **facts.document())
     store = settings.log_store(group=settings.log_group_id())
     _register(engine, settings, instance, facts, log_store=store.shown)
@@ -127,18 +142,17 @@ def _serve(settings: RunnerSettings) -> int:
     stopping = Stopping(grace=settings.drain_grace)
     _adopt(engine, settings, instance)
     held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
-    telling = Telling(app)
     station = _station(
         engine,
         settings,
         keyring,
+        app=app,
         instance=instance,
         facts=facts,
         held=held,
         censor=censor,
-        telling=telling,
         store=store,
-        announce=partial(_announce, engine, app),
+        group=group,
     )
     try:
         return _work(app, station, stopping)
@@ -174,13 +188,13 @@ def _station(
     settings: RunnerSettings,
     keyring: Keyring,
     *,
+    app: Celery,
     instance: uuid.UUID,
     facts: isolation.Facts,
     held: Held,
     censor: Censor,
-    telling: Telling,
     store: Store,
-    announce: Callable[[Claim, str], None],
+    group: str | None,
 ) -> Station:
     direct = Direct(engine)
     interpreter = own_interpreter()
@@ -194,7 +208,7 @@ def _station(
         snapshots=Snapshots(direct),
         keyring=keyring,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(ground),
+        spawner=Spawner(ground, group=group),
         endpoint=Endpoint(),
         scratch=scratch,
         journal=Journal(settings.home / OUTCOMES, instance=instance),
@@ -205,8 +219,8 @@ def _station(
         policies=Policies(engine),
         censor=censor,
         store=store,
-        telling=telling,
-        announce=announce,
+        telling=Telling(app),
+        announce=partial(_announce, engine, app),
     )
 
 
@@ -236,6 +250,16 @@ def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
             _log.warning("announcement.unmarked", error=str(error))
 
 
+def _group(instance: uuid.UUID) -> str | None:
+    """The control group of this runner's launchers, if it may have one; those of dead runners beside it are ended."""
+    home = cgroups.home(Path("/proc/self/cgroup").read_text(), memory_folder.MOUNTS.read_text())
+    for name in cgroups.instances(home):
+        with suppress(ValueError):
+            if presence.gone(uuid.UUID(name)):
+                cgroups.end(f"{home}/{cgroups.PREFIX}{name}")
+    return cgroups.make(home, instance.hex)
+
+
 def _check_schema(engine: Engine) -> None:
     with db.reading(engine) as session:
         if not schema.is_current(session):
@@ -245,7 +269,6 @@ def _check_schema(engine: Engine) -> None:
 def _register(
     engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts, *, log_store: str
 ) -> None:
-    presence.hold(instance)
     announced = runners.Presence(
         name=settings.runner_name,
         instance=instance,

@@ -42,13 +42,14 @@ class Facts:
     """What this kernel gives; the runner's row holds it.
 
     `landlock` is the ABI, 0 for none; `signal_scope` whether it also keeps signals and abstract sockets apart;
-    `bubblewrap` the program's path where it works for this user.
+    `bubblewrap` the program's path where it works for this user; `cgroup` whether launchers get control groups.
     """
 
     landlock: int
     signal_scope: bool
     bubblewrap: str | None
     root: bool
+    cgroup: bool = False
 
     def document(self) -> dict[str, object]:
         """As the database keeps it."""

@@ -32,6 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from runner.worker import cgroups
 from runner.worker.bounds import Bounds
 from runner.worker.launcher import MAX_REQUEST
 from runner.worker.outcomes import Entry, Outcome
@@ -135,7 +136,7 @@ class Process:
     `wait` and `drain` belong to one thread. As a context manager it closes itself.
     """
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, launch: Launch) -> None:
+    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, launch: Launch, group: str | None) -> None:
         self.stdout, self.stderr = stdout, stderr
         #: The bot's process id, once `started` or `wait` has heard of it.
         self.pid: int | None = None
@@ -143,6 +144,8 @@ class Process:
         #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
         self.on_pause: Callable[..., None] = lambda *, standing: None  # noqa: ARG005
         self._control, self._entry, self._kept_at = control, launch.entry, launch.kept_at
+        #: The control group that launchers have theirs in, and the launcher, once it is heard of.
+        self._group, self._launcher = group, 0
         self._launched_at, self._launched_after = time.time(), time.monotonic() - launch.claimed
         self._closing = threading.Lock()
 
@@ -258,19 +261,22 @@ class Process:
         if (kind := event.pop("event")) in {"paused", "resumed"}:
             self.on_pause(standing=kind == "paused")
         elif kind == "started":
-            self.pid = event["pid"]
+            self.pid, self._launcher = event["pid"], event["launcher"]
         else:
             self.outcome = Outcome(**event)
 
     def _unreported(self) -> Outcome:
         never = "The spawner was killed before it had started the bot."
-        lost = "The bot's supervisor and the spawner were killed; look for leftovers of the bot on this host."
+        swept = self._group is not None and self._launcher and cgroups.end(f"{self._group}/{self._launcher}")
+        lost = "The bot's supervisor and the spawner were killed" + (
+            ", and then all that was left of the bot." if swept else "; look for leftovers of the bot on this host."
+        )
         return Outcome(
             exit_code=None,
             signal=None,
             reason="spawner_died" if self.pid is None else "launcher_died",
             detail=never if self.pid is None else lost,
-            survivors=0 if self.pid is None else -1,
+            survivors=0 if self.pid is None or swept else -1,
             max_rss_kb=0,
             user_seconds=0.0,
             system_seconds=0.0,
@@ -284,11 +290,11 @@ class Spawner:
     """The spawner process of this worker; started before the worker has threads, replaced when it died.
 
     `launch` may be called from any thread. `ground` is what each bot's Landlock domain grants (`isolation.ground`);
-    with `None` bots run in no domain.
+    with `None` bots run in no domain. `group` is the control group for launchers and bots (`cgroups.make`).
     """
 
-    def __init__(self, ground: Ground | None = None) -> None:
-        self._ground = ground
+    def __init__(self, ground: Ground | None = None, *, group: str | None = None) -> None:
+        self._ground, self.group = ground, group
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._replacing = threading.Lock()
@@ -307,7 +313,15 @@ class Spawner:
             program = str(HERE / "spawner.py")
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", program, str(theirs.fileno()), json.dumps(self._ground)],
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        program,
+                        str(theirs.fileno()),
+                        json.dumps(self._ground),
+                        self.group or "",
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -335,7 +349,7 @@ class Spawner:
                 f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
                 "its concurrency."
             ) from None
-        process = Process(ours, stdout, stderr, launch=launch)
+        process = Process(ours, stdout, stderr, launch=launch, group=self.group)
         try:
             with theirs:
                 self._send(
@@ -365,6 +379,8 @@ class Spawner:
                     "close their processes first."
                 ) from None
             self._process = self._requests = None
+        if self.group is not None:
+            cgroups.end(self.group)
 
     def _send(self, request: bytes, files: list[int]) -> None:
         for _ in range(2):

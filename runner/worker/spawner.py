@@ -1,8 +1,9 @@
 """The spawner: one small process per worker that forks a launcher for each attempt.
 
-Run by `process.Spawner` as `python -I -S spawner.py FD GROUND`; FD is its socket to the worker (SOCK_SEQPACKET),
-GROUND what every bot's domain grants (JSON: Landlock's ABI, and paths with rights) or `null`. Each message on the
-socket is one request (JSON) with descriptors (SCM_RIGHTS), those of `starting.Descriptors`.
+Run by `process.Spawner` as `python -I -S spawner.py FD GROUND GROUP`; FD is its socket to the worker
+(SOCK_SEQPACKET), GROUND what every bot's domain grants (JSON: Landlock's ABI, and paths with rights) or `null`, GROUP
+the control group below which each launcher has its own, or nothing. Each message on the socket is one request (JSON)
+with descriptors (SCM_RIGHTS), those of `starting.Descriptors`.
 Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
 is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
 have. What a launcher that was killed leaves behind becomes the spawner's child: it kills that and reports in its
@@ -32,7 +33,7 @@ if __name__ == "__main__":
     # It is run by path and without site-packages: the folder of our packages comes last, for these imports.
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
-from runner.worker import launcher
+from runner.worker import cgroups, launcher
 from runner.worker.descendants import Usage, sweep
 from runner.worker.endlines import outcome
 from runner.worker.landlock import Ground
@@ -94,7 +95,13 @@ def main() -> None:
     ground = read_ground(sys.argv[2])
     gc.disable()
     gc.freeze()  # fewer pages are touched, hence copied, after each fork
-    serve(socket.socket(fileno=REQUESTS_FD), lambda link: launcher.serve(link, ground=ground, prctl=prctl))
+    group = sys.argv[3] or None
+
+    def live(link: socket.socket) -> None:
+        cgroups.join(group, str(os.getpid()))
+        launcher.serve(link, ground=ground, prctl=prctl)
+
+    serve(socket.socket(fileno=REQUESTS_FD), live, group=group)
 
 
 def read_ground(text: str) -> Ground | None:
@@ -138,7 +145,7 @@ def shrug(_number: int, _frame: object) -> None:
     """A signal to a whole service must not end what ends the bots; our end is the end of the socket."""
 
 
-def serve(requests: socket.socket, live: Life) -> None:
+def serve(requests: socket.socket, live: Life, *, group: str | None) -> None:
     """Returns when the worker has closed its end and the last attempt is over."""
     launchers: dict[int, Launcher] = {}
     poll = select.poll()
@@ -149,7 +156,7 @@ def serve(requests: socket.socket, live: Life) -> None:
         for file in ready:
             if file in launchers and not hear(launchers[file], launchers):
                 poll.unregister(file)
-                finish(launchers.pop(file), launchers)
+                finish(launchers.pop(file), launchers, group=group)
         if requests.fileno() in ready:
             working = accept(requests, launchers, poll, live=live)
         if not working and requests.fileno() in ready:
@@ -244,10 +251,12 @@ def refuse(message: bytes, files: list[int], error: Exception) -> None:
         os.close(file)
 
 
-def finish(ended: Launcher, launchers: dict[int, Launcher]) -> None:
+def finish(ended: Launcher, launchers: dict[int, Launcher], *, group: str | None) -> None:
     """Lets go of a launcher. One that did not end as it should is finished and reported for."""
     ended.link.close()
     _, status = os.waitpid(ended.pid, 0)
+    if group is not None:
+        cgroups.end(f"{group}/{ended.pid}")
     if status != 0:
         usage = Usage()
         usage.bot = ended.bot

@@ -302,7 +302,17 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names | {"__main__"}}
     assert foreign == {"runner", "runner.worker"} | {
         f"runner.worker.{name}"
-        for name in ("spawner", "launcher", "starting", "landlock", "seccomp", "descendants", "endlines", "watch")
+        for name in (
+            "spawner",
+            "launcher",
+            "starting",
+            "landlock",
+            "seccomp",
+            "descendants",
+            "endlines",
+            "cgroups",
+            "watch",
+        )
     }
 
 

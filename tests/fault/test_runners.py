@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from runner import lanes
 from runner.journals import OUTCOMES
 from runner.worker import ending
 from scheduler import rescuer
@@ -207,7 +206,7 @@ def test_a_bot_that_ended_under_the_one_runner_of_its_home_waits_for_its_return(
     system: System, start: Start, gate: Path
 ) -> None:
     system.add_bot(source=STAYS)
-    group, app = alone("napping"), lanes.transport(system.stores.redis_url)
+    group = alone("napping")
     runner = start_runner(system, start, name="napping", group=group)
     job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
     bot = bot_of(system, job_id)
@@ -218,7 +217,7 @@ def test_a_bot_that_ended_under_the_one_runner_of_its_home_waits_for_its_return(
         gate.touch()
         wait_until(lambda: not bot.alive, 30, "the bot to end")
         expire(system, job_id)
-        assert rescuer.end_lost(system.engine, app, system.home / OUTCOMES) == 0
+        assert rescuer.end_lost(system.engine, system.home / OUTCOMES) == 0
         assert system.job(job_id)["state"] == "running"
     finally:
         system.runner.identity.send(signal.SIGCONT)

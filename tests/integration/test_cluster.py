@@ -15,6 +15,8 @@ from tests.support import Stores
 from vault import db, keyhost
 from vault.settings import VaultSettings
 
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.fixture
 def cluster(services: Services, tmp_path: Path) -> Iterator[RedisServer]:
@@ -33,8 +35,8 @@ def test_no_process_begins_with_a_cluster(cluster: RedisServer, home: Path, star
     keyhost.make_key(engine, "dev", settings=settings, protect=False, if_missing=False, now=datetime.now(UTC))
     engine.dispose()
     env = {**Stores("server", url, cluster.url).environment, "BOTKEEP_HOME": str(home), "BOTKEEP_RUN_AS_ROOT": "true"}
-    for words in (("runner.worker", "--name", "one"), ("scheduler",), ("console", "--port", "0")):
-        process = start(sys.executable, "-m", *words, env=env, name=words[0])
+    commands = (("runner.worker", "--name", "one"), ("scheduler",), ("console", "--port", "0"))
+    for process in [start(sys.executable, "-m", *words, env=env, name=words[0]) for words in commands]:
         assert process.wait(60) == 5, process.log
         assert lanes.CLUSTER in process.log
         assert "Traceback" not in process.log
