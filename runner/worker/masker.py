@@ -57,8 +57,7 @@ class Masker:
 
     def mask(self, data: bytes) -> bytes:
         """`data` without any value."""
-        stream = self.stream()
-        return stream.feed(data) + stream.flush()
+        return self.stream().flush(data) if self._known else data
 
     def mask_text(self, text: str) -> str:
         """`text` without any value; characters that no encoding can hold pass too."""
@@ -117,9 +116,11 @@ class Stream:
         parts = (data[start : start + WINDOW] for start in range(0, len(data), WINDOW))
         return b"".join(self._pass_on(part, last=False) for part in parts)
 
-    def flush(self) -> bytes:
-        """The rest, when nothing more will arrive. The stream can be used again afterwards."""
-        rest = self._pass_on(b"", last=True)
+    def flush(self, data: bytes = b"") -> bytes:
+        """The rest, when nothing more than `data` will arrive. The stream can be used again afterwards."""
+        if len(data) > WINDOW:
+            return self.feed(data) + self.flush()
+        rest = self._pass_on(data, last=True)
         self._joined = False
         return rest
 

@@ -176,3 +176,16 @@ def test_a_password_in_a_requirement_is_in_no_sentence_about_its_failed_installa
     assert "***" in job["detail"]
     assert Searcher([token]).look(answers_of(system, f"jobs/{job['id']}", f"jobs/{job['id']}/log", "jobs")) == set()
     assert Searcher([token]).look(canaries.files(system.home / "logs", system.home / "process-logs")) == set()
+
+
+def test_a_sentence_about_a_failed_start_holds_no_value(system: System) -> None:
+    value = canaries.plain("SAP.PASSWORD")
+    system.set_value("SAP.PASSWORD", value.value)
+    system.add_bot("starts", toml=f'name = "starts"\ncommand = ["./{value.value.decode()}"]\n')
+
+    job = system.run("starts")
+
+    assert job["reason"] == "start_failed", job
+    assert "***" in job["detail"]
+    assert Searcher([value]).look(answers_of(system, f"jobs/{job['id']}", f"jobs/{job['id']}/log", "jobs")) == set()
+    assert Searcher([value]).look(canaries.files(system.home / "logs", system.home / "process-logs")) == set()
