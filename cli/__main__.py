@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli.commands import asset, audit, bot, environment, job, key, roboto, runner, system, token, workspace
+from cli.commands import asset, audit, bot, concurrency, environment, job, key, roboto, runner, system, token, workspace
 from cli.errors import CliError, Misused
 from cli.screen import screen, show_error
 
@@ -87,6 +87,7 @@ def _groups() -> tuple[tuple[str, typer.Typer], ...]:
         ("key", key.app),
         ("environment", environment.app),
         ("workspace", workspace.app),
+        ("concurrency", concurrency.app),
         ("token", token.app),
         ("audit", audit.app),
     )

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import BaseRoute
 
 from console import errors, health
-from console.api import assets, audit, bots, coverage, environments, jobs, logs, runners, tokens, workspace
+from console.api import assets, audit, bots, concurrency, coverage, environments, jobs, logs, runners, tokens, workspace
 from console.deps import Console
 from console.edge import Edge
 from console.permissions import PERMISSIONS
@@ -48,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tokens.router,
     environments.router,
     workspace.router,
+    concurrency.router,
     audit.router,
 )
 

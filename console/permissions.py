@@ -59,6 +59,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("DELETE", "/api/v1/assets/{group}/{name}/values/{environment}"): Permission(Role.DEV, "asset.unset"),
     ("POST", "/api/v1/assets/{group}/{name}/values/{environment}/rollback"): Permission(Role.DEV, "asset.rollback"),
     ("GET", "/api/v1/coverage"): Permission(Role.VIEWER, "asset.listed"),
+    ("GET", "/api/v1/coverage/refusals"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/jobs"): Permission(Role.VIEWER, "job.listed"),
     ("POST", "/api/v1/jobs"): Permission(Role.OPERATOR, "job.enqueued"),
     ("GET", "/api/v1/jobs/{job_id}"): Permission(Role.VIEWER, "job.shown"),
@@ -78,5 +79,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("PUT", "/api/v1/environments/{environment}"): Permission(Role.ADMIN, "environment.policy"),
     ("GET", "/api/v1/workspace/limits"): Permission(Role.VIEWER, "workspace.limits_shown"),
     ("PATCH", "/api/v1/workspace/limits"): Permission(Role.ADMIN, "workspace.limits"),
+    ("GET", "/api/v1/concurrency"): Permission(Role.VIEWER, "concurrency.listed"),
+    ("PUT", "/api/v1/concurrency/{environment}/{kind}"): Permission(Role.ADMIN, "concurrency.set"),
+    ("DELETE", "/api/v1/concurrency/{environment}/{kind}"): Permission(Role.ADMIN, "concurrency.removed"),
     ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),
 }

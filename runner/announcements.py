@@ -14,6 +14,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from runner import statements
 from runner.models import Job
 from runner.states import State
 from vault import db
@@ -65,6 +66,17 @@ def forget(session: Session) -> int:
         session,
         update(Job).where(Job.state == State.QUEUED, Job.published_at.is_not(None)).values(published_at=None),
     )
+
+
+def waiting_groups(session: Session, *, environment: str) -> list[str]:
+    """The groups of an environment in which jobs wait."""
+    query = select(Job.group_name).where(Job.state == State.QUEUED, Job.environment == environment).distinct()
+    return list(session.scalars(query))
+
+
+def limited_lanes(session: Session) -> list[tuple[str, str]]:
+    """Environment and group of each lane in which a job with a limit waits."""
+    return [(row.environment, row.group_name) for row in session.execute(statements.LIMITED_LANES)]
 
 
 def _due(older_than: timedelta) -> ColumnElement[bool]:

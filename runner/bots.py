@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from runner import concurrency
 from runner.archive import Package
 from runner.errors import Conflict, Invalid, NotFound
 from runner.models import Bot, Job, PackageBlob, PackageVersion
@@ -79,6 +80,8 @@ def add(
         created_by=actor.name,
     )
     session.add(version)
+    session.flush()
+    concurrency.join(session, version, bot=name, workspace_id=workspace_id)
     audit.record(
         session,
         actor,

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 
 from runner.errors import Invalid
 
@@ -163,7 +163,9 @@ def _requirement(line: str, source: str) -> str:
         raise RequirementInvalid(f"{source}: {line[:200]!r} has an option other than --hash=sha256:….")
     try:
         requirement = Requirement(words)
-    except InvalidRequirement:
+        # `Requirement` takes a name that ends in punctuation, which PEP 508 does not.
+        requirement.name = canonicalize_name(requirement.name, validate=True)
+    except (InvalidRequirement, InvalidName):
         raise RequirementInvalid(
             f"{source}: {words[:200]!r} is not a requirement such as 'requests>=2'. Nor is a path: "
             "put the bot's own code into the package, everything else on a package index."
@@ -173,7 +175,6 @@ def _requirement(line: str, source: str) -> str:
             f"{source}: the address of {requirement.name} is none of https://, git+https:// and git+ssh://. "
             "A local file may change after the package was added; publish it on a package index."
         )
-    requirement.name = canonicalize_name(requirement.name)
     return " --hash=".join([str(requirement), *sorted({item.lower() for item in hashes})])
 
 

@@ -95,7 +95,7 @@ class Claim:
     version_id: uuid.UUID
     environment: str
     parameters: dict[str, Any]
-    #: Whether the bot may run only so many attempts at a time.
+    #: Whether the end of the job may let another begin, since they share a limit.
     limited: bool = False
 
 
@@ -178,10 +178,10 @@ def claim(direct: Direct, *, environment: str, group: str, runner: str, lease: t
     while rows := direct.write(statements.CLAIM_NEXT, wanted):
         if rows[0].id is not None:
             return _claimed(rows[0])
-        bot = rows[0].limited_bot
+        workspace = rows[0].limited_in
         with direct.transaction() as run:
-            run(statements.LOCK_BOT, {"bot": str(bot)})
-            won = _begin(run, run(statements.CLAIM_OF_BOT, {**wanted, "bot_id": bot}), runner=runner)
+            run(statements.LOCK_LIMITS, {"workspace": str(workspace)})
+            won = _begin(run, run(statements.CLAIM_LIMITED, {**wanted, "workspace_id": workspace}), runner=runner)
         if won is not None:
             return won
     return None
@@ -205,7 +205,7 @@ def _claimed(row: Row) -> Claim:
         row.version_id,
         row.environment,
         row.parameters,
-        row.concurrency is not None,
+        bool(row.limited),
     )
 
 

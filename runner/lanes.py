@@ -119,6 +119,20 @@ def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot
     return True
 
 
+def remind(app: Celery, job_id: uuid.UUID, *, environment: str, group: str) -> None:
+    """Make a lane be looked at that nobody would look at otherwise; one with messages in it will be.
+
+    What ended may let a job of another lane begin. `job_id` is the job that ended. A broker that is away hears nothing;
+    the rescuer announces what waits.
+    """
+    try:
+        waiting = depth(app, environment=environment, group=group)
+    except (CeleryOperationalError, KombuError, RedisError, OSError):
+        return
+    if not waiting:
+        publish(app, job_id, environment=environment, group=group)
+
+
 def _message(job_id: str, place: str, *, environment: str, bot: str | None) -> str:
     """A task message as Celery writes it into Redis (protocol 2), with what a reader of it needs.
 

@@ -55,7 +55,7 @@ from runner.errors import Invalid
 from runner.limits import Limits
 from runner.states import REPEATABLE, Isolation
 from vault.errors import VaultError
-from vault.names import parse_pattern
+from vault.names import AssetName, matches, parse_pattern
 
 FILE = "bot.toml"
 
@@ -174,6 +174,15 @@ class Manifest(_Table):
             return cls.model_validate(value)
         except ValidationError as error:
             raise ManifestInvalid(_sentences(error, "")) from None
+
+    def declares(self, name: AssetName) -> bool:
+        """Whether the bot may see the asset; one that declares nothing may see all of its workspace."""
+        return self.assets is None or any(matches(pattern, name) for pattern in self.assets)
+
+    def named(self) -> tuple[AssetName, ...]:
+        """The assets that are declared by name and not by a pattern."""
+        patterns = map(parse_pattern, self.assets or ())
+        return tuple(AssetName(each.group, each.name) for each in patterns if not (each.group + each.name).count("*"))
 
     @field_validator("timeout")
     @classmethod

@@ -206,3 +206,34 @@ class Runner(Model):
     labels: Mapped[dict[str, Any] | None]
     #: What the host's kernel gives to keep bots apart; `runner.worker.isolation` says it.
     isolation: Mapped[dict[str, Any] | None]
+
+
+class ConcurrencyLimit(Model):
+    """How many jobs of an environment may run at the same time: all, those of a bot, or those that use an asset."""
+
+    __tablename__ = "concurrency_limits"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    environment: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))
+    #: The name of the bot, or of the asset as GROUP.NAME; empty for the environment itself.
+    target: Mapped[str] = mapped_column(String(520), default="")
+    at_once: Mapped[int]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+    __table_args__ = (
+        Index("uq_concurrency_limits_target", "workspace_id", "environment", "kind", "target", unique=True),
+    )
+
+
+class LimitMember(Model):
+    """A package version whose jobs count towards a concurrency limit; `runner.concurrency` keeps the rows."""
+
+    __tablename__ = "limit_members"
+
+    limit_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("concurrency_limits.id"), primary_key=True)
+    version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("package_versions.id"), primary_key=True)
+
+    __table_args__ = (Index("ix_limit_members_version", "version_id"),)

@@ -15,14 +15,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from runner import bots, statements
+from runner import bots, preflight, statements
 from runner.errors import Invalid
 from runner.jobs import Cause, Priority, Request
 from runner.lanes import DEFAULT_GROUP, check_group
 from runner.manifest import Manifest
+from runner.workspaces import Unset
 from vault import tokens
 from vault.coverage import known_names
-from vault.names import ENVIRONMENTS, AssetName, check_environment, matches
+from vault.names import ENVIRONMENTS, check_environment
 
 #: The largest set of parameters, as JSON text in bytes; data belongs into files and data sources.
 MAX_PARAMETERS = 256 * 1024
@@ -50,15 +51,18 @@ def prepare(
         NotFound: when there is no such bot.
         Invalid, InvalidName, InvalidToken: naming the field or the token that is wrong.
     """
-    newest = session.connection().execute(statements.NEWEST, {"workspace": workspace_id, "name": bot}).first()
+    chosen = check_environment(environment or ENVIRONMENTS[0])
+    wanted = {"workspace": workspace_id, "name": bot, "environment": chosen}
+    newest = session.connection().execute(statements.NEWEST, wanted).first()
     if newest is None:
         raise bots.unknown(bot)
     manifest = Manifest.from_json(newest.manifest)
-    chosen = check_environment(environment or ENVIRONMENTS[0])
     if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
         raise Invalid(f"An idempotency key has 1 to {MAX_KEY} characters.")
     filled = fill(manifest, parameters or {})
     check_references(session, manifest, filled, workspace_id=workspace_id, bot_id=newest.bot_id)
+    if newest.unset == Unset.REFUSE:
+        preflight.check(session, manifest, workspace_id=workspace_id, bot_id=newest.bot_id, environment=chosen)
     return Request(
         workspace_id=workspace_id,
         bot_id=newest.bot_id,
@@ -132,13 +136,8 @@ def check_references(
                 f"The reference {reference.text} names the asset {reference.asset}, which does not exist; "
                 f"create it with: botkeep asset set {reference.asset} --env ENVIRONMENT"
             )
-        if not declares(manifest, reference.asset):
+        if not manifest.declares(reference.asset):
             raise Invalid(
                 f"The reference {reference.text} names {reference.asset}, which the bot does not declare; "
                 f'add "{reference.asset}" to `assets` in its bot.toml.'
             )
-
-
-def declares(manifest: Manifest, name: AssetName) -> bool:
-    """Whether the bot may see the asset; one that declares nothing may see all of its workspace."""
-    return manifest.assets is None or any(matches(pattern, name) for pattern in manifest.assets)

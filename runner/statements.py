@@ -24,19 +24,31 @@ from sqlalchemy import (
     update,
 )
 
-from runner.models import Attempt, Bot, Job, PackageVersion
+from runner.models import Attempt, Bot, ConcurrencyLimit, Job, LimitMember, PackageVersion
 from runner.states import State
 from vault.db import clock, clock_after
-from vault.models import Model
+from vault.models import Environment, Model
 
 _jobs = Model.metadata.tables[Job.__tablename__]
 _attempts = Model.metadata.tables[Attempt.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
 _versions = Model.metadata.tables[PackageVersion.__tablename__]
+_environments = Model.metadata.tables[Environment.__tablename__]
+_limits = Model.metadata.tables[ConcurrencyLimit.__tablename__]
+_members = Model.metadata.tables[LimitMember.__tablename__]
 
-#: The newest version of a bot in use. Parameters: `workspace`, `name`.
+#: The newest version of a bot in use, and what its environment does about unset values. Parameters: `workspace`,
+#: `name`, `environment`.
 NEWEST = (
-    select(_versions.c.bot_id, _versions.c.id, _versions.c.manifest)
+    select(
+        _versions.c.bot_id,
+        _versions.c.id,
+        _versions.c.manifest,
+        select(_environments.c.unset)
+        .where(_environments.c.workspace_id == bindparam("workspace"), _environments.c.name == bindparam("environment"))
+        .scalar_subquery()
+        .label("unset"),
+    )
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
         _bots.c.workspace_id == bindparam("workspace"),
@@ -102,13 +114,39 @@ _SATURATED = (
     .having(func.count() >= func.min(_running.c.concurrency))
 )
 
-#: What a claim may take: it waits, nobody paused it, its time has come, and its bot may run once more.
+#: The limits of an environment that are reached, counted in the same way from the jobs of their members.
+_REACHED = (
+    select(_limits.c.id)
+    .join(_members, _members.c.limit_id == _limits.c.id)
+    .join(_running, _running.c.version_id == _members.c.version_id)
+    .where(
+        _limits.c.environment == bindparam("environment"),
+        _running.c.state == State.RUNNING,
+        _running.c.environment == bindparam("environment"),
+    )
+    .group_by(_limits.c.id, _limits.c.at_once)
+    .having(func.count() >= _limits.c.at_once)
+)
+
+#: The versions whose jobs such a limit keeps back, and those that have a limit at all.
+_KEPT_BACK = select(_members.c.version_id).where(_members.c.limit_id.in_(_REACHED))
+_MEMBERS = (
+    select(_members.c.version_id)
+    .join(_limits, _limits.c.id == _members.c.limit_id)
+    .where(_limits.c.environment == bindparam("environment"))
+)
+
+#: What a claim may take: it waits, nobody paused it, its time has come, and no limit is reached.
 CLAIMABLE = and_(
     _jobs.c.state == State.QUEUED,
     _jobs.c.pause_requested_at.is_(None),
     or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= clock()),
     or_(_jobs.c.concurrency.is_(None), _jobs.c.bot_id.not_in(_SATURATED)),
+    _jobs.c.version_id.not_in(_KEPT_BACK),
 )
+
+#: Whether two claims at the same time could pass a limit of the job.
+_LIMITED = or_(_jobs.c.concurrency.is_not(None), _jobs.c.version_id.in_(_MEMBERS)).label("limited")
 
 #: What a claim changes.
 _TAKEN = {
@@ -133,11 +171,11 @@ _CLAIMED = (
     _jobs.c.environment,
     _jobs.c.parameters,
     _jobs.c.started_at,
-    _jobs.c.concurrency,
+    _LIMITED,
 )
 
 _next = (
-    select(_jobs.c.id, _jobs.c.bot_id, _jobs.c.concurrency)
+    select(_jobs.c.id, _jobs.c.workspace_id, _LIMITED)
     .where(CLAIMABLE, _jobs.c.environment == bindparam("environment"), _jobs.c.group_name == bindparam("group"))
     .order_by(_jobs.c.priority, _jobs.c.turn, _jobs.c.id)
     .limit(1)
@@ -154,33 +192,43 @@ def _claim_next() -> Select[Any]:
     picked = _next.with_for_update(skip_locked=True).cte("picked")
     won = (
         update(_jobs)
-        .where(_jobs.c.id == picked.c.id, _jobs.c.state == State.QUEUED, picked.c.concurrency.is_(None))
+        .where(_jobs.c.id == picked.c.id, _jobs.c.state == State.QUEUED, picked.c.limited.is_(False))
         .values(_TAKEN)
         .returning(*_CLAIMED)
         .cte("won")
     )
     begun = _begun(won).returning(_attempts.c.number).cte("begun")
     return (
-        select(picked.c.bot_id.label("limited_bot"), won)
+        select(picked.c.workspace_id.label("limited_in"), won)
         .select_from(picked.outerjoin(won, won.c.id == picked.c.id))
         .add_cte(begun)
     )
 
 
 #: The claim on PostgreSQL. Parameters: `environment`, `group`, `claimant`, `lease` in seconds. It answers the job or,
-#: where the next one's bot has a limit, only that bot: two claims at once could pass the limit, so these go by
-#: `LOCK_BOT` and `CLAIM_OF_BOT`.
+#: where the next one has a limit, only its workspace: two claims at once could pass the limit, so these go by
+#: `LOCK_LIMITS` and `CLAIM_LIMITED`.
 CLAIM_NEXT = _claim_next()
 
-#: Keeps the claims of one bot apart. Parameter: `bot`, its id as text.
-LOCK_BOT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("bot"), 0)))
+#: The lanes in which jobs wait that have a limit.
+LIMITED_LANES = (
+    select(_jobs.c.environment, _jobs.c.group_name)
+    .where(
+        _jobs.c.state == State.QUEUED,
+        or_(_jobs.c.concurrency.is_not(None), _jobs.c.version_id.in_(select(_members.c.version_id))),
+    )
+    .distinct()
+)
 
-#: The claim of a bot's next job, while its bot is locked. Parameters as above, and `bot_id`.
-CLAIM_OF_BOT = (
+#: Keeps the claims of limited jobs apart. Parameter: `workspace`, its id as text.
+LOCK_LIMITS = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("workspace"), 0)))
+
+#: The claim of a workspace's next job while its limits are locked. Parameters as above, and `workspace_id`.
+CLAIM_LIMITED = (
     update(_jobs)
     .where(
         _jobs.c.id
-        == _next.where(_jobs.c.bot_id == bindparam("bot_id"))
+        == _next.where(_jobs.c.workspace_id == bindparam("workspace_id"))
         .with_only_columns(_jobs.c.id)
         .with_for_update(skip_locked=True)
         .scalar_subquery()

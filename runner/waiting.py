@@ -15,7 +15,8 @@ from enum import StrEnum
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from runner import runners
+from runner import concurrency, runners
+from runner.concurrency import Limit
 from runner.lanes import DEFAULT_GROUP, lane
 from runner.models import Job
 from runner.runners import Seen
@@ -62,6 +63,8 @@ class Situation:
     paused: bool = False
     concurrency: int | None = None
     bot_running: int = 0
+    #: The operator's limit that is reached.
+    limit: Limit | None = None
 
 
 def situation(session: Session, job: Job) -> Situation | None:
@@ -78,6 +81,7 @@ def situation(session: Session, job: Job) -> Situation | None:
         paused=job.pause_requested_at is not None,
         concurrency=job.concurrency,
         bot_running=0 if job.concurrency is None else _running(session, job.bot_id),
+        limit=concurrency.reached(session, job),
     )
 
 
@@ -106,6 +110,12 @@ def _in_its_turn(job: Situation, *, broker: Callable[[], bool]) -> Wait:
         return Wait(
             Obstacle.CONCURRENCY,
             f"The bot runs {_times(job.bot_running)} now, and its `concurrency` allows {job.concurrency} at once.",
+        )
+    if job.limit is not None:
+        return Wait(
+            Obstacle.CONCURRENCY,
+            f"The limit of {job.limit.words} allows {job.limit.at_once} at once, and {job.limit.running} "
+            "of its jobs run now; see `botkeep concurrency list`.",
         )
     if not broker():
         return Wait(Obstacle.BROKER, "Redis cannot be reached; the job is kept, and starts when Redis is back.")

@@ -56,7 +56,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
-            Duty("end_lost", lambda: rescuer.end_lost(engine), settings.tick),
+            Duty("end_lost", lambda: rescuer.end_lost(engine, app), settings.tick),
         ],
         stop,
     )

@@ -85,10 +85,16 @@ def _publish(app: Celery, lane: announcements.Waiting, due: Sequence[Row[uuid.UU
     return taken
 
 
-def end_lost(engine: Engine) -> int:
-    """End the attempts whose runner let their lease run out, as each bot's policy says; answers how many."""
+def end_lost(engine: Engine, app: Celery) -> int:
+    """End the attempts whose runner let their lease run out, as each bot's policy says; answers how many.
+
+    What waited for the limits that they held may begin now, in any lane.
+    """
     with db.writing(engine) as session:
         lost = conclusion.lose_expired(session, lot=random.random)
+        freed = announcements.limited_lanes(session) if lost else ()
+    for environment, group in freed:
+        lanes.remind(app, lost[0].job_id, environment=environment, group=group)
     for one in lost:
         _log.warning(
             "runner.lost",

@@ -216,3 +216,14 @@ def coverage(*, bot: OfBot = None, as_json: AsJson = False) -> None:
             columns,
             empty="No assets yet. Set one: botkeep asset set GROUP.NAME --env dev",
         )
+        if not as_json:
+            for page in client.pages(path_of("coverage", "refusals"), query={"bot": bot}):
+                for one in page:
+                    to.remark(_refusal(one))
+
+
+def _refusal(item: Item) -> str:
+    missing = item.get("missing")
+    names = ", ".join(plain(str(name)) for name in missing) if isinstance(missing, list) else "an asset"
+    bot, environment = plain(str(item.get("bot"))), plain(str(item.get("environment")))
+    return f"{bot} would be refused in {environment}: no value for {names}."

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from console.deps import After, Allowed, Limit
 from console.paging import Page, cut
-from runner import bots
+from runner import bots, preflight
 from vault import coverage
 from vault.coverage import Described
 
@@ -40,6 +40,27 @@ def grid(call: Allowed, bot: ForBot = None, limit: Limit = 50, after: After = No
             rows = coverage.visible(session, workspace_id=call.workspace_id, bot_id=bot_id)
     page, following = cut(rows, key=lambda row: str(row.name), limit=limit, after=after)
     return Page(items=[_item(row, bot) for row in page], next=following)
+
+
+class RefusalItem(BaseModel):
+    """A bot that would be refused in an environment, and which assets lack a value there."""
+
+    bot: str
+    environment: str
+    missing: list[str]
+
+
+@router.get("/refusals", summary="Show which bots would be refused")
+def refused(call: Allowed, bot: ForBot = None, limit: Limit = 50, after: After = None) -> Page[RefusalItem]:
+    """The bots that lack a value in an environment where the workspace refuses unset ones."""
+    with call.reading() as session:
+        rows = preflight.refusals(session, workspace_id=call.workspace_id, bot=bot)
+    page, following = cut(rows, key=lambda row: f"{row.bot} {row.environment}", limit=limit, after=after)
+    items = [
+        RefusalItem(bot=row.bot, environment=row.environment, missing=[str(name) for name in row.missing])
+        for row in page
+    ]
+    return Page(items=items, next=following)
 
 
 def _item(row: Described, bot: str | None) -> CoverageItem:

@@ -99,15 +99,18 @@ GRANT UPDATE (limits) ON workspaces TO botkeep_console;
 GRANT UPDATE (state, reason, detail, finished_at, cancel_requested_at, cancel_requested_by, pause_requested_at,
     pause_requested_by, published_at) ON jobs TO botkeep_console;
 GRANT SELECT, DELETE, UPDATE (drain_requested_at) ON runners TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (at_once) ON concurrency_limits TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON limit_members TO botkeep_console;
 
 -- botkeep_scheduler -----------------------------------------------------------------------------------------------
-GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners TO botkeep_scheduler;
+GRANT SELECT ON alembic_version, bots, package_versions, jobs, attempts, runners, limit_members TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at, not_before, warnings, paused_at)
     ON jobs TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, ended_by) ON attempts TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
+GRANT SELECT ON concurrency_limits, limit_members TO botkeep_runner;
 GRANT SELECT ON assets, current_values, asset_values TO botkeep_runner;
 GRANT INSERT ON readings, audit_events TO botkeep_runner;
 GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings,

@@ -25,7 +25,7 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 from sqlalchemy import Engine
 
-from runner import labels, lanes, runners, schema
+from runner import announcements, labels, lanes, runners, schema
 from runner.errors import Invalid, RunnerError
 from runner.jobs import Claim
 from runner.logging import configure, logger
@@ -236,7 +236,11 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         with watchdog.receiving():
             return executor.execute(station, environment=environment, group=group, free=free)
 
-    tasks.register(app, look, stopping=stopping.begun)
+    def limited() -> list[tuple[str, str]]:
+        with db.reading(station.engine) as session:
+            return announcements.limited_lanes(session)
+
+    tasks.register(app, look, limited=limited, stopping=stopping.begun)
     returning.install(app)
 
     def ready(**_: object) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from runner import workspaces
 from runner.jobs import Claim
 from runner.manifest import Manifest
-from runner.requests import declares
 from runner.states import Reason
 from runner.worker.environment import Delivery, deliver
 from runner.worker.keyring import Keyring
@@ -24,7 +23,7 @@ from vault.direct import Direct
 from vault.errors import DecryptError, InvalidToken, InvalidValue
 from vault.grading import dictionary_like
 from vault.names import AssetName
-from vault.reader import SealedValue, Snapshot, record, snapshot
+from vault.reader import Snapshot, record, snapshot
 from vault.tokens import JSON, Reference
 
 #: Bytes of a value from which on it stands in a parameter by no chance.
@@ -70,8 +69,10 @@ def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifes
         patterns=manifest.assets,
     )
     _check_references(claim, manifest, sealed)
-    if sealed.unset:
-        _check_unset(sealed, workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id))
+    lacking = _lacking(manifest, sealed)
+    if lacking:
+        policy = workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id)
+        _check_unset(lacking, policy, environment=claim.environment)
     record(direct, sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
     values = _open(sealed, keyring)
     try:
@@ -88,7 +89,7 @@ def resolve(direct: Direct, keyring: Keyring, claim: Claim, *, bot: str, manifes
         parameters=parameters,
         delivery=delivery,
         warnings=(
-            *(_unset_warning(value, sealed) for value in sealed.unset),
+            *(_unset_warning(name, sealed) for name in lacking),
             *_typed_warnings(claim, values),
             *delivery.warnings,
         ),
@@ -102,7 +103,7 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
         raise Refusal(Reason.ASSET_MISSING, str(error)) from None
     visible = {value.name for value in sealed.values}
     for reference in references:
-        if not declares(manifest, reference.asset):
+        if not manifest.declares(reference.asset):
             raise Refusal(
                 Reason.ASSET_DENIED,
                 f"The reference {reference.text} names {reference.asset}, which the bot does not declare.",
@@ -114,13 +115,18 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
             )
 
 
-def _check_unset(sealed: Snapshot, policy: workspaces.Unset) -> None:
+def _lacking(manifest: Manifest, sealed: Snapshot) -> tuple[AssetName, ...]:
+    """What the bot declares and cannot be given: unset values, and names of which there is no asset."""
+    known = {value.name for value in sealed.values}
+    return (*(value.name for value in sealed.unset), *(name for name in manifest.named() if name not in known))
+
+
+def _check_unset(lacking: tuple[AssetName, ...], policy: workspaces.Unset, *, environment: str) -> None:
     if policy is workspaces.Unset.REFUSE:
-        names = ", ".join(str(value.name) for value in sealed.unset)
         raise Refusal(
             Reason.ASSET_MISSING,
-            f"No value is set in {sealed.environment} for {names}, and the workspace refuses unset values there. "
-            f"Set it with: botkeep asset set {sealed.unset[0].name} --env {sealed.environment}",
+            f"No value is set in {environment} for {', '.join(map(str, lacking))}, and the workspace refuses unset "
+            f"values there. Set it with: botkeep asset set {lacking[0]} --env {environment}",
         )
 
 
@@ -174,5 +180,7 @@ def _texts(value: JSON) -> Iterator[str]:
             pending += node.values()
 
 
-def _unset_warning(value: SealedValue, sealed: Snapshot) -> str:
-    return f"{value.name} has no value in {sealed.environment}; the bot got an empty text."
+def _unset_warning(name: AssetName, sealed: Snapshot) -> str:
+    if any(value.name == name for value in sealed.values):
+        return f"{name} has no value in {sealed.environment}; the bot got an empty text."
+    return f"The bot declares {name}, which does not exist; it got nothing. See: botkeep asset list"

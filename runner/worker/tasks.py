@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery, Task
@@ -36,11 +36,15 @@ _celery_log = logging.getLogger(__name__)
 Execute = Callable[[str, str, Callable[[], object]], Claim | None]
 
 
-def register(app: Celery, execute: Execute, *, stopping: threading.Event) -> None:
+#: Environment and group of the lanes in which jobs with limits wait.
+Limited = Callable[[], Iterable[tuple[str, str]]]
+
+
+def register(app: Celery, execute: Execute, *, limited: Limited, stopping: threading.Event) -> None:
     """Make a message of a lane call `execute` with the lane's environment and group.
 
-    Which job the message named does not matter: the database says which one is next. Where that job's bot has a
-    limit, another of its jobs may have waited for this one's end, and no message may be left for it. A worker that is
+    Which job the message named does not matter: the database says which one is next. Where that job has a limit,
+    others may have waited for its end, here or in other lanes, and no message may be left for them. A worker that is
     stopping claims nothing: what would make it look goes back to the lane, for another one.
     """
 
@@ -50,6 +54,8 @@ def register(app: Celery, execute: Execute, *, stopping: threading.Event) -> Non
                 claim = execute(environment, group, free)
                 if claim is None or not claim.limited:
                     return
+                for lane in set(limited()) - {(environment, group)}:
+                    lanes.remind(app, claim.job_id, environment=lane[0], group=lane[1])
             lanes.publish(app, uuid.UUID(named), environment=environment, group=group)
         except Unavailable as error:
             # The jobs are still queued in the database; the rescuer announces them again.

@@ -166,8 +166,10 @@ def test_a_refused_unset_value_starts_nothing_and_decrypts_nothing(system: Syste
     system.add_bot()
     system.set_value("SAP.PASSWORD", "of-dev", "dev")
     system.set_value("SAP.USER", "of-prod", "prod")
+    queued = system.enqueue(environment="prod", group="parked")
     system.policy("prod", "refuse")
-    job = system.run(environment="prod")
+    system.release(queued)
+    job = system.wait_for(queued)
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "asset_missing", None)
     assert "SAP.PASSWORD" in job["detail"]
     assert "botkeep asset set SAP.PASSWORD --env prod" in job["detail"]

@@ -288,8 +288,10 @@ def test_a_number_that_points_nowhere_is_an_unset_value(filled: System) -> None:
         asset_id = session.execute(select(Asset.id).where(Asset.name == "PASSWORD")).scalar_one()
         key = (CurrentValue.asset_id == asset_id, CurrentValue.environment == "dev")
         session.execute(update(CurrentValue).where(*key).values(number=7))
+    queued = filled.enqueue(group="parked")
     filled.policy("dev", "refuse")
-    job = filled.run()
+    filled.release(queued)
+    job = filled.wait_for(queued)
     assert (job["reason"], "SAP.PASSWORD" in job["detail"]) == ("asset_missing", True)
 
 

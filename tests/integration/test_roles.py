@@ -19,9 +19,11 @@ assets              SIuD     -          S       S
 attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
+concurrency_limits  SIuD     -          S       -
 current_values      SIuD     -          S       S
 environments        Su       -          S       -
 jobs                SIu      Su         Su      -
+limit_members       SID      S          S       -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
 readings            S        -          I       -
@@ -38,6 +40,7 @@ console    s  recipients      - canary
 console    u  api_tokens      revoked_at
 console    u  assets          description
 console    u  bots            removed_at
+console    u  concurrency_limits at_once
 console    u  current_values  number set_at set_by
 console    u  environments    unset isolation
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \

@@ -35,6 +35,7 @@ def value(number: int, *, empty: bool = False) -> dict[str, Any]:
         ("token list", "/api/v1/tokens", "botkeep token create"),
         ("secret list", "/api/v1/assets", "botkeep secret write"),
         ("environment list", "/api/v1/environments", "keygen"),
+        ("concurrency list", "/api/v1/concurrency", "botkeep concurrency set"),
         ("audit list", "/api/v1/audit", "Nothing has happened"),
     ],
 )
@@ -42,6 +43,7 @@ def test_an_empty_list_says_what_to_do_next_and_is_no_error(
     console: Console, botkeep: Botkeep, line: str, path: str, next_step: str
 ) -> None:
     console.on("GET", path, items())
+    console.on("GET", "/api/v1/coverage/refusals", items())
     result = botkeep(*line.split())
     assert (result.status, result.out) == (0, "")
     assert next_step in result.err
@@ -91,6 +93,14 @@ def test_an_empty_list_says_what_to_do_next_and_is_no_error(
             {"memory": "2GB", "cpu_time": None, "open_files": 64},
         ),
         (
+            "concurrency set 1 --env prod --asset SAP.LOGIN",
+            "PUT",
+            "/api/v1/concurrency/prod/asset",
+            Answer({"running": 0}),
+            {"at_once": 1, "target": "SAP.LOGIN"},
+        ),
+        ("concurrency remove --env dev --bot b", "DELETE", "/api/v1/concurrency/dev/bot", DONE, None),
+        (
             "token create t --role dev --env dev --env prod",
             "POST",
             "/api/v1/tokens",
@@ -109,6 +119,13 @@ def test_a_change_is_one_request_and_answers_json_when_asked(
     assert isinstance(result.lines[0], dict)
     assert [f"{request.method} {request.path}" for request in console.requests] == [f"{method} {path}"] * 2
     assert (console.requests[0].json if console.requests[0].body else None) == body
+
+
+def test_coverage_ends_with_the_bots_that_would_be_refused(console: Console, botkeep: Botkeep) -> None:
+    console.on("GET", "/api/v1/coverage", items())
+    refused = {"bot": "report", "environment": "prod", "missing": ["SAP.LOGIN", "DB.URL"]}
+    console.on("GET", "/api/v1/coverage/refusals", items(refused))
+    assert "report would be refused in prod: no value for SAP.LOGIN, DB.URL." in botkeep("asset", "coverage").err
 
 
 def test_the_bot_of_an_asset_is_in_the_query(console: Console, botkeep: Botkeep) -> None:

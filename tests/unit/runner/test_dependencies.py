@@ -1,7 +1,7 @@
 """Which requirements count, and that the same ones have the same text."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.dependencies import Dependencies, RequirementInvalid, find_dependencies
@@ -191,6 +191,7 @@ def test_a_chain_of_includes_has_an_end() -> None:
 
 
 @given(st.text(max_size=300))
+@example("0_")
 def test_any_requirements_file_is_read_or_refused_and_canonical_text_is_stable(written: str) -> None:
     try:
         found = find({"requirements.txt": written.encode(errors="replace")})
