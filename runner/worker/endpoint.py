@@ -196,7 +196,8 @@ class _Request(BaseHTTPRequestHandler):
         size = int(length) if length.isdecimal() and len(length) < 10 else -1
         # Read whatever the answer is: a connection that is closed with something unread loses the answer.
         body = self.rfile.read(min(size, _MOST_READ)) if size > 0 else b""
-        self.close_connection = size != len(body)
+        if size != len(body):
+            self.close_connection = True
         grant = self._admitted()
         if grant is None:
             return

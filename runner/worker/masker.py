@@ -46,19 +46,19 @@ class Masker:
         """What is replaced, sorted. As secret as the values."""
         return sorted(form for matcher in self._matchers for form in matcher.forms)
 
+    @property
+    def size(self) -> int:
+        """How many forms are looked for."""
+        return len(self._known)
+
     def add(self, values: Iterable[tuple[str, bytes]]) -> None:
         """Mask these (label, value) too, from now on; streams look at what they hold back anew."""
         with self._adding:
             self._add(values, all_anew=False)
 
-    def __len__(self) -> int:
-        """How many forms are looked for."""
-        return len(self._known)
-
     def mask(self, data: bytes) -> bytes:
         """`data` without any value."""
-        stream = self.stream()
-        return stream.feed(data) + stream.flush()
+        return self.stream().flush(data) if self._known else data
 
     def mask_text(self, text: str) -> str:
         """`text` without any value; characters that no encoding can hold pass too."""
@@ -92,7 +92,8 @@ class Masker:
             return
         self._known = self._known | fresh if self._known else fresh
         apart = fresh.union(*(matcher.forms for matcher in self._matchers[1:]))
-        if all_anew or len(apart) > min(APART, len(self._matchers[0].forms)):
+        together = len(self._matchers[0].forms)
+        if all_anew or len(apart) > together or len(apart) > max(APART, together // 16):
             self._matchers = (Matcher(self._known),)
         else:
             self._matchers = (self._matchers[0], Matcher(apart))
@@ -117,9 +118,11 @@ class Stream:
         parts = (data[start : start + WINDOW] for start in range(0, len(data), WINDOW))
         return b"".join(self._pass_on(part, last=False) for part in parts)
 
-    def flush(self) -> bytes:
-        """The rest, when nothing more will arrive. The stream can be used again afterwards."""
-        rest = self._pass_on(b"", last=True)
+    def flush(self, data: bytes = b"") -> bytes:
+        """The rest, when nothing more than `data` will arrive. The stream can be used again afterwards."""
+        if len(data) > WINDOW:
+            return self.feed(data) + self.flush()
+        rest = self._pass_on(data, last=True)
         self._joined = False
         return rest
 

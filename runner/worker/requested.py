@@ -51,9 +51,9 @@ class Requested:
             digest = hashlib.sha256(value).digest()
             if digest not in self._seen:
                 self._check(value)
-                before = len(self._masker)
+                before = self._masker.size
                 self._masker.add([("a value that the bot named", value)])
-                self._forms += len(self._masker) - before
+                self._forms += self._masker.size - before
                 self._seen.add(digest)
             return True
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker import cgroups, memory
+from runner.worker import cgroups, memory_folder
 from runner.worker.outcomes import Journal
 from runner.worker.process import Spawner
 from tests.conftest import Start
 from tests.process_bench import Bench, all_dead, ended, family, launchers
 from tests.support import ProcessId, wait_until
 
-HOME = cgroups.home(Path("/proc/self/cgroup").read_text(), memory.MOUNTS.read_text())
+HOME = cgroups.home(Path("/proc/self/cgroup").read_text(), memory_folder.MOUNTS.read_text())
 TRIED = cgroups.make(HOME, f"try-{os.getpid()}")
 if TRIED is not None:
     cgroups.end(TRIED)

@@ -176,3 +176,38 @@ def test_a_password_in_a_requirement_is_in_no_sentence_about_its_failed_installa
     assert "***" in job["detail"]
     assert Searcher([token]).look(answers_of(system, f"jobs/{job['id']}", f"jobs/{job['id']}/log", "jobs")) == set()
     assert Searcher([token]).look(canaries.files(system.home / "logs", system.home / "process-logs")) == set()
+
+
+def test_a_sentence_about_a_failed_start_holds_no_value(system: System) -> None:
+    value = canaries.plain("SAP.PASSWORD")
+    system.set_value("SAP.PASSWORD", value.value)
+    system.add_bot("starts", toml=f'name = "starts"\ncommand = ["./{value.value.decode()}"]\n')
+
+    job = system.run("starts")
+
+    assert job["reason"] == "start_failed", job
+    assert "***" in job["detail"]
+    assert Searcher([value]).look(answers_of(system, f"jobs/{job['id']}", f"jobs/{job['id']}/log", "jobs")) == set()
+    assert Searcher([value]).look(canaries.files(system.home / "logs", system.home / "process-logs")) == set()
+
+
+def test_a_bot_names_values_and_learns_which_of_them_are_not_masked(system: System) -> None:
+    source = """
+import botkeep
+
+token = "-".join(["session", "token", "77"])
+print(botkeep.mask(token), botkeep.mask("471"), token, "471")
+try:
+    botkeep.mask("x" * 9000)
+except botkeep.MaskRefused as error:
+    print(error)
+"""
+    system.add_bot("names", source)
+
+    job = system.run("names")
+
+    assert system.log(job["id"], "stdout") == [
+        "True False *** 471",
+        "A value to mask has at most 8,192 bytes; name the part that matters.",
+    ]
+    assert job["warnings"] == ["The bot named one value too short to be masked in the log (`botkeep.mask`)."]

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from runner.jobs import Report
 from runner.states import Reason, State
 from runner.worker import ending
+from runner.worker.masker import Masker
 from runner.worker.outcomes import EndReason, Outcome
 
 
@@ -120,3 +122,15 @@ def test_what_the_process_used_is_reported() -> None:
     report = ending.report(outcome(0), ended_by=None, runner="r1", warnings=())
     assert (report.max_rss_kb, report.cpu_seconds) == (1000, 0.75)
     assert report.started_after == 0.25
+
+
+def test_no_sentence_of_a_report_holds_a_value() -> None:
+    mask = Masker([("SAP.PASSWORD", b"hunter2!")]).mask_text
+    told = Report(
+        State.FAILED, Reason.START_FAILED, detail="There is no ./hunter2! here.", warnings=("a hunter2!", "b")
+    )
+
+    masked = ending.masked(told, mask)
+
+    assert (masked.detail, masked.warnings) == ("There is no ./*** here.", ("a ***", "b"))
+    assert ending.masked(Report(State.SUCCEEDED, None), mask) == Report(State.SUCCEEDED, None)

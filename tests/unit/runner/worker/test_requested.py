@@ -24,7 +24,7 @@ def test_a_weak_value_is_a_warning_and_no_form(value: bytes) -> None:
 
     assert not asked.mask(value)
 
-    assert len(masker) == 0
+    assert masker.size == 0
     assert list(asked.warnings()) == ["The bot named one value too short to be masked in the log (`botkeep.mask`)."]
 
 
