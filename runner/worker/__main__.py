@@ -241,13 +241,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.endpoint.start()
     station.held.start()
     station.telling.start()
-    listener = Listener(
-        app,
-        station.settings.runner_name,
-        look=station.held.look,
-        look_at_all=station.held.look_at_all,
-        follow=station.telling.follow,
-    )
+    listener = _listener(app, station)
     listener.start()
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     watchdog = Watchdog(
@@ -298,6 +292,16 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         station.journal.close()
         station.direct.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)
+
+
+def _listener(app: Celery, station: Station) -> Listener:
+    return Listener(
+        app,
+        station.settings.runner_name,
+        look=station.held.look,
+        look_at_all=station.held.look_at_all,
+        follow=station.telling.follow,
+    )
 
 
 def settle() -> None:
