@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
@@ -94,7 +95,9 @@ def note(log: LogOf, seen: Look) -> str | None:
         return f"This log was pruned at {known.pruned_at:%Y-%m-%d %H:%M:%S} UTC by the rule: {known.pruned_by}."
     ours = log.console.store.shown
     elsewhere = known.store is not None and known.store != ours
-    if known.log_bytes == 0 or (known.log_bytes is None and not elsewhere):
+    # The same folder on two hosts may be one that they share, in which there is nothing yet.
+    apart = known.store is not None and urlsplit(known.store).path != urlsplit(ours).path
+    if known.log_bytes == 0 or (known.log_bytes is None and not apart):
         return None
     where = f"{known.store}, the store of runner {known.runner}" if elsewhere else ours
     advice = "Give runners, console and scheduler one store: BOTKEEP_LOG_URL=s3://BUCKET/PREFIX, or a shared folder."
@@ -118,13 +121,13 @@ async def _events(log: LogOf, feed: Feed, *, after: int) -> AsyncIterator[bytes]
     while not log.console.stopping.is_set() and time.monotonic() - opened < LONGEST:
         try:
             seen, page = await _in_thread(log, partial(_step, log, attempt, position))
-            silent = not noted and not page.lines and seen.attempt
-            why = await _in_thread(log, partial(note, log, seen)) if silent else None
+            why = None
+            if not noted and seen.attempt:
+                noted, why = True, None if page.lines else await _in_thread(log, partial(note, log, seen))
         except (runner.errors.Unavailable, vault.errors.Unavailable):
             return
         attempt = seen.attempt or None
         if why is not None:
-            noted = True
             yield _event("note", {"text": why}, at=position)
         for line in page.lines:
             yield _event("line", line_item(line), at=line.next)

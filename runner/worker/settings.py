@@ -8,6 +8,7 @@ import re
 import socket
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -182,7 +183,9 @@ class RunnerSettings(StoreSettings):
         """Files and folders of this runner that no bot may reach."""
         database = self.database()
         passed = os.environ.get("CREDENTIALS_DIRECTORY")
-        named = [self.key_dir, self.key_passphrase_file, Path(passed) if passed else None]
+        named = [self.key_dir, self.key_passphrase_file, self.log_dir, Path(passed) if passed else None]
+        if self.log_url is not None and self.log_url.startswith("file:"):
+            named.append(Path(urlsplit(self.log_url).path))
         if database.startswith("sqlite:///"):
             named.append(Path(database.removeprefix("sqlite:///")))
         return [self.home, *(path for path in named if path is not None)]

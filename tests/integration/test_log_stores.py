@@ -186,6 +186,7 @@ def test_no_link_in_a_logs_place_is_followed(tmp_path: Path) -> None:
         store.parts(uuid.UUID(int=1), 1)
 
 
+@pytest.mark.timeout(180)
 def test_a_whole_system_keeps_its_logs_in_a_bucket(bucket: str, stores: Stores) -> None:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
     env = {name: os.environ[name] for name in names} | {"BOTKEEP_LOG_URL": f"{bucket}/{uuid.uuid4().hex}"}

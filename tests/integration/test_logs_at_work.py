@@ -21,6 +21,8 @@ from tests.system import System, shared_system, start_runner, system
 
 __all__ = ["shared_system", "system"]
 
+pytestmark = pytest.mark.timeout(240)
+
 #: Prints a line for each word that its gate is given.
 ECHO = """
 import json, os
