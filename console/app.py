@@ -16,7 +16,20 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import BaseRoute
 
 from console import errors, health
-from console.api import assets, audit, bots, coverage, environments, jobs, logs, runners, sources, tokens, workspace
+from console.api import (
+    assets,
+    audit,
+    bots,
+    coverage,
+    environments,
+    fan_outs,
+    jobs,
+    logs,
+    runners,
+    sources,
+    tokens,
+    workspace,
+)
 from console.deps import Console
 from console.edge import Edge
 from console.permissions import PERMISSIONS
@@ -46,6 +59,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     logs.router,
     runners.router,
     sources.router,
+    fan_outs.router,
     tokens.router,
     environments.router,
     workspace.router,

@@ -46,6 +46,7 @@ from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
+from runner.worker.unasked import Desk
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
@@ -188,10 +189,7 @@ def _station(
 
 def _checks(station: Station, stopping: Stopping) -> Checks:
     return Checks(
-        station.engine,
-        station.direct,
-        station.keyring,
-        runner=station.settings.runner_name,
+        Desk(station.engine, station.direct, station.keyring, station.settings.runner_name),
         environments=station.settings.environments,
         censor=station.censor,
         stopping=stopping.begun.is_set,

@@ -22,7 +22,9 @@ bots                SIu      S          S       s
 current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
-jobs                SIu      Su         Su      -
+fan_out_batches     -        SD         I       -
+fan_outs            SI       Su         Su      -
+jobs                SIu      SIu        Su      -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
 readings            S        -          I       -
@@ -48,12 +50,14 @@ console    u  data_sources    kind definition environments bots updated_at updat
 console    u  workspaces      limits connections
 console    u  runners         drain_requested_at
 scheduler  u  attempts        state reason detail finished_at ended_by
+scheduler  u  fan_outs        finished_at ok detail jobs
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at
 runner     u  attempts        - job_id number runner claimed_at
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at
 runner     u  runners         - name
+runner     u  fan_outs        runner tries lease_expires_at read_at finished_at ok detail
 runner     u  source_checks   runner claimed_at finished_at ok answer
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
@@ -86,6 +90,8 @@ runner     DELETE FROM readings
 runner     UPDATE jobs SET bot_id = id
 runner     UPDATE recipients SET retired_at = NULL
 runner     UPDATE data_sources SET definition = '{}'
+runner     UPDATE fan_outs SET environment = 'prod'
+runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE source_checks SET environment = 'prod'
 runner     INSERT INTO source_checks SELECT * FROM source_checks
 runner     SELECT digest FROM api_tokens
