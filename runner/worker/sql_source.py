@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from runner import definitions
@@ -31,6 +32,9 @@ from runner.worker.sql.login import Login, login, reach, written
 #: Rows that a check reads at most: it says how many there are, and is no way to read a table.
 CHECKED = 1000
 
+#: How long a check waits for the server, below what a person waits for a check.
+CHECKED_FOR = timedelta(seconds=30)
+
 #: Seconds that the end of an attempt waits for the thread that is answering.
 _PATIENCE = 5.0
 
@@ -40,7 +44,8 @@ _AGAIN = 0.1
 
 def check(definition: Mapping[str, Any], values: Values, context: Context) -> Answer:
     """Connect, run the query, and count its first rows. Raises `SourceFailed`."""
-    source = definitions.load(SqlDefinition, definition)
+    whole = definitions.load(SqlDefinition, definition)
+    source = whole.model_copy(update={"timeout": min(whole.timeout, CHECKED_FOR)})
     told = login(source, values, context)
     _reach_any(told)
     driver = drivers.connect(told)
