@@ -55,10 +55,11 @@ def _batches(name: str, answer: HTTPResponse) -> Iterator[list[tuple[Any, ...]]]
 def _frame(name: str, answer: HTTPResponse) -> tuple[bytes, Any]:
     try:
         head = answer.read(4)
-        body = answer.read(int.from_bytes(head, "big")) if len(head) == 4 else b""
+        length = int.from_bytes(head, "big") if len(head) == 4 else 0
+        body = answer.read(length) if length else b""
     except (HTTPException, OSError):
-        body = b""
-    if not body:
+        length, body = 0, b""
+    if not length or len(body) != length:
         raise SourceError(_broken(name))
     return body[:1], json.loads(body[1:])
 

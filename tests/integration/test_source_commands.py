@@ -47,7 +47,7 @@ def test_a_source_goes_in_from_a_file_and_comes_out_as_it_is_stored(
     assert "{{ASSET.DB.PASSWORD}}" in capsys.readouterr().out
     assert run(["source", "show", "orders", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["environments"], shown["definition"]["timeout"]) == (["dev", "staging", "prod"], "PT30S")
+    assert (shown["environments"], shown["definition"]["timeout"]) == (["dev", "staging", "prod"], 30)
     assert run(["source", "check", "orders", "--env", "dev"]) == 1
     assert "botkeep runner --environment dev" in capsys.readouterr().err
     assert run(["source", "check", "orders", "--env", "dev", "--json"]) == 1
@@ -59,7 +59,7 @@ def test_a_source_goes_in_from_a_file_and_comes_out_as_it_is_stored(
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.toml", "query = 'a'\nquery = 'b'\n", "query"),
+        ("a.toml", "query = 'a'\nquery = 'b'\n", "at line 2"),
         ("a.json", '{"query": "a", "query": "b"}', "given twice"),
         ("a.json", "[1]", "no object"),
         ("a.toml", "connection = ", "a.toml"),

@@ -248,6 +248,15 @@ def test_sqlite_keeps_every_type_in_one_column(sqlite_source: str, opener: Opene
     assert opener.rows(connection=sqlite_source, query=query) == [(1,), ("x",), (b"\x00\xff",), (None,), (0.5,)]
 
 
+def test_long_rows_come_in_small_batches(sqlite_source: str, opener: Opener) -> None:
+    opened = opener.open(connection=sqlite_source, query="SELECT zeroblob(500000) FROM things LIMIT 60")
+    sizes = [len(chunk) for chunk in opened.answer(Question("GET", "", {})).chunks]
+    opened.close(succeeded=True)
+    assert sum(sizes) > 60 * 500_000
+    assert max(sizes) < 8 << 20
+    assert max(sizes[-5:]) < 3 << 20
+
+
 def test_columns_of_one_name_are_told_apart(source: str, opener: Opener) -> None:
     opened = opener.open(connection=source, query="SELECT 1 AS a, 2 AS a, 3 AS a_2")
     assert read(opened)[0] == ["a", "a_2", "a_2_2"]
