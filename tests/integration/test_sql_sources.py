@@ -208,7 +208,18 @@ def test_the_connection_itself_is_given_where_it_is_declared_and_masked_in_every
     assert (found["user"], found["password"], found["address"]) == ("reader", VALUES["DB.PASSWORD"], "127.0.0.1")
     masked = {form.decode() for _, form in opener.masked}
     assert set(found["written"].values()) <= masked
-    assert {'"pa;ss\'word}"', "{pa;ss'word}}}", "'pa;ss\\'word}'"} & masked or any("}}" in form for form in masked)
+
+
+def test_the_masker_knows_every_quoted_form_before_a_driver_sees_one(opener: Opener) -> None:
+    with pytest.raises(SourceFailed):
+        opener.check(connection='postgresql://a:x{{ASSET.DB.PASSWORD}}"@127.0.0.1:1/d', query="SELECT 1")
+    masked = {form.decode() for _, form in opener.masked}
+    whole = f'x{VALUES["DB.PASSWORD"]}"'
+    assert {VALUES["DB.PASSWORD"], whole} <= masked
+    assert "{xpa;ss'word}}\"}" in masked  # ODBC
+    assert "xpa;ss\\'word}\"" in masked  # libpq
+    assert 'xpa;ss\'word}""' in masked  # ADO.NET
+    assert "xpa%3Bss%27word%7D%22" in masked  # URL
 
 
 POSTGRES_TYPES = """
