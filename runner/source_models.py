@@ -1,4 +1,4 @@
-"""The tables of data sources, the checks of them, and the messages of mailboxes."""
+"""The tables of data sources, what is asked of them without a job, and the messages of mailboxes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from vault.models import ACTOR_LENGTH, Model
+from vault.models import ACTOR_LENGTH, Document, Model
 
 #: What a partial index calls a check that no runner has taken.
 WAITING_CHECKS = text("runner IS NULL")
+
+#: What a partial index calls a fan-out that has not become jobs yet.
+UNFINISHED = text("finished_at IS NULL")
 
 #: What a partial index calls a message whose job may not have ended, and one that is still to be marked.
 OPEN_MESSAGES = text("settled_at IS NULL")
@@ -131,3 +134,44 @@ class MailMessage(Model):
             sqlite_where=UNMARKED_MESSAGES,
         ),
     )
+
+
+class FanOut(Model):
+    """One request to start a job for each row, or each batch of rows, of a data source; `runner.fan_outs` moves it on.
+
+    `order` is what every job of it has: group, priority, concurrency, parameters. `rows_per_job` is 0 for one row a
+    job.
+    """
+
+    __tablename__ = "fan_outs"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
+    source: Mapped[str] = mapped_column(String(128))
+    environment: Mapped[str] = mapped_column(String(16))
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"))
+    version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("package_versions.id"))
+    order: Mapped[dict[str, Any]]
+    rows_per_job: Mapped[int]
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    runner: Mapped[str | None] = mapped_column(String(128))
+    tries: Mapped[int] = mapped_column(default=0)
+    lease_expires_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    ok: Mapped[bool | None]
+    detail: Mapped[str | None] = mapped_column(Text)
+    jobs: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (Index("ix_fan_outs_unfinished", "id", postgresql_where=UNFINISHED, sqlite_where=UNFINISHED),)
+
+
+class FanOutBatch(Model):
+    """What one job of a fan-out is given, until the scheduler makes the job; `content` is a row or a list of rows."""
+
+    __tablename__ = "fan_out_batches"
+
+    fan_out_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("fan_outs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[Any] = mapped_column(Document)

@@ -18,7 +18,7 @@ for _module in (
 import signal  # noqa: E402 - nothing of ours may be imported before the fence
 import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
-from datetime import timedelta  # noqa: E402
+from datetime import UTC, datetime, timedelta  # noqa: E402
 
 from sqlalchemy import Engine  # noqa: E402
 
@@ -26,7 +26,7 @@ from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, completion, due, pending, pruner, rescuer  # noqa: E402
+from scheduler import broker, completion, due, pending, pruner, rescuer, spreading  # noqa: E402
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.hearing import Hearing  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
@@ -72,6 +72,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
+            Duty("fan_out", lambda: spreading.start_jobs(engine, app, now=lambda: datetime.now(UTC)), settings.tick),
             Duty("end_lost", end_lost, settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
             Duty("advance_runs", advancer.look_at_due, settings.tick),

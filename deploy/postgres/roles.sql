@@ -107,6 +107,7 @@ GRANT SELECT, INSERT, DELETE ON limit_members TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (kind, definition, environments, bots, updated_at, updated_by)
     ON data_sources TO botkeep_console;
 GRANT SELECT, INSERT, DELETE ON source_checks TO botkeep_console;
+GRANT SELECT, INSERT ON fan_outs TO botkeep_console;
 
 -- People save queues and workflows, ask for runs and answer them; only the scheduler makes jobs of runs.
 GRANT SELECT, INSERT, UPDATE (version, removed_at, pause_requested_at, pause_requested_by) ON flows TO botkeep_console;
@@ -141,6 +142,9 @@ GRANT SELECT, UPDATE (state, reason, detail, finished_at, timed_out_at, look_at)
 GRANT SELECT, INSERT, UPDATE (seen) ON run_tries TO botkeep_scheduler;
 GRANT SELECT, INSERT ON approvals TO botkeep_scheduler;
 GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_items TO botkeep_scheduler;
+-- A runner reads the rows of a fan-out, and the scheduler makes the jobs: runners insert none.
+GRANT SELECT, UPDATE (finished_at, ok, detail, jobs) ON fan_outs TO botkeep_scheduler;
+GRANT SELECT, DELETE ON fan_out_batches TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
@@ -165,6 +169,8 @@ GRANT UPDATE (uid_validity, uid, job_id, attempt, tries, taken_at, settled_at, m
 GRANT SELECT, INSERT, DELETE ON attempt_results TO botkeep_runner;
 GRANT SELECT, INSERT, UPDATE (state, reason, detail, result, tries, not_before, reserved_at, finished_at, job_id, attempt)
     ON work_items TO botkeep_runner;
+GRANT SELECT, UPDATE (runner, tries, lease_expires_at, read_at, finished_at, ok, detail) ON fan_outs TO botkeep_runner;
+GRANT INSERT ON fan_out_batches TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

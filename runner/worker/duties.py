@@ -16,6 +16,7 @@ from runner.worker.listener import Listener
 from runner.worker.mail_marks import Marks
 from runner.worker.mail_polls import Polls
 from runner.worker.station import Station
+from runner.worker.unasked import Unasked
 from runner.worker.unattended import Post
 
 
@@ -31,8 +32,9 @@ class Duty(Protocol):
 
 def begin(app: Celery, station: Station, *, stopping: Callable[[], bool]) -> Sequence[Duty]:
     """Start every duty; whoever asked closes them in this order. A runner that is `stopping` begins nothing new."""
-    checks = _checks(station, stopping=stopping)
-    post = _post(station)
+    unasked, environments = _unasked(station), station.settings.environments
+    checks = Checks(unasked, environments=environments, censor=station.censor, stopping=stopping)
+    post = Post(unasked, station.censor, environments)
     found: tuple[Duty, ...] = (
         _listener(app, station, checks),
         Folders.of(station.engine, station.settings),
@@ -45,28 +47,9 @@ def begin(app: Celery, station: Station, *, stopping: Callable[[], bool]) -> Seq
     return found
 
 
-def _checks(station: Station, *, stopping: Callable[[], bool]) -> Checks:
-    return Checks(
-        station.engine,
-        station.direct,
-        station.snapshots,
-        station.keyring,
-        runner=station.settings.runner_name,
-        environments=station.settings.environments,
-        censor=station.censor,
-        stopping=stopping,
-    )
-
-
-def _post(station: Station) -> Post:
-    return Post(
-        station.engine,
-        station.direct,
-        station.snapshots,
-        station.keyring,
-        station.censor,
-        runner=station.settings.runner_name,
-        environments=station.settings.environments,
+def _unasked(station: Station) -> Unasked:
+    return Unasked(
+        station.engine, station.direct, station.snapshots, station.keyring, runner=station.settings.runner_name
     )
 
 

@@ -27,6 +27,8 @@ concurrency_limits  SIuD     -          S       -
 current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
+fan_out_batches     -        SD         I       -
+fan_outs            SI       Su         Su      -
 firings             SIu      SIu        SI      -
 flow_versions       SI       S          -       -
 flows               SIu      S          -       -
@@ -74,6 +76,7 @@ console    u  workspaces      limits connections
 console    u  runners         drain_requested_at
 console    u  triggers        - id workspace_id name kind created_at created_by
 scheduler  u  attempts        state reason detail finished_at ended_by pruned_at pruned_by
+scheduler  u  fan_outs        finished_at ok detail jobs
 scheduler  u  prunings        up_to
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at cancel_requested_at cancel_requested_by
@@ -87,6 +90,7 @@ runner     u  jobs            state reason detail exit_code attempt runner start
 warnings not_before published_at paused_at
 runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
+runner     u  fan_outs        runner tries lease_expires_at read_at finished_at ok detail
 runner     u  source_checks   runner claimed_at finished_at ok answer
 runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt
 keyhost    s  bots            id name removed_at
@@ -133,6 +137,8 @@ runner     DELETE FROM readings
 runner     UPDATE jobs SET bot_id = id
 runner     UPDATE recipients SET retired_at = NULL
 runner     UPDATE data_sources SET definition = '{}'
+runner     UPDATE fan_outs SET environment = 'prod'
+runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE source_checks SET environment = 'prod'
 runner     INSERT INTO source_checks SELECT * FROM source_checks
 runner     SELECT digest FROM api_tokens
