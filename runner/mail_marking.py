@@ -22,7 +22,7 @@ from vault import db
 from vault.db import clock
 
 #: How long one runner has for marking messages before another may try.
-MARK_WITHIN = timedelta(minutes=2)
+MARK_WITHIN = timedelta(seconds=20)
 
 #: Rows that one look for messages to mark takes along.
 MARKED_AT_ONCE = 500
