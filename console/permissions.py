@@ -92,6 +92,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("DELETE", "/api/v1/sources/{name}"): Permission(Role.DEV, "source.removed"),
     ("POST", "/api/v1/sources/{name}/checks"): Permission(Role.OPERATOR, "source.check_requested"),
     ("GET", "/api/v1/sources/{name}/checks/{check_id}"): Permission(Role.VIEWER, "source.check_shown"),
+    ("POST", "/api/v1/sources/{name}/fan-outs"): Permission(Role.OPERATOR, "source.fan_out"),
+    ("GET", "/api/v1/sources/{name}/fan-outs/{fan_out_id}"): Permission(Role.VIEWER, "source.fan_out_shown"),
     ("GET", "/api/v1/tokens"): Permission(Role.ADMIN, "token.listed"),
     ("POST", "/api/v1/tokens"): Permission(Role.ADMIN, "token.created"),
     ("DELETE", "/api/v1/tokens/{name}"): Permission(Role.ADMIN, "token.removed"),

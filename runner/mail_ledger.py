@@ -28,7 +28,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from runner.models import Job, MailMessage
+from runner.mail_messages import MailMessage
+from runner.models import Job
 from runner.states import State
 from runner.triggers import Firing
 from vault import db

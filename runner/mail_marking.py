@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from runner.mail_ledger import Message
-from runner.models import Job, MailMessage
+from runner.mail_messages import MailMessage
+from runner.models import Job
 from runner.states import State
 from runner.triggers import Firing
 from vault import db

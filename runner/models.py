@@ -1,4 +1,4 @@
-"""The tables of bots, their packages, jobs, attempts, runners, data sources and mail."""
+"""The tables of bots, their packages, jobs, attempts, runners and data sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
 from runner.states import State
-from vault.models import ACTOR_LENGTH, Model
+from vault.models import ACTOR_LENGTH, Document, Model
 
 #: What a partial index calls a job that is not final.
 OPEN_JOBS = text("state IN ('queued', 'running')")
@@ -25,9 +25,8 @@ LIMITED_JOBS = text("state = 'running' AND concurrency IS NOT NULL")
 #: What a partial index calls a check that no runner has taken.
 WAITING_CHECKS = text("runner IS NULL")
 
-#: What a partial index calls a message whose job may not have ended, and one that is still to be marked.
-OPEN_MESSAGES = text("settled_at IS NULL")
-UNMARKED_MESSAGES = text("settled_at IS NOT NULL AND marked_at IS NULL")
+#: What a partial index calls a fan-out that has not become jobs yet.
+UNFINISHED = text("finished_at IS NULL")
 
 #: What a partial index calls a job that has ended.
 ENDED_JOBS = text("finished_at IS NOT NULL")
@@ -158,9 +157,9 @@ class Job(Model):
             postgresql_where=QUEUED_JOBS,
             sqlite_where=QUEUED_JOBS,
         ),
-        Index("ix_jobs_limited", "bot_id", postgresql_where=LIMITED_JOBS, sqlite_where=LIMITED_JOBS),
         # What waits for the end of a bot's jobs finds the latest ends here.
         Index("ix_jobs_finished", "bot_id", "finished_at", postgresql_where=ENDED_JOBS, sqlite_where=ENDED_JOBS),
+        Index("ix_jobs_limited", "bot_id", postgresql_where=LIMITED_JOBS, sqlite_where=LIMITED_JOBS),
         Index(
             "uq_jobs_idempotency",
             "workspace_id",
@@ -268,66 +267,42 @@ class SourceCheck(Model):
     )
 
 
-class MailMessage(Model):
-    """A message of a mailbox that a consumer was given; `runner.mail_ledger` alone changes it.
+class FanOut(Model):
+    """One request to start a job for each row, or each batch of rows, of a data source; `runner.fan_outs` moves it on.
 
-    The unique index is what makes sure that no message is given twice. `folder` is the definition's text, tokens not
-    replaced. There is no foreign key to jobs: that a message was given outlives the job's row.
+    `order` is what every job of it has: group, priority, concurrency, parameters. `rows_per_job` is 0 for one row a
+    job.
     """
 
-    __tablename__ = "mail_messages"
+    __tablename__ = "fan_outs"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7)
     workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"))
     source: Mapped[str] = mapped_column(String(128))
     environment: Mapped[str] = mapped_column(String(16))
-    #: `bot:ID` or `trigger:ID`.
-    consumer: Mapped[str] = mapped_column(String(64))
-    folder: Mapped[str] = mapped_column(String(255))
-    uid_validity: Mapped[int] = mapped_column(BigInteger)
-    uid: Mapped[int] = mapped_column(BigInteger)
-    #: A hash of Message-ID, date and size, which tells the message again after its server gave it another number.
-    print: Mapped[str] = mapped_column(String(64))
-    #: The firing that it made, where its consumer is a trigger.
-    firing_id: Mapped[uuid.UUID | None]
-    #: The job that has it; `None` before a job asked for it, and where it did not reach its bot.
-    job_id: Mapped[uuid.UUID | None]
-    attempt: Mapped[int]
-    #: How many jobs were given it.
-    tries: Mapped[int]
-    taken_at: Mapped[datetime]
-    #: When its job's success was noticed; from then on nobody is given it.
-    settled_at: Mapped[datetime | None]
-    #: When it was marked in the mailbox, or nothing was to be marked.
-    marked_at: Mapped[datetime | None]
-    #: Before that instant no runner tries to mark it: one does, or the last try failed.
-    mark_after: Mapped[datetime | None]
-    mark_tries: Mapped[int] = mapped_column(default=0)
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"))
+    version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("package_versions.id"))
+    order: Mapped[dict[str, Any]]
+    rows_per_job: Mapped[int]
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    runner: Mapped[str | None] = mapped_column(String(128))
+    tries: Mapped[int] = mapped_column(default=0)
+    lease_expires_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    ok: Mapped[bool | None]
+    detail: Mapped[str | None] = mapped_column(Text)
+    jobs: Mapped[int] = mapped_column(default=0)
 
-    __table_args__ = (
-        Index(
-            "uq_mail_messages_place",
-            "workspace_id",
-            "source",
-            "environment",
-            "consumer",
-            "folder",
-            "uid_validity",
-            "uid",
-            unique=True,
-        ),
-        Index("ix_mail_messages_firing", "firing_id"),
-        Index(
-            "ix_mail_messages_open",
-            "environment",
-            "job_id",
-            postgresql_where=OPEN_MESSAGES,
-            sqlite_where=OPEN_MESSAGES,
-        ),
-        Index(
-            "ix_mail_messages_unmarked",
-            "environment",
-            postgresql_where=UNMARKED_MESSAGES,
-            sqlite_where=UNMARKED_MESSAGES,
-        ),
-    )
+    __table_args__ = (Index("ix_fan_outs_unfinished", "id", postgresql_where=UNFINISHED, sqlite_where=UNFINISHED),)
+
+
+class FanOutBatch(Model):
+    """What one job of a fan-out is given, until the scheduler makes the job; `content` is a row or a list of rows."""
+
+    __tablename__ = "fan_out_batches"
+
+    fan_out_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("fan_outs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[Any] = mapped_column(Document)

@@ -18,14 +18,14 @@ for _module in (
 import signal  # noqa: E402 - nothing of ours may be imported before the fence
 import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
-from datetime import timedelta  # noqa: E402
+from datetime import UTC, datetime, timedelta  # noqa: E402
 
 from sqlalchemy import Engine  # noqa: E402
 
 from runner import lanes, schema  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, completion, due, pending, rescuer  # noqa: E402
+from scheduler import broker, completion, due, pending, rescuer, spreading  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
 from scheduler.settings import SchedulerSettings  # noqa: E402
 from vault import db  # noqa: E402
@@ -59,6 +59,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("check_broker", lambda: broker.check(app), broker.EVERY),
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
+            Duty("fan_out", lambda: spreading.start_jobs(engine, app, now=lambda: datetime.now(UTC)), settings.tick),
             Duty("end_lost", lambda: rescuer.end_lost(engine), settings.tick),
         ],
         stop,

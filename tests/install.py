@@ -1,4 +1,5 @@
-"""Gets PostgreSQL, Redis, Dovecot and faketime for the tests where the machine has none; `make services` runs it.
+"""Gets what the tests need of Debian's where the machine has none: PostgreSQL, MariaDB, Redis, Dovecot, ODBC, faketime;
+`make services` runs it.
 
 Promises to install nothing that is there already, and to start no service: the tests start servers of their
 own. It uses apt-get, as root or by a sudo that asks for no password; elsewhere it says what to do and fails.
@@ -8,7 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+from tests.databases import SYSTEM_PATH
 from tests.services import ServiceMissing, postgres_binary
 
 
@@ -23,6 +26,10 @@ def missing_packages() -> list[str]:
         packages.append("redis-server")
     if not shutil.which("faketime"):
         packages.append("faketime")
+    if not (shutil.which("mariadbd", path=SYSTEM_PATH) and shutil.which("my_print_defaults")):
+        packages += ["mariadb-server-core", "mariadb-client-core"]
+    if not Path("/etc/odbcinst.ini").is_file() or "PostgreSQL" not in Path("/etc/odbcinst.ini").read_text():
+        packages += ["libodbc2", "odbc-postgresql"]
     if not shutil.which("bwrap"):
         packages.append("bubblewrap")
     if not shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):

@@ -115,12 +115,16 @@ class PostgresServer:
     directory: Path
     owner: int
     guard: subprocess.Popen[bytes] | None = None
+    #: Where it also listens, on the loopback address, for users with passwords.
+    port: int | None = None
 
     def url(self, database: str, user: str = "postgres") -> str:
         return f"postgresql+psycopg://{user}@/{database}?host={self.directory}"
 
     def connect(self, database: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(host=str(self.directory), user="postgres", dbname=database, autocommit=True)
+        return psycopg.connect(
+            host=str(self.directory), port=self.port or 5432, user="postgres", dbname=database, autocommit=True
+        )
 
     @property
     def data(self) -> Path:
@@ -147,7 +151,8 @@ class PostgresServer:
         """Starts the cluster and returns when it answers; again after `stop`."""
         log_path = self.directory.with_suffix(".log")
         settings = {
-            "listen_addresses": "",
+            "listen_addresses": "127.0.0.1" if self.port else "",
+            "port": str(self.port or 5432),
             "unix_socket_directories": str(self.directory),
             "max_connections": str(POSTGRES_CONNECTIONS),
             "fsync": "off",

@@ -11,6 +11,7 @@ import typer
 from cli.attempts import lines as attempt_lines
 from cli.client import Client, Item, connected, path_of
 from cli.errors import CliError, Misused
+from cli.fan_out import fan_out
 from cli.follow import ending, follow, show_log, wait, waits_for, why
 from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
 from cli.render import badge, duration, fields, moment, plain, word
@@ -38,7 +39,7 @@ InState = Annotated[
 ]
 
 
-def run(
+def run(  # noqa: PLR0913 - one option each
     bot: Annotated[str, typer.Argument(metavar="BOT", help="The bot.")],
     *,
     environment: InEnvironment = Environment.DEV,
@@ -57,15 +58,30 @@ def run(
         str | None,
         typer.Option("--idempotency-key", help="A second run with this key answers the first job."),
     ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="One job for each row of this data source, as the parameter `row`.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="With --source: one job for each so many rows, as the parameter `rows`."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a bot and print the job's id."""
     to = screen(as_json=as_json)
+    if (batch and source is None) or (source is not None and (wait_ or follow_ or idempotency_key)):
+        raise Misused(
+            "--batch goes with --source, which goes with neither --wait, --follow nor --idempotency-key.",
+            hint="See the jobs that it starts with: botkeep job list",
+        )
     body: Item = {"bot": bot, "environment": environment, "parameters": parameters(param or [])}
     body |= {"idempotency_key": idempotency_key} if idempotency_key else {}
     body |= {"group": group} if group else {}
     body |= {"priority": priority} if priority else {}
     with connected() as client:
+        if source is not None:
+            fan_out(client, to, source, body | ({"batch": batch} if batch else {}))
+            return
         job = client.ask("POST", path_of("jobs"), body=body)
         if not as_json:
             to.lines([str(job.get("id"))])

@@ -104,6 +104,7 @@ GRANT SELECT, DELETE, UPDATE (drain_requested_at) ON runners TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (kind, definition, environments, bots, updated_at, updated_by)
     ON data_sources TO botkeep_console;
 GRANT SELECT, INSERT, DELETE ON source_checks TO botkeep_console;
+GRANT SELECT, INSERT ON fan_outs TO botkeep_console;
 
 -- What starts things; nobody takes back that a trigger fired. The keys of webhooks are the console's alone.
 GRANT SELECT, INSERT ON triggers, firings TO botkeep_console;
@@ -121,6 +122,10 @@ GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at
     cancel_requested_at, cancel_requested_by) ON jobs TO botkeep_scheduler;
 GRANT UPDATE (enabled, next_instant, next_fire_at, watched_until) ON triggers TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, ended_by) ON attempts TO botkeep_scheduler;
+-- A runner reads the rows of a fan-out, and the scheduler makes the jobs: runners insert none.
+GRANT INSERT ON jobs TO botkeep_scheduler;
+GRANT SELECT, UPDATE (finished_at, ok, detail, jobs) ON fan_outs TO botkeep_scheduler;
+GRANT SELECT, DELETE ON fan_out_batches TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
@@ -141,6 +146,8 @@ GRANT SELECT, UPDATE (runner, claimed_at, finished_at, ok, answer) ON source_che
 GRANT SELECT, INSERT ON mail_messages TO botkeep_runner;
 GRANT UPDATE (uid_validity, uid, job_id, attempt, tries, taken_at, settled_at, marked_at, mark_after, mark_tries)
     ON mail_messages TO botkeep_runner;
+GRANT SELECT, UPDATE (runner, tries, lease_expires_at, read_at, finished_at, ok, detail) ON fan_outs TO botkeep_runner;
+GRANT INSERT ON fan_out_batches TO botkeep_runner;
 
 -- botkeep_keyhost -------------------------------------------------------------------------------------------------
 GRANT SELECT ON workspaces, assets, current_values, asset_values TO botkeep_keyhost;

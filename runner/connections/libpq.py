@@ -12,7 +12,11 @@ from runner.connections.names import sorted_out
 from runner.connections.parsed import Connection, ConnectionInvalid, Dialect, System
 
 _KEY = re.compile(r"\s*([A-Za-z_]+)\s*=\s*", re.ASCII)
-SHAPE = re.compile(r"\s*(host|port|user|password|dbname|sslmode)\s*=[^;]*", re.ASCII | re.DOTALL)
+#: Its first value ends at a blank, where that of an ADO.NET string ends at a semicolon.
+SHAPE = re.compile(
+    r"\s*(?:host|port|user|password|dbname|sslmode)\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s;'\\]|\\.)*)(?:\s.*)?",
+    re.ASCII | re.DOTALL,
+)
 
 
 def parse(text: str) -> Connection:

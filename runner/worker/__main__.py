@@ -48,6 +48,7 @@ from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
+from runner.worker.unasked import Desk
 from runner.worker.unattended import Post
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
@@ -191,25 +192,19 @@ def _station(
 
 def _checks(station: Station, stopping: Stopping) -> Checks:
     return Checks(
-        station.engine,
-        station.direct,
-        station.keyring,
-        runner=station.settings.runner_name,
+        _desk(station),
         environments=station.settings.environments,
         censor=station.censor,
         stopping=stopping.begun.is_set,
     )
 
 
+def _desk(station: Station) -> Desk:
+    return Desk(station.engine, station.direct, station.keyring, station.settings.runner_name)
+
+
 def _post(station: Station) -> Post:
-    return Post(
-        station.engine,
-        station.direct,
-        station.keyring,
-        station.censor,
-        runner=station.settings.runner_name,
-        environments=station.settings.environments,
-    )
+    return Post(_desk(station), station.censor, station.settings.environments)
 
 
 def _listener(app: Celery, station: Station, checks: Checks) -> Listener:

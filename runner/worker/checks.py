@@ -1,60 +1,62 @@
-"""The thread that does checks of data sources: it takes those of this runner's environments and answers them.
+"""The thread that does what people ask of data sources without a job: it checks them, and reads them for fan-outs.
 
-Promises a sentence for every check that it took, whatever happens, and that a reading of values for one is written
-into the audit before they are opened. Looks when told to, and every `POLL` seconds by itself, so that it works without
-Redis. At most `AT_ONCE` at the same time; the others are left to other runners.
+Promises a sentence for every check that it took, whatever happens. Looks when told to, and every `POLL` seconds by
+itself, so that it works without Redis. At most `AT_ONCE` at the same time; the others are left to other runners.
 """
 
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
-from runner import source_checks, sources, workspaces
-from runner.errors import Invalid, RunnerError
+from runner import fan_outs, source_checks
+from runner.errors import RunnerError
 from runner.logging import logger
 from runner.source_checks import Claim
-from runner.worker import filling
+from runner.worker import fanning
 from runner.worker.censor import Censor
 from runner.worker.failures import SourceFailed
-from runner.worker.filling import Values
-from runner.worker.keyring import Keyring
 from runner.worker.masks import Masks
-from runner.worker.questions import Answer, Context
+from runner.worker.questions import Answer
 from runner.worker.sources import KINDS
-from vault import audit, db
-from vault.audit import Actor
-from vault.db import database_time
-from vault.direct import Direct
-from vault.errors import VaultError
+from runner.worker.unasked import Desk
+from vault import db
+from vault.errors import Unavailable, VaultError
 
 #: Seconds between two looks of its own.
 POLL = 2.0
 
-#: Checks that one runner does at the same time.
+#: What one runner does at the same time.
 AT_ONCE = 4
 
 _log = logger()
 
+Won = TypeVar("Won")
+Given_co = TypeVar("Given_co", covariant=True)
+_Waiting = Callable[[Session, Sequence[str]], uuid.UUID | None]
+
+
+class _Claim(Protocol[Given_co]):
+    def __call__(self, session: Session, found: uuid.UUID, /, *, runner: str) -> Given_co | None: ...
+
 
 class Checks:
-    """Does checks for one runner, from `start` to `close`."""
+    """Does checks and fan-outs for one runner, from `start` to `close`."""
 
     def __init__(
         self,
-        engine: Engine,
-        direct: Direct,
-        keyring: Keyring,
+        desk: Desk,
         *,
-        runner: str,
         environments: Sequence[str],
         censor: Censor,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._engine, self._direct, self._keyring, self._censor = engine, direct, keyring, censor
-        self._runner, self._environments = runner, tuple(environments)
+        self._desk, self._censor = desk, censor
+        self._environments = tuple(environments)
         self._stopping = stopping
         self._news, self._stopped = threading.Event(), threading.Event()
         self._free = threading.Semaphore(AT_ONCE)
@@ -65,11 +67,11 @@ class Checks:
         self._thread.start()
 
     def look(self) -> None:
-        """Look at once whether one waits."""
+        """Look at once whether something waits."""
         self._news.set()
 
     def close(self) -> None:
-        """Take no more; those that run end by themselves, or expire."""
+        """Take no more; what runs ends by itself, or expires."""
         self._stopped.set()
         self._news.set()
         self._thread.join()
@@ -78,7 +80,7 @@ class Checks:
         while not self._stopped.is_set():
             self._news.clear()
             try:
-                while not self._stopping() and self._take():
+                while not self._stopping() and (self._take_check() or self._take_fan_out()):
                     pass
             except VaultError as error:
                 _log.warning("checks.delayed", error=str(error))
@@ -87,87 +89,91 @@ class Checks:
                 _log.exception("checks.broken")
             self._news.wait(POLL)
 
-    def _take(self) -> bool:
-        """Take a check where one waits and a place is free; true when it may be worth to look again."""
-        with db.reading(self._engine) as session:
-            check_id = source_checks.waiting(session, self._environments)
-        if check_id is None or not self._free.acquire(blocking=False):
-            return False
-        try:
-            with db.writing(self._engine) as session:
-                claim = source_checks.claim(session, check_id, runner=self._runner)
-            if claim is not None:
-                threading.Thread(target=self._do, args=(claim,), name="check", daemon=True).start()
-        except BaseException:
-            self._free.release()
-            raise
-        if claim is None:
-            self._free.release()
-        return True
+    def _take_check(self) -> bool:
+        return self._take(source_checks.waiting, source_checks.claim, self._check)
 
-    def _do(self, claim: Claim) -> None:
+    def _take_fan_out(self) -> bool:
+        return self._take(fan_outs.waiting, fan_outs.claim, self._fan_out)
+
+    def _take(self, waiting: _Waiting, claim: _Claim[Won], work: Callable[[Won, Masks], None]) -> bool:
+        """Take one of a kind where one waits and a place is free; true when it may be worth to look again."""
+        if not self._free.acquire(blocking=False):
+            return False
+        begun = False
+        try:
+            with db.reading(self._desk.engine) as session:
+                found = waiting(session, self._environments)
+            if found is None:
+                return False
+            with db.writing(self._desk.engine) as session:
+                won = claim(session, found, runner=self._desk.runner)
+            if won is not None:
+                threading.Thread(target=self._do, args=(work, won), name="check", daemon=True).start()
+                begun = True
+            return True
+        finally:
+            if not begun:
+                self._free.release()
+
+    def _do(self, work: Callable[[Won, Masks], None], won: Won) -> None:
         masks = Masks(self._censor)
         try:
-            ok, sentence = self._verdict(claim, masks)
-            with db.writing(self._engine) as session:
-                source_checks.answer(
-                    session, claim.check_id, runner=self._runner, ok=ok, document={"sentence": sentence}
-                )
-            _log.info("source.checked", source=claim.name, environment=claim.environment, ok=ok)
+            work(won, masks)
         except VaultError as error:
             _log.warning("checks.delayed", error=str(error))
         except Exception:
             _log.exception("checks.broken")
         finally:
             masks.close()
-            self._direct.release()
+            self._desk.direct.release()
             self._free.release()
             self._news.set()
+
+    def _check(self, claim: Claim, masks: Masks) -> None:
+        ok, sentence = self._verdict(claim, masks)
+        with db.writing(self._desk.engine) as session:
+            document = {"sentence": sentence}
+            source_checks.answer(session, claim.check_id, runner=self._desk.runner, ok=ok, document=document)
+        _log.info("source.checked", source=claim.name, environment=claim.environment, ok=ok)
 
     def _verdict(self, claim: Claim, masks: Masks) -> tuple[bool, str]:
         """Whether the source works, in one sentence without any value."""
         where = f"{claim.name} in {claim.environment}"
+        row = claim.source
+        if row is None:
+            return False, f"{where}: the data source was removed."
         try:
-            answer = self._check(claim, masks)
+            values, context = self._desk.prepare(
+                row, claim.environment, action="source.checked", requested_by=claim.requested_by, masks=masks
+            )
+            answer: Answer = KINDS[row.kind].check(row.definition, values, context)
         except SourceFailed as failure:
             return False, masks.masker.mask_text(failure.sentence(claim.name, claim.environment))
         except (RunnerError, VaultError) as error:
-            return False, f"{where}: {error}"
+            return False, masks.masker.mask_text(f"{where}: {error}")
         except Exception:
             _log.exception("check.broken", source=claim.name)
-            return False, f"{where}: the check failed inside the runner {self._runner}; its log says more."
-        if answer is None:
-            return False, f"{where}: the data source was removed."
+            return False, f"{where}: the check failed inside the runner {self._desk.runner}; its log says more."
         return True, masks.masker.mask_text(answer.sentence(claim.name, claim.environment))
 
-    def _check(self, claim: Claim, masks: Masks) -> Answer | None:
-        row = claim.source
-        if row is None:
-            return None
-        if claim.environment not in row.environments:
-            raise Invalid(f"the data source is not open in {claim.environment} any more.")
-        sealed = filling.take(
-            self._direct, sources.references(row), workspace_id=claim.workspace_id, environment=claim.environment
-        )
-        with db.writing(self._engine) as session:
-            policy = workspaces.connections(session, workspace_id=claim.workspace_id)
-            audit.record(
-                session,
-                Actor(f"runner {self._runner}"),
-                workspace_id=claim.workspace_id,
-                action="source.checked",
-                target=f"source {claim.name}",
-                environment=claim.environment,
-                now=database_time(session),
-                details={"requested_by": claim.requested_by, "readings": filling.readings(sealed)},
-            )
-        values = Values(filling.opened(sealed, self._keyring), claim.environment, masks.learn)
-        context = Context(
-            source=claim.name,
-            environment=claim.environment,
-            workspace_id=claim.workspace_id,
-            runner=self._runner,
-            policy=policy,
-            engine=self._engine,
-        )
-        return KINDS[row.kind].check(row.definition, values, context)
+    def _fan_out(self, claim: fan_outs.Claim, masks: Masks) -> None:
+        def keep() -> bool:
+            with db.writing(self._desk.engine) as session:
+                return fan_outs.keep(session, claim)
+
+        try:
+            batches, problem = fanning.batches(self._desk, claim, masks=masks, keep=keep)
+        except fanning.Lost:
+            _log.warning("fan_out.lost", source=claim.name)
+            return
+        except Unavailable:
+            raise
+        except Exception:
+            _log.exception("fan_out.broken", source=claim.name)
+            batches, problem = [], f"{claim.name}: reading failed inside the runner; its log says more."
+        with db.writing(self._desk.engine) as session:
+            if problem:
+                fan_outs.fail(session, claim, problem)
+            else:
+                fan_outs.deliver(session, claim, batches)
+        _log.info("source.fanned_out", source=claim.name, environment=claim.environment, batches=len(batches))

@@ -61,7 +61,7 @@ class Marks:
                 # Whatever it was, the next look tries again.
                 _log.exception("mail.marks_broken")
             finally:
-                self._post.direct.release()
+                self._post.release()
 
     def mark(self) -> bool:
         """Settle what succeeded and mark one folder's messages; true when it may be worth to look again."""
@@ -95,7 +95,8 @@ class Marks:
             row = session.scalar(
                 select(DataSource).where(DataSource.workspace_id == due.workspace_id, DataSource.name == due.source)
             )
-        if row is not None and row.kind == "imap" and row.definition.get("mark"):
+        open_there = row is not None and row.kind == "imap" and due.environment in row.environments
+        if row is not None and open_there and row.definition.get("mark"):
             with post.opened(row, due.environment, action="source.marked", folder=due.folder) as (_, mailbox):
                 mailbox.folder(writable=True)
                 mailbox.mark(_numbers(mailbox, due))

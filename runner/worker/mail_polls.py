@@ -137,7 +137,7 @@ class Polls:
         except Exception:
             _log.exception("mail.polls_broken", trigger=trigger.name)
         finally:
-            self._post.direct.release()
+            self._post.release()
             self._busy.discard(trigger.id)
             self._free.release()
 

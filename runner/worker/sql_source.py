@@ -34,6 +34,9 @@ CHECKED = 1000
 #: Seconds that the end of an attempt waits for the thread that is answering.
 _PATIENCE = 5.0
 
+#: Seconds between two tries to interrupt it.
+_AGAIN = 0.1
+
 
 def check(definition: Mapping[str, Any], values: Values, context: Context) -> Answer:
     """Connect, run the query, and count its first rows. Raises `SourceFailed`."""
@@ -139,15 +142,14 @@ class _Open:
         """See `runner.worker.sources`; reading is all that this kind does, so it does not matter how the job ended."""
         del succeeded
         self._closed = True
-        if not self._busy.acquire(blocking=False):
-            self._driver.interrupt()
-            if not self._busy.acquire(timeout=_PATIENCE):
-                self._driver.close()
-                return
+        until = time.monotonic() + _PATIENCE
+        while not (ended := self._busy.acquire(timeout=_AGAIN)) and time.monotonic() < until:
+            self._driver.interrupt()  # again and again: the query may only just be about to begin
         try:
             self._driver.close()
         finally:
-            self._busy.release()
+            if ended:
+                self._busy.release()
 
     def _rows(self, kind: str) -> Generator[bytes]:
         with self._busy:

@@ -6,7 +6,6 @@ sentences without values; and that the connection ends with the block.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,33 +13,35 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from runner import sources, workspaces
 from runner.mail_definition import MailDefinition
 from runner.models import DataSource
-from runner.worker import filling
 from runner.worker.censor import Censor
 from runner.worker.failures import SourceFailed
-from runner.worker.filling import Values
-from runner.worker.keyring import Keyring
 from runner.worker.mail_opening import connect, fill
 from runner.worker.mailbox import Mailbox
 from runner.worker.masks import Masks
-from vault import audit, db
-from vault.audit import Actor
-from vault.db import database_time
-from vault.direct import Direct
+from runner.worker.unasked import Desk
+
+#: For whom values are read, in the audit.
+BY = "the runner itself"
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
     """What a runner needs to open mailboxes for itself."""
 
-    engine: Engine
-    direct: Direct
-    keyring: Keyring
+    desk: Desk
     censor: Censor
-    runner: str
     environments: Sequence[str]
+
+    @property
+    def engine(self) -> Engine:
+        """Botkeep's own database."""
+        return self.desk.engine
+
+    def release(self) -> None:
+        """Close the calling thread's connection to the database."""
+        self.desk.direct.release()
 
     @contextmanager
     def opened(
@@ -57,30 +58,13 @@ class Post:
         document: Mapping[str, Any] = row.definition if folder is None else {**row.definition, "folder": folder}
         masks = Masks(self.censor)
         try:
-            values, policy = self._values(row, environment, masks, action=action)
+            values, context = self.desk.prepare(row, environment, action=action, requested_by=BY, masks=masks)
             try:
                 definition = fill(document, values)
-                with connect(definition, values, policy) as mailbox:
+                with connect(definition, values, context.policy) as mailbox:
                     yield definition, mailbox
             except SourceFailed as failure:
                 detail = masks.masker.mask_text(failure.detail)
                 raise SourceFailed(failure.step, detail, field=failure.field, retriable=failure.retriable) from None
         finally:
             masks.close()
-
-    def _values(self, row: DataSource, environment: str, masks: Masks, *, action: str) -> tuple[Values, Any]:
-        workspace_id: uuid.UUID = row.workspace_id
-        sealed = filling.take(self.direct, sources.references(row), workspace_id=workspace_id, environment=environment)
-        with db.writing(self.engine) as session:
-            policy = workspaces.connections(session, workspace_id=workspace_id)
-            audit.record(
-                session,
-                Actor(f"runner {self.runner}"),
-                workspace_id=workspace_id,
-                action=action,
-                target=f"source {row.name}",
-                environment=environment,
-                now=database_time(session),
-                details={"readings": filling.readings(sealed)},
-            )
-        return Values(filling.opened(sealed, self.keyring), environment, masks.learn), policy

@@ -1,13 +1,13 @@
 """Data sources by name, through the job's endpoint: the runner holds the connection, and this side what it gives.
 
-    for row in botkeep.source("orders"):           dictionaries, with Decimal, date, bytes … as the database has them
+    for row in botkeep.source("orders"):           dictionaries, with Decimal, date, bytes … as the database has
     for row in botkeep.source("orders").tuples():  the same as tuples; faster for many rows
     botkeep.source("orders").save("orders.csv")    a file: .csv, .jsonl or .parquet
     botkeep.source("orders").connection()          the connection itself, where bot.toml has it in `connections`
 
 Promises that rows come as they are read: a bot that takes its time lets the database wait, and neither this side nor
-the runner keeps more than a batch. An answer that ends early is an error, never a shorter list. The errors of a source are
-one kind of error whose sentence names the source.
+the runner keeps more than a batch. An answer that ends early is an error, never a shorter list. The errors of a source
+are one kind of error whose sentence names the source.
 """
 
 from __future__ import annotations

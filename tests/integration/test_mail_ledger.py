@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from runner import mail_ledger, mail_marking
 from runner.mail_ledger import Holder, Message, Place
-from runner.models import Bot, Job, MailMessage, PackageBlob, PackageVersion
+from runner.mail_messages import MailMessage
+from runner.models import Bot, Job, PackageBlob, PackageVersion
 from runner.states import State
 from runner.workspaces import default_workspace
 from tests.support import Stores

@@ -23,6 +23,8 @@ calendars           SIuD     S          -       -
 current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
+fan_out_batches     -        SD         I       -
+fan_outs            SI       Su         Su      -
 firings             SIu      SIu        SI      -
 hook_keys           SIuD     -          -       -
 jobs                SIu      SIu        Su      -
@@ -57,6 +59,7 @@ console    u  workspaces      limits connections
 console    u  runners         drain_requested_at
 console    u  triggers        - id workspace_id name kind created_at created_by
 scheduler  u  attempts        state reason detail finished_at ended_by
+scheduler  u  fan_outs        finished_at ok detail jobs
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at cancel_requested_at cancel_requested_by
 scheduler  u  firings         state why event started_kind started_id
@@ -66,6 +69,7 @@ runner     u  jobs            state reason detail exit_code attempt runner start
 warnings not_before published_at paused_at
 runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
+runner     u  fan_outs        runner tries lease_expires_at read_at finished_at ok detail
 runner     u  source_checks   runner claimed_at finished_at ok answer
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
@@ -105,6 +109,8 @@ runner     DELETE FROM readings
 runner     UPDATE jobs SET bot_id = id
 runner     UPDATE recipients SET retired_at = NULL
 runner     UPDATE data_sources SET definition = '{}'
+runner     UPDATE fan_outs SET environment = 'prod'
+runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE source_checks SET environment = 'prod'
 runner     INSERT INTO source_checks SELECT * FROM source_checks
 runner     SELECT digest FROM api_tokens

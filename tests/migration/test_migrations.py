@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, select
 from sqlalchemy.orm import Session
 
 import console.models
+import runner.mail_messages
 import runner.models
 from runner import migrate, schema
 from tests.support import Stores

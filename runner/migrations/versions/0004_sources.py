@@ -1,4 +1,4 @@
-"""Data sources, requests to check one on a runner, and which hosts connections may go to."""
+"""Data sources, requests to check and to fan out one on a runner, and which hosts connections may go to."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ def upgrade() -> None:
     op.add_column("workspaces", sa.Column("connections", Document, nullable=True))
     _data_sources()
     _source_checks()
+    _fan_outs()
 
 
 def downgrade() -> None:
     """Take all of it away again."""
+    op.drop_table("fan_out_batches")
+    op.drop_table("fan_outs")
     op.drop_table("source_checks")
     op.drop_table("data_sources")
     op.drop_column("workspaces", "connections")
@@ -71,4 +74,42 @@ def _source_checks() -> None:
         ["environment", "id"],
         postgresql_where=waiting,
         sqlite_where=waiting,
+    )
+
+
+def _fan_outs() -> None:
+    op.create_table(
+        "fan_outs",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("workspace_id", sa.Uuid(), nullable=False),
+        sa.Column("source", sa.String(128), nullable=False),
+        sa.Column("environment", sa.String(16), nullable=False),
+        sa.Column("bot_id", sa.Uuid(), nullable=False),
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("order", Document, nullable=False),
+        sa.Column("rows_per_job", sa.Integer(), nullable=False),
+        sa.Column("requested_at", UtcDateTime(), nullable=False),
+        sa.Column("requested_by", sa.String(200), nullable=False),
+        sa.Column("runner", sa.String(128), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("lease_expires_at", UtcDateTime(), nullable=True),
+        sa.Column("read_at", UtcDateTime(), nullable=True),
+        sa.Column("finished_at", UtcDateTime(), nullable=True),
+        sa.Column("ok", sa.Boolean(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_fan_outs")),
+        sa.ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], name=op.f("fk_fan_outs_workspace_id")),
+        sa.ForeignKeyConstraint(["bot_id"], ["bots.id"], name=op.f("fk_fan_outs_bot_id")),
+        sa.ForeignKeyConstraint(["version_id"], ["package_versions.id"], name=op.f("fk_fan_outs_version_id")),
+    )
+    unfinished = sa.text("finished_at IS NULL")
+    op.create_index("ix_fan_outs_unfinished", "fan_outs", ["id"], postgresql_where=unfinished, sqlite_where=unfinished)
+    op.create_table(
+        "fan_out_batches",
+        sa.Column("fan_out_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("content", Document, nullable=False),
+        sa.PrimaryKeyConstraint("fan_out_id", "number", name=op.f("pk_fan_out_batches")),
+        sa.ForeignKeyConstraint(["fan_out_id"], ["fan_outs.id"], name=op.f("fk_fan_out_batches_fan_out_id")),
     )

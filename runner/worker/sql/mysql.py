@@ -40,6 +40,8 @@ class Mysql:
     def begin(self, *, read_only: bool) -> None:
         """See `drivers.Driver`."""
         with self._asked(), self._connection.cursor() as cursor:
+            # The session too: MariaDB ends a transaction for a definition of a table, and would then make it.
+            cursor.execute(f"SET SESSION TRANSACTION READ {'ONLY' if read_only else 'WRITE'}")
             cursor.execute("START TRANSACTION READ ONLY" if read_only else "START TRANSACTION")
             for name, factor in (("max_statement_time", 1), ("max_execution_time", 1000)):
                 with contextlib.suppress(self._pymysql.err.OperationalError):  # each server knows one of the two
@@ -65,6 +67,7 @@ class Mysql:
         unread = cursor is not None and cursor._result is not None and cursor._result.unbuffered_active  # noqa: SLF001
         with self._asked():
             if unread:
+                _abandon(cursor)
                 self._drop()
                 self._connection = self._connected()
                 return
@@ -84,6 +87,7 @@ class Mysql:
     def close(self) -> None:
         """See `drivers.Driver`."""
         self._closed = True
+        _abandon(self._cursor)
         self._drop()
 
     def _drop(self) -> None:
@@ -167,6 +171,15 @@ class Mysql:
                 raise SourceFailed(Step.QUERY, why, field="query") from None
             fault = self._login.fault(Step.QUERY, words, retriable=code >= 2000)
             raise SourceFailed(Step.QUERY, fault.detail, field="query", retriable=fault.retriable) from None
+
+
+def _abandon(cursor: Any) -> None:  # noqa: ANN401
+    """Keep a cursor from fetching the rest of its rows when it is forgotten."""
+    result = getattr(cursor, "_result", None)
+    if result is not None:
+        result.unbuffered_active = False
+        result.connection = None
+        cursor._result = None  # noqa: SLF001
 
 
 def _code(error: BaseException) -> tuple[int, str]:

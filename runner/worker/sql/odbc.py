@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +29,10 @@ class Odbc(Generic):
         made = pyodbc.connect(
             string(self.login, place.host, place.address, place.port),
             autocommit=False,
-            readonly=True,
             timeout=max(1, int(self.login.connect_timeout)),
         )
-        made.timeout = max(1, int(self.login.timeout))
+        with contextlib.suppress(pyodbc.Error):  # a driver may know no such limit
+            made.timeout = max(1, int(self.login.timeout))
         return made
 
 

@@ -109,11 +109,13 @@ class Postgresql:
             self._connection.close()
 
     def _run_as_it_is(self, query: str, parameters: Any) -> None:  # noqa: ANN401
+        declared = self._connection.cursor(name="botkeep")
         try:
             with self._connection.transaction():
-                self._cursor = self._connection.cursor(name="botkeep")
-                self._cursor.execute(query, parameters or None)
-        except errors.SyntaxError:
+                declared.execute(query, parameters or None)
+            self._cursor = declared
+        except (errors.SyntaxError, errors.FeatureNotSupported):
+            declared.close()
             self._cursor = self._connection.cursor()
             self._cursor.execute(query, parameters or None)
 

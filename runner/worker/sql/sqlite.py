@@ -29,6 +29,7 @@ class Sqlite:
         self._cursor: Any = None
         self._batch = 1
         self._until = 0.0
+        self._stopped = False
         self._connection = self._opened("ro")
 
     def begin(self, *, read_only: bool) -> None:
@@ -37,16 +38,18 @@ class Sqlite:
             self._connection.close()
             self._connection = self._opened("rw")
         self._connection.execute(f"PRAGMA query_only = {'ON' if read_only else 'OFF'}")
-        self._connection.set_authorizer(_no_other_file)
         self._connection.execute("BEGIN")
-        self._until = time.monotonic() + self._login.timeout
-        self._connection.set_progress_handler(lambda: time.monotonic() > self._until, _LOOK)
+        self._connection.set_progress_handler(lambda: self._stopped or time.monotonic() > self._until, _LOOK)
 
     def run(self, query: str, parameters: Any, *, batch: int) -> tuple[list[str], list[str]]:  # noqa: ANN401
         """See `drivers.Driver`."""
         self._batch = batch
         with self._asked():
-            self._cursor = self._connection.execute(query, parameters)
+            self._connection.set_authorizer(_nothing_else)
+            try:
+                self._cursor = self._connection.execute(query, parameters)
+            finally:
+                self._connection.set_authorizer(None)
         columns = self._cursor.description or ()
         return [each[0] for each in columns], ["" for _ in columns]
 
@@ -66,7 +69,7 @@ class Sqlite:
 
     def interrupt(self) -> None:
         """See `drivers.Driver`."""
-        self._until = 0.0
+        self._stopped = True
         with contextlib.suppress(sqlite3.Error):
             self._connection.interrupt()
 
@@ -98,7 +101,7 @@ class Sqlite:
             yield
         except sqlite3.OperationalError as error:
             if "interrupted" in str(error):
-                late = self._until > 0
+                late = not self._stopped
                 why = f"no answer within {self._login.timeout:g} s" if late else "it was interrupted"
                 raise SourceFailed(Step.QUERY, why, field="timeout" if late else "") from None
             if "readonly" in str(error) or "read-only" in str(error):
@@ -109,5 +112,11 @@ class Sqlite:
             raise SourceFailed(Step.QUERY, self._login.fault(Step.QUERY, str(error)).detail, field="query") from None
 
 
-def _no_other_file(action: int, *_arguments: object) -> int:
-    return sqlite3.SQLITE_DENY if action in {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH} else sqlite3.SQLITE_OK
+#: What a query may not do: open another file, or end the transaction that it runs in.
+_DENIED = frozenset(
+    {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
+)
+
+
+def _nothing_else(action: int, *_arguments: object) -> int:
+    return sqlite3.SQLITE_DENY if action in _DENIED else sqlite3.SQLITE_OK
