@@ -28,7 +28,9 @@ from starlette.exceptions import HTTPException
 from console import auth
 from console.auth import Caller
 from console.errors import Denied, Refusal, Unauthenticated
+from console.hook_keys import HookRing
 from console.permissions import PERMISSIONS
+from console.rates import Buckets
 from runner import jobs, lanes
 from vault import db
 from vault.audit import Actor
@@ -47,8 +49,10 @@ class Console:
     logs: Path
     now: Callable[[], datetime]
     version: str
+    hooks: HookRing
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     stopping: Event = field(default_factory=Event)
+    rates: Buckets = field(default_factory=Buckets)
     #: Followers of logs look in turns, a few at a time, whatever their number.
     followers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
 

@@ -88,12 +88,15 @@ KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (vault.errors.Unavailable, 503, "unavailable"),
 )
 
-_CODES = {404: "not_found"}
+_CODES = {401: "unauthenticated", 404: "not_found", 429: "too_many", 503: "unavailable"}
 _SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take this method.",
     413: "The request is larger than what is taken here.",
     400: "The body cannot be read as JSON.",
+    401: "The signature or key of the delivery is missing or wrong.",
+    429: "There are too many requests; come again later.",
+    503: "The trigger takes no deliveries now; send this one again later.",
 }
 
 

@@ -41,7 +41,7 @@ class Permission:
     action: str
 
 
-#: Answers anyone: probes, numbers, and the description of the interface.
+#: Asks for no token: probes, numbers, the description of the interface, and deliveries, which are signed.
 PUBLIC = None
 
 PERMISSIONS: dict[tuple[str, str], Permission | None] = {
@@ -49,6 +49,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
     ("GET", "/api/v1/openapi.json"): PUBLIC,
+    # A delivery proves itself by its signature.
+    ("POST", "/hooks/{hook_id}"): PUBLIC,
     ("GET", "/api/v1/bots"): Permission(Role.VIEWER, "bot.listed"),
     ("POST", "/api/v1/bots"): Permission(Role.DEV, "bot.added"),
     ("GET", "/api/v1/bots/{name}"): Permission(Role.VIEWER, "bot.shown"),
@@ -62,6 +64,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/coverage"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/jobs"): Permission(Role.VIEWER, "job.listed"),
     ("POST", "/api/v1/jobs"): Permission(Role.OPERATOR, "job.enqueued"),
+    ("POST", "/api/v1/jobs/batch"): Permission(Role.OPERATOR, "job.enqueued"),
     ("GET", "/api/v1/jobs/{job_id}"): Permission(Role.VIEWER, "job.shown"),
     ("GET", "/api/v1/jobs/{job_id}/log"): Permission(Role.VIEWER, "job.log_shown"),
     ("GET", "/api/v1/jobs/{job_id}/log/stream"): Permission(Role.VIEWER, "job.log_shown"),
@@ -75,6 +78,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("DELETE", "/api/v1/triggers/{name}"): Permission(Role.DEV, "trigger.removed"),
     ("PUT", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.paused"),
     ("DELETE", "/api/v1/triggers/{name}/pause"): Permission(Role.OPERATOR, "trigger.resumed"),
+    ("POST", "/api/v1/triggers/{name}/key"): Permission(Role.DEV, "trigger.key_made"),
+    ("PUT", "/api/v1/triggers/{name}/key"): Permission(Role.DEV, "trigger.key_set"),
     ("POST", "/api/v1/triggers/{name}/runs"): Permission(Role.OPERATOR, "trigger.run"),
     ("GET", "/api/v1/triggers/{name}/firings"): Permission(Role.VIEWER, "trigger.listed"),
     ("GET", "/api/v1/triggers/{name}/preview"): Permission(Role.VIEWER, "trigger.shown"),

@@ -20,6 +20,7 @@ import uvicorn
 from console import app
 from console.deps import Console
 from console.health import database_problem
+from console.hook_keys import HookRing
 from console.settings import ConsoleSettings
 from runner import lanes
 from runner.errors import Conflict
@@ -58,6 +59,7 @@ def build(settings: ConsoleSettings) -> Console:
         logs=settings.job_logs(),
         now=lambda: datetime.now(UTC),
         version=version("botkeep"),
+        hooks=HookRing(settings.hook_keys()),
     )
 
 

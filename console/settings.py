@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from runner.settings import StoreSettings
@@ -19,6 +21,15 @@ class ConsoleSettings(StoreSettings):
         default=(),
         description="Addresses or networks of reverse proxies whose `X-Forwarded-For` is believed.",
     )
+    hook_key_file: Path | None = Field(
+        default=None,
+        description="File (0600) with which the keys of webhooks are sealed, the same for every console; by default "
+        "`console/hooks.key` in the home, made when it is first needed. Back it up.",
+    )
     shutdown_grace: int = Field(
         default=5, ge=0, description="Seconds that open requests get to end after the console was asked to stop."
     )
+
+    def hook_keys(self) -> Path:
+        """The file with which the keys of webhooks are sealed."""
+        return self.hook_key_file or self.home / "console" / "hooks.key"

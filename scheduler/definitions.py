@@ -57,7 +57,7 @@ from runner.lanes import DEFAULT_GROUP, check_group
 from runner.mail_trigger import Email
 from runner.states import FINAL
 from runner.triggers import Kind
-from scheduler.mapping import check_pointer
+from scheduler.mapping import check_pointer, holds_nul
 from scheduler.schedule import Schedule
 from vault.names import ENVIRONMENTS, check_environment
 
@@ -246,6 +246,8 @@ def read(given: Mapping[str, Any]) -> Definition:
     Raises:
         Invalid: one sentence for each problem, beginning with the field.
     """
+    if holds_nul(given):
+        raise Invalid("The definition holds a NUL character, which the database cannot store; remove it.")
     try:
         return Definition.model_validate(given)
     except ValidationError as error:

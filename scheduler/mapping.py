@@ -10,6 +10,7 @@ webhook, a message or a file chooses that text. Refuses an event that lacks what
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +69,12 @@ def look_up(document: Any, pointer: str) -> Any:  # noqa: ANN401 - any JSON
         if here is _MISSING:
             break
     return here
+
+
+def holds_nul(document: Any) -> bool:  # noqa: ANN401 - any JSON
+    """Whether some text in it has a NUL character, which no database stores."""
+    # What is left of an escaped backslash is no escape.
+    return "\\u0000" in json.dumps(document).replace("\\\\", "")
 
 
 def depth(document: Any) -> int:  # noqa: ANN401 - any JSON

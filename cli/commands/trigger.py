@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import values
 from cli.client import Item, connected, path_of
 from cli.commands.job import parameters
 from cli.definitions import definition
+from cli.errors import Refused
 from cli.options import AsJson, Limit, MaybeEnvironment
 from cli.render import badge, fields, moment, plain, word
 from cli.screen import Column, Screen, screen, show_list
@@ -103,6 +106,45 @@ def remove(name: NameArgument, *, as_json: AsJson = False) -> None:
         to.item({"name": name, "removed": True})
     else:
         to.line(f"{plain(name)} removed.")
+
+
+@app.command()
+def key(
+    name: NameArgument,
+    *,
+    given: Annotated[
+        bool, typer.Option("--given", help="Take the key that the sender made: from stdin, or a prompt without echo.")
+    ] = False,
+    file: Annotated[Path | None, typer.Option("--file", help="Take it from this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a webhook a key: a new one, printed once, or the one that its sender made."""
+    to = screen(as_json=as_json)
+    chosen = _given_key(name, file) if given or file else None
+    with connected() as client:
+        place = path_of("triggers", name, "key")
+        item = client.ask("POST", place) if chosen is None else client.ask("PUT", place, body={"key": chosen})
+        url = client.url
+    if as_json:
+        to.item(item)
+    elif chosen is None:
+        to.line(str(item.get("key")))
+        to.remark(f"This key is shown once. Deliveries go to {url}{item.get('hook')}")
+    else:
+        to.line(f"{plain(name)} verifies deliveries to {url}{item.get('hook')} by this key.")
+
+
+def _given_key(name: str, file: Path | None) -> str:
+    if file is not None:
+        content = values.from_file(file)
+    elif sys.stdin.isatty():
+        content = values.from_prompt(f"the key of {name}", err=sys.stderr)
+    else:
+        content = values.from_pipe(sys.stdin.buffer)[0]
+    try:
+        return content.decode().strip()
+    except UnicodeDecodeError:
+        raise Refused("The key is not text.", hint="Give it as the sender shows it.") from None
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from console import hook_keys
 from console.api.trigger_item import (
     ComingItem,
     FiringItem,
@@ -30,7 +32,7 @@ from console.text import JsonObject, Text
 from runner.errors import Invalid
 from runner.triggers import FiringState, Kind, Trigger
 from scheduler import calendars, firing, triggers
-from scheduler.definitions import read
+from scheduler.definitions import Style, read
 from scheduler.preview import preview
 from scheduler.shots import Fired, Shot
 from vault.names import check_environment
@@ -45,6 +47,20 @@ class TriggerOrder(BaseModel):
 
     name: Text
     definition: JsonObject
+
+
+class KeyOrder(BaseModel):
+    """The key that a webhook's sender signs with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Text
+
+
+class MadeKey(TriggerItem):
+    """A webhook with its new key, once."""
+
+    key: str
 
 
 class RunOrder(BaseModel):
@@ -70,9 +86,12 @@ def save(call: Allowed, order: TriggerOrder, response: Response) -> TriggerDetai
         before = triggers.find(session, order.name, workspace_id=call.workspace_id)
         if before is not None:
             call.require_environment(before.environment)
+        style = _style(before)
         saved = triggers.save(
             session, order.name, order.definition, workspace_id=call.workspace_id, actor=call.actor, now=call.now
         )
+        if style is not None and style != _style(saved.trigger):
+            hook_keys.forget(session, saved.trigger.id)  # what was kept does not verify the other style
         item = _detail(session, saved.trigger)
     if not saved.new:
         response.status_code = 200
@@ -116,6 +135,19 @@ def resume(call: Allowed, name: str) -> TriggerItem:
     with _changing(call, name) as (session, trigger):
         triggers.resume(session, trigger, actor=call.actor, now=call.now)
     return trigger_item(trigger)
+
+
+@router.put("/{name}/key", summary="Set the key of a webhook")
+def set_key(call: Allowed, name: str, order: KeyOrder) -> TriggerItem:
+    """Verify deliveries by the key that the sender made, from now on."""
+    return _set_key(call, name, order.key)
+
+
+@router.post("/{name}/key", status_code=201, summary="Make the key of a webhook")
+def make_key(call: Allowed, name: str) -> MadeKey:
+    """Verify deliveries by a new key, which is in this answer and nowhere else."""
+    key = f"bkh_{secrets.token_urlsafe(32)}"
+    return MadeKey(**_set_key(call, name, key).model_dump(), key=key)
 
 
 @router.post(
@@ -179,6 +211,22 @@ def _changing(call: Call, name: str) -> Iterator[tuple[Session, Trigger]]:
         trigger = triggers.require(session, name, workspace_id=call.workspace_id, lock=True)
         call.require_environment(trigger.environment)
         yield session, trigger
+
+
+def _set_key(call: Call, name: str, key: str) -> TriggerItem:
+    with _changing(call, name) as (session, trigger):
+        style = _style(trigger)
+        if style is None:
+            raise Invalid(f"Trigger {name} is a {trigger.kind}; only a webhook has a key.")
+        call.console.hooks.set(session, trigger.id, style=style, key=key, actor=call.actor, now=call.now)
+        triggers.record(session, trigger, call.action, actor=call.actor, now=call.now)
+    return trigger_item(trigger)
+
+
+def _style(trigger: Trigger | None) -> Style | None:
+    if trigger is None or trigger.kind != Kind.WEBHOOK:
+        return None
+    return Style(trigger.definition["webhook"]["style"])
 
 
 def _detail(session: Session, trigger: Trigger) -> TriggerDetail:

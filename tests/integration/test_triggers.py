@@ -197,6 +197,7 @@ def test_what_cannot_be_started_any_more_leaves_a_failed_firing_with_the_reason(
         ({"schedule": {}}, "exactly one of cron, every and at"),
         ({"schedule": {"at": "2001-01-01"}}, "schedule: "),
         ({"bot": "nobody"}, "bot: There is no bot 'nobody'"),
+        ({"bot": "no\0body"}, "NUL"),
         ({"bot": None}, "exactly one of bot, queue and workflow"),
         ({"environment": "production"}, "environment"),
         ({"parameters": {"X": "{{ASSET.NO.SUCH}}"}}, "NO.SUCH"),
