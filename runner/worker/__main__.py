@@ -204,8 +204,12 @@ def _desk(station: Station) -> Desk:
     return Desk(station.engine, station.direct, station.keyring, station.settings.runner_name)
 
 
-def _post(station: Station) -> Post:
-    return Post(_desk(station), station.censor, station.settings.environments)
+def _mail(station: Station, stopping: Stopping) -> tuple[Marks, Polls]:
+    post = Post(_desk(station), station.censor, station.settings.environments)
+    marks, polls = Marks(post, stopping=stopping.begun.is_set), Polls(post, stopping=stopping.begun.is_set)
+    marks.start()
+    polls.start()
+    return marks, polls
 
 
 def _listener(app: Celery, station: Station, checks: Checks) -> Listener:
@@ -255,12 +259,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.held.start()
     checks = _checks(station, stopping)
     checks.start()
-    mail = (
-        Marks(_post(station), stopping=stopping.begun.is_set),
-        Polls(_post(station), stopping=stopping.begun.is_set),
-    )
-    for each in mail:
-        each.start()
+    mail = _mail(station, stopping)
     listener = _listener(app, station, checks)
     listener.start()
     folders = Folders.of(station.engine, station.settings)
@@ -307,9 +306,8 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     finally:
         folders.close()
         listener.close()
-        checks.close()
-        for each in mail:
-            each.close()
+        for looking in (checks, *mail):
+            looking.close()
         for part in (station.held, station.endpoint, station.spawner, station.scratch, station.journal, station.direct):
             part.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)

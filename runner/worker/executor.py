@@ -193,7 +193,7 @@ def _steps(run: Run) -> Report:
             # After the start, so that the bot's interpreter starts meanwhile.
             weak = run.masks.learn([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
             resolved.forget()
-            run.warnings.extend(_weak_warning(name) for name in weak)
+            run.warnings.extend(f"{name} is too short or too common to be masked in the log." for name in weak)
             outcome = _pump(run, process)
         runner = run.station.settings.runner_name
         reason, stood = run.hold.reason, run.hold.stood
@@ -395,7 +395,3 @@ def _go_on_unless_ended(hold: Hold) -> None:
 
 def _say(run: Run, text: str) -> None:
     run.writer.write("system", text.splitlines(), at=wall_clock())
-
-
-def _weak_warning(name: str) -> str:
-    return f"{name} is too short or too common to be masked in the log."

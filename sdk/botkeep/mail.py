@@ -12,13 +12,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from http.client import HTTPResponse
     from pathlib import Path
     from typing import Any
-
-    from botkeep.sources import Source
 
 #: Bytes of an attachment that are in memory at once.
 _CHUNK = 65_536
@@ -103,21 +101,21 @@ class Message:
         return f"<message {self.uid}: {self.subject[:60]!r}>"
 
 
-def messages(source: Source) -> Iterator[Message]:
-    """The messages that the mailbox has for this bot.
+def messages(source: str, ask: Callable[[], HTTPResponse]) -> Iterator[Message]:
+    """The messages that the mailbox has for this bot; `ask` begins the answer that holds the next one.
 
     Raises:
-        UnknownSource, SourceError, EndpointUnreachable: as `Source.ask`.
+        UnknownSource, SourceError, EndpointUnreachable: as `botkeep.source(…).ask`.
     """
     while True:
-        with source.ask("next", method="POST") as answer:
+        with ask() as answer:
             message = _read(source, answer)
         if message is None:
             return
         yield message
 
 
-def _read(source: Source, answer: HTTPResponse) -> Message | None:
+def _read(source: str, answer: HTTPResponse) -> Message | None:
     import json  # noqa: PLC0415 - most bots never need it
     import tempfile  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
@@ -130,7 +128,7 @@ def _read(source: Source, answer: HTTPResponse) -> Message | None:
     try:
         said = json.loads(line)
     except ValueError:
-        raise SourceError(f"The data source {source.name} broke off; its runner's log says why.") from None
+        raise SourceError(f"The data source {source} broke off; its runner's log says why.") from None
     folder = Path(tempfile.mkdtemp(prefix="mail-")) if said["attachments"] else None
     found = []
     for one in said["attachments"]:
@@ -141,7 +139,7 @@ def _read(source: Source, answer: HTTPResponse) -> Message | None:
     return Message(said, found)
 
 
-def _save(source: Source, answer: HTTPResponse, path: Path, size: int) -> None:
+def _save(source: str, answer: HTTPResponse, path: Path, size: int) -> None:
     from http.client import HTTPException  # noqa: PLC0415 - loaded already
 
     from botkeep.errors import SourceError  # noqa: PLC0415
@@ -154,7 +152,7 @@ def _save(source: Source, answer: HTTPResponse, path: Path, size: int) -> None:
             except (OSError, HTTPException):
                 chunk = b""
             if not chunk:
-                raise SourceError(f"The data source {source.name} broke off within an attachment; run the job again.")
+                raise SourceError(f"The data source {source} broke off within an attachment; run the job again.")
             file.write(chunk)
             left -= len(chunk)
 
