@@ -182,7 +182,7 @@ class _New:
         validity, count = self.mailbox.uid_validity, 0
         with db.reading(self.post.engine) as session:
             renumbered = mail_ledger.numbers_changed(session, self.place, validity)
-        closed = self._closed()
+        closed = self._closed(uids)
         waiting = [uid for uid in uids if uid not in closed and (validity, uid) not in self.unwanted]
         for start in range(0, len(waiting), _HEADS):
             listed = self.mailbox.listed(waiting[start : start + _HEADS])
@@ -191,15 +191,16 @@ class _New:
                     mail_ledger.recognise(
                         session, self.place, [Message(validity, one.uid, one.print) for one in listed]
                     )
-                closed = self._closed()
+                closed = self._closed(uids)
             for one in listed:
                 if one.uid not in closed:
                     count += self._fire_for(one, definition)
         return count
 
-    def _closed(self) -> set[int]:
+    def _closed(self, uids: Sequence[int]) -> set[int]:
+        first = Message(self.mailbox.uid_validity, min(uids, default=0), "")
         with db.reading(self.post.engine) as session:
-            return mail_ledger.closed(session, self.place, self.mailbox.uid_validity, limit=1, holder=None)
+            return mail_ledger.closed(session, self.place, first, limit=1, holder=None)
 
     def _fire_for(self, one: Listed, definition: MailDefinition) -> bool:
         message = Message(self.mailbox.uid_validity, one.uid, one.print)
