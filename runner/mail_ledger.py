@@ -28,8 +28,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from runner.mail_messages import MailMessage
 from runner.models import Job
-from runner.source_models import MailMessage
 from runner.states import State
 from runner.triggers import Firing
 from vault import db
@@ -74,14 +74,15 @@ def consumer_of_trigger(trigger_id: uuid.UUID) -> str:
     return f"trigger:{trigger_id.hex}"
 
 
-def closed(session: Session, place: Place, uid_validity: int, *, limit: int, holder: Holder | None) -> set[int]:
-    """The UIDs that `holder` cannot be given: settled, left, or held by another job."""
+def closed(session: Session, place: Place, first: Message, *, limit: int, holder: Holder | None) -> set[int]:
+    """The UIDs from `first` on that `holder` cannot be given: settled, left, or held by another job."""
     mine = literal(False) if holder is None else MailMessage.job_id == holder.job_id
     offered = or_(and_(mine, MailMessage.attempt < (holder.attempt if holder else 0)), _free(limit))
     rows = session.scalars(
         select(MailMessage.uid).where(
             _at(place),
-            MailMessage.uid_validity == uid_validity,
+            MailMessage.uid_validity == first.uid_validity,
+            MailMessage.uid >= first.uid,
             or_(MailMessage.settled_at.is_not(None), ~offered),
         )
     )

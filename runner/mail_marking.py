@@ -15,15 +15,15 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from runner.mail_ledger import Message
+from runner.mail_messages import MailMessage
 from runner.models import Job
-from runner.source_models import MailMessage
 from runner.states import State
 from runner.triggers import Firing
 from vault import db
 from vault.db import clock
 
 #: How long one runner has for marking messages before another may try.
-MARK_WITHIN = timedelta(minutes=2)
+MARK_WITHIN = timedelta(seconds=20)
 
 #: Rows that one look for messages to mark takes along.
 MARKED_AT_ONCE = 500

@@ -1,4 +1,4 @@
-"""The tables of bots, their packages, jobs, attempts, runners, data sources and mail."""
+"""The tables of bots, their packages, jobs, attempts, runners and data sources."""
 
 from __future__ import annotations
 
@@ -162,9 +162,9 @@ class Job(Model):
             postgresql_where=QUEUED_JOBS,
             sqlite_where=QUEUED_JOBS,
         ),
-        Index("ix_jobs_limited", "bot_id", postgresql_where=LIMITED_JOBS, sqlite_where=LIMITED_JOBS),
         # What waits for the end of a bot's jobs finds the latest ends here.
         Index("ix_jobs_finished", "bot_id", "finished_at", postgresql_where=ENDED_JOBS, sqlite_where=ENDED_JOBS),
+        Index("ix_jobs_limited", "bot_id", postgresql_where=LIMITED_JOBS, sqlite_where=LIMITED_JOBS),
         Index(
             "uq_jobs_idempotency",
             "workspace_id",

@@ -313,7 +313,7 @@ class MailServer:
                 client.select(folder, readonly=True)
                 return [int(uid) for uid in client.uid("SEARCH", criteria)[1][0].split()]
 
-            wait_until(lambda: found() == uids, 40, what)
+            wait_until(lambda: found() == uids, 60, what)
 
     def renumber(self, user: str, *, folder: str = "INBOX") -> None:
         """Give a folder another UIDVALIDITY and its messages other UIDs, as a restored server does."""

@@ -61,17 +61,17 @@ class Marks:
                 # Whatever it was, the next look tries again.
                 _log.exception("mail.marks_broken")
             finally:
-                self._post.unasked.direct.release()
+                self._post.release()
 
     def mark(self) -> bool:
         """Settle what succeeded and mark one folder's messages; true when it may be worth to look again."""
         post = self._post
-        with db.reading(post.unasked.engine) as session:
+        with db.reading(post.engine) as session:
             if not mail_marking.unsettled(session, post.environments):
                 return False
-        with db.writing(post.unasked.engine) as session:
+        with db.writing(post.engine) as session:
             mail_marking.settle(session, post.environments)
-        with db.writing(post.unasked.engine) as session:
+        with db.writing(post.engine) as session:
             due = mail_marking.to_mark(session, post.environments)
         if due is None or not due.messages:
             return False
@@ -79,7 +79,7 @@ class Marks:
             self._do(due)
         except SourceFailed as failure:
             wait = min(_SHORTEST * 2 ** min(due.tries - 1, 20), _LONGEST)
-            with db.writing(post.unasked.engine) as session:
+            with db.writing(post.engine) as session:
                 mail_marking.not_marked(session, list(due.messages), wait=wait)
             _log.warning(
                 "mail.not_marked",
@@ -91,15 +91,16 @@ class Marks:
 
     def _do(self, due: Due) -> None:
         post = self._post
-        with db.reading(post.unasked.engine) as session:
+        with db.reading(post.engine) as session:
             row = session.scalar(
                 select(DataSource).where(DataSource.workspace_id == due.workspace_id, DataSource.name == due.source)
             )
-        if row is not None and row.kind == "imap" and row.definition.get("mark"):
+        open_there = row is not None and row.kind == "imap" and due.environment in row.environments
+        if row is not None and open_there and row.definition.get("mark"):
             with post.opened(row, due.environment, action="source.marked", folder=due.folder) as (_, mailbox):
                 mailbox.folder(writable=True)
                 mailbox.mark(_numbers(mailbox, due))
-        with db.writing(post.unasked.engine) as session:
+        with db.writing(post.engine) as session:
             mail_marking.marked(session, list(due.messages))
         _log.info("mail.marked", source=due.source, environment=due.environment, messages=len(due.messages))
 

@@ -97,7 +97,7 @@ class Polls:
                 _log.exception("mail.polls_broken")
 
     def _begin(self) -> None:
-        with db.reading(self._post.unasked.engine) as session:
+        with db.reading(self._post.engine) as session:
             rows = session.scalars(
                 select(Trigger).where(
                     Trigger.kind == Kind.EMAIL,
@@ -137,14 +137,14 @@ class Polls:
         except Exception:
             _log.exception("mail.polls_broken", trigger=trigger.name)
         finally:
-            self._post.unasked.direct.release()
+            self._post.release()
             self._busy.discard(trigger.id)
             self._free.release()
 
     def look(self, trigger: Trigger, email: Email, unwanted: set[tuple[int, int]]) -> int:
         """Fire a trigger for what is new; answers how many messages that were. Raises `SourceFailed`."""
         post = self._post
-        with db.reading(post.unasked.engine) as session:
+        with db.reading(post.engine) as session:
             row = session.scalar(
                 select(DataSource).where(
                     DataSource.workspace_id == trigger.workspace_id, DataSource.name == email.source
@@ -180,26 +180,27 @@ class _New:
     def fire(self, uids: Sequence[int], definition: MailDefinition) -> int:
         """Fire for those of the messages that are new and wanted; answers how many."""
         validity, count = self.mailbox.uid_validity, 0
-        with db.reading(self.post.unasked.engine) as session:
+        with db.reading(self.post.engine) as session:
             renumbered = mail_ledger.numbers_changed(session, self.place, validity)
-        closed = self._closed()
+        closed = self._closed(uids)
         waiting = [uid for uid in uids if uid not in closed and (validity, uid) not in self.unwanted]
         for start in range(0, len(waiting), _HEADS):
             listed = self.mailbox.listed(waiting[start : start + _HEADS])
             if renumbered:
-                with db.writing(self.post.unasked.engine) as session:
+                with db.writing(self.post.engine) as session:
                     mail_ledger.recognise(
                         session, self.place, [Message(validity, one.uid, one.print) for one in listed]
                     )
-                closed = self._closed()
+                closed = self._closed(uids)
             for one in listed:
                 if one.uid not in closed:
                     count += self._fire_for(one, definition)
         return count
 
-    def _closed(self) -> set[int]:
-        with db.reading(self.post.unasked.engine) as session:
-            return mail_ledger.closed(session, self.place, self.mailbox.uid_validity, limit=1, holder=None)
+    def _closed(self, uids: Sequence[int]) -> set[int]:
+        first = Message(self.mailbox.uid_validity, min(uids, default=0), "")
+        with db.reading(self.post.engine) as session:
+            return mail_ledger.closed(session, self.place, first, limit=1, holder=None)
 
     def _fire_for(self, one: Listed, definition: MailDefinition) -> bool:
         message = Message(self.mailbox.uid_validity, one.uid, one.print)
@@ -209,7 +210,7 @@ class _New:
             return False
         firing_id, event = uuid7(), _event(self.place, message, parsed)
         try:
-            with db.writing(self.post.unasked.engine) as session:
+            with db.writing(self.post.engine) as session:
                 if not mail_ledger.bind(session, self.place, message, firing_id=firing_id):
                     return False
                 now = database_time(session)

@@ -78,12 +78,14 @@ class MailSource:
     """A mailbox that is open for one attempt."""
 
     def __init__(self, document: Mapping[str, Any], values: Values, context: Context) -> None:
+        if context.job_id is None or context.bot_id is None:
+            raise SourceFailed(
+                Step.QUERY, "a mailbox starts one job for each message by an email trigger, not by a fan-out"
+            )
         self._definition: MailDefinition = fill(document, values)
         self._values, self._context = values, context
         #: As written: what it stands for may be a value, and goes nowhere.
         self._folder = str(document.get("folder", self._definition.folder))
-        assert context.job_id is not None  # noqa: S101  (a bot asks)
-        assert context.bot_id is not None  # noqa: S101
         self._holder = Holder(context.job_id, context.attempt)
         self._consumer = mail_ledger.consumer_of_bot(context.bot_id)
         self._given = 0
@@ -95,10 +97,10 @@ class MailSource:
 
     def answer(self, question: Question) -> Reply:
         """The next message, or nothing. Raises `SourceFailed`, and `Invalid` for another question."""
-        if question.method == "GET" and not question.what:
+        if question.method == "GET" and not question.what and not question.options:
             return Reply(KIND, _nothing())
         if question.method != "POST" or question.what != "next":
-            raise Invalid("A mailbox is asked for the next message: POST /v1/sources/NAME/next.")
+            raise Invalid("A mailbox gives messages, one after another: POST /v1/sources/NAME/next.")
         with self._in_use:
             try:
                 found = self._next()
@@ -210,20 +212,21 @@ class MailSource:
             today = database_time(session).date()
             renumbered = mail_ledger.numbers_changed(session, place, validity)
         uids = self._mailbox.search(today=today)
-        closed = self._shut(place)
+        closed = self._shut(place, uids)
         waiting = [uid for uid in uids if uid not in closed]
         for start in range(0, len(waiting), _AT_ONCE):
             listed = self._mailbox.listed(waiting[start : start + _AT_ONCE])
             if renumbered and self._recognised(place, listed):
-                closed = self._shut(place)
+                closed = self._shut(place, uids)
             for one in listed:
                 if one.uid not in closed:
                     yield _Offer(place, Message(validity, one.uid, one.print), one.size)
 
-    def _shut(self, place: Place) -> set[int]:
-        limit, validity = self._definition.most_tries, self._mailbox.uid_validity
+    def _shut(self, place: Place, uids: list[int]) -> set[int]:
+        first = Message(self._mailbox.uid_validity, min(uids, default=0), "")
+        limit = self._definition.most_tries
         with db.reading(self._context.engine) as session:
-            return mail_ledger.closed(session, place, validity, limit=limit, holder=self._holder)
+            return mail_ledger.closed(session, place, first, limit=limit, holder=self._holder)
 
     def _recognised(self, place: Place, listed: list[Listed]) -> bool:
         messages = [Message(self._mailbox.uid_validity, one.uid, one.print) for one in listed]

@@ -35,9 +35,9 @@ class Unasked:
     runner: str
 
     def prepare(
-        self, row: DataSource, environment: str, *, action: str, requested_by: str = "", masker: Masker
+        self, row: DataSource, environment: str, *, action: str, requested_by: str, masker: Masker
     ) -> tuple[Values, Context]:
-        """The values and the context of a source, recorded as `action`; nobody asked where `requested_by` is empty.
+        """The values and the context of a source, recorded as `action`.
 
         Raises:
             Invalid: for an environment that the source is not open in any more.
@@ -49,7 +49,6 @@ class Unasked:
         sealed = filling.take(
             self.snapshots, sources.references(row), workspace_id=row.workspace_id, environment=environment
         )
-        asked = {"requested_by": requested_by} if requested_by else {}
         with db.writing(self.engine) as session:
             policy = workspaces.connections(session, workspace_id=row.workspace_id)
             audit.record(
@@ -60,7 +59,7 @@ class Unasked:
                 target=f"source {row.name}",
                 environment=environment,
                 now=database_time(session),
-                details={**asked, "readings": filling.readings(sealed)},
+                details={"requested_by": requested_by, "readings": filling.readings(sealed)},
             )
         values = Values(filling.opened(sealed, self.keyring), environment, masker.add)
         context = Context(

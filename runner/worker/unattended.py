@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Engine
+
 from runner.mail_definition import MailDefinition
 from runner.source_models import DataSource
 from runner.worker.censor import Censor
@@ -20,6 +22,9 @@ from runner.worker.mailbox import Mailbox
 from runner.worker.masker import Masker
 from runner.worker.unasked import Unasked
 
+#: For whom values are read, in the audit.
+BY = "the runner itself"
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -28,6 +33,15 @@ class Post:
     unasked: Unasked
     censor: Censor
     environments: Sequence[str]
+
+    @property
+    def engine(self) -> Engine:
+        """Botkeep's own database."""
+        return self.unasked.engine
+
+    def release(self) -> None:
+        """Close the calling thread's connection to the database."""
+        self.unasked.direct.release()
 
     @contextmanager
     def opened(
@@ -45,7 +59,7 @@ class Post:
         document: Mapping[str, Any] = row.definition if folder is None else {**row.definition, "folder": folder}
         masker = Masker()
         with self.censor.using(masker):
-            values, context = self.unasked.prepare(row, environment, action=action, masker=masker)
+            values, context = self.unasked.prepare(row, environment, action=action, requested_by=BY, masker=masker)
             try:
                 definition = fill(document, values)
                 with connect(definition, values, context.policy) as mailbox:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-
 #: Bytes of an attachment that are in memory at once.
 _CHUNK = 65_536
 
@@ -102,21 +101,21 @@ class Message:
         return f"<message {self.uid}: {self.subject[:60]!r}>"
 
 
-def messages(ask: Callable[..., HTTPResponse], name: str) -> Iterator[Message]:
-    """The messages that the mailbox has for this bot.
+def messages(source: str, ask: Callable[[], HTTPResponse]) -> Iterator[Message]:
+    """The messages that the mailbox has for this bot; `ask` begins the answer that holds the next one.
 
     Raises:
-        UnknownSource, SourceError, EndpointUnreachable: as `Source.ask`.
+        UnknownSource, SourceError, EndpointUnreachable: as `botkeep.source(…).ask`.
     """
     while True:
-        with ask("next", method="POST") as answer:
-            message = _read(name, answer)
+        with ask() as answer:
+            message = _read(source, answer)
         if message is None:
             return
         yield message
 
 
-def _read(name: str, answer: HTTPResponse) -> Message | None:
+def _read(source: str, answer: HTTPResponse) -> Message | None:
     import json  # noqa: PLC0415 - most bots never need it
     import tempfile  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
@@ -129,18 +128,18 @@ def _read(name: str, answer: HTTPResponse) -> Message | None:
     try:
         said = json.loads(line)
     except ValueError:
-        raise SourceError(f"The data source {name} broke off; its runner's log says why.") from None
+        raise SourceError(f"The data source {source} broke off; its runner's log says why.") from None
     folder = Path(tempfile.mkdtemp(prefix="mail-")) if said["attachments"] else None
     found = []
     for one in said["attachments"]:
         assert folder is not None  # noqa: S101
         path = folder / Path(one["name"]).name
-        _save(name, answer, path, one["size"])
+        _save(source, answer, path, one["size"])
         found.append(Attachment(one, path))
     return Message(said, found)
 
 
-def _save(name: str, answer: HTTPResponse, path: Path, size: int) -> None:
+def _save(source: str, answer: HTTPResponse, path: Path, size: int) -> None:
     from http.client import HTTPException  # noqa: PLC0415 - loaded already
 
     from botkeep.errors import SourceError  # noqa: PLC0415
@@ -153,7 +152,7 @@ def _save(name: str, answer: HTTPResponse, path: Path, size: int) -> None:
             except (OSError, HTTPException):
                 chunk = b""
             if not chunk:
-                raise SourceError(f"The data source {name} broke off within an attachment; run the job again.")
+                raise SourceError(f"The data source {source} broke off within an attachment; run the job again.")
             file.write(chunk)
             left -= len(chunk)
 

@@ -64,7 +64,7 @@ class Source:
         """The messages of a mailbox, as `botkeep.mail` says; raises what `ask` raises."""
         from botkeep.mail import messages  # noqa: PLC0415 - most bots never need it
 
-        return messages(self.ask, self.name)
+        return messages(self.name, lambda: self.ask("next", method="POST"))
 
     def __iter__(self) -> Iterator[Any]:
         """The rows of a SQL source as dictionaries, or the messages of a mailbox; raises what `ask` raises, and when

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from runner import mail_ledger, mail_marking
 from runner.mail_ledger import Holder, Message, Place
+from runner.mail_messages import MailMessage
 from runner.models import Bot, Job, PackageBlob, PackageVersion
-from runner.source_models import MailMessage
 from runner.states import State
 from runner.workspaces import default_workspace
 from tests.support import Stores
@@ -106,8 +106,8 @@ def test_the_next_attempt_of_a_job_is_given_it_again_and_a_late_one_is_not(engin
         again = Holder(first.job_id, 2)
         assert taken(session, place, message(), again)
         assert not taken(session, place, message(), again)
-        assert mail_ledger.closed(session, place, 7, limit=LIMIT, holder=again) == {1}
-        assert mail_ledger.closed(session, place, 7, limit=LIMIT, holder=Holder(first.job_id, 3)) == set()
+        assert mail_ledger.closed(session, place, message(1), limit=LIMIT, holder=again) == {1}
+        assert mail_ledger.closed(session, place, message(1), limit=LIMIT, holder=Holder(first.job_id, 3)) == set()
 
 
 def test_what_did_not_reach_its_bot_is_free_and_was_no_try(engine: Engine, place: Place) -> None:
@@ -129,7 +129,9 @@ def test_messages_are_recognised_after_a_renumbering_one_for_one(engine: Engine,
         moved = [message(uid, validity=8, print_="twins") for uid in (11, 12, 13)]
         assert mail_ledger.numbers_changed(session, place, 8)
         assert mail_ledger.recognise(session, place, moved) == 2
-        assert mail_ledger.closed(session, place, 8, limit=LIMIT, holder=None) == {11, 12}, "the third is a new one"
+        assert mail_ledger.closed(session, place, message(1, validity=8), limit=LIMIT, holder=None) == {11, 12}, (
+            "the third is a new one"
+        )
         assert mail_ledger.recognise(session, place, moved) == 0
         assert not mail_ledger.numbers_changed(session, place, 8)
 

@@ -138,7 +138,6 @@ runner     UPDATE jobs SET bot_id = id
 runner     UPDATE recipients SET retired_at = NULL
 runner     UPDATE data_sources SET definition = '{}'
 runner     UPDATE fan_outs SET environment = 'prod'
-runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE source_checks SET environment = 'prod'
 runner     INSERT INTO source_checks SELECT * FROM source_checks
 runner     SELECT digest FROM api_tokens

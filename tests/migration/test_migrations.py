@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 import console.models
 import runner.concurrency_models
 import runner.flow_models
+import runner.mail_messages
 import runner.models
 import runner.source_models
 import scheduler.models
@@ -29,6 +30,7 @@ PACKAGES = (
     runner.models,
     runner.concurrency_models,
     runner.flow_models,
+    runner.mail_messages,
     runner.source_models,
     scheduler.models,
 )
