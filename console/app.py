@@ -19,6 +19,7 @@ from console import errors, health
 from console.api import (
     assets,
     audit,
+    batch,
     bots,
     calendars,
     coverage,
@@ -60,6 +61,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     assets.router,
     coverage.router,
     jobs.router,
+    batch.router,
     logs.router,
     flows.queues,
     flows.workflows,

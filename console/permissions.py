@@ -64,6 +64,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/coverage"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/jobs"): Permission(Role.VIEWER, "job.listed"),
     ("POST", "/api/v1/jobs"): Permission(Role.OPERATOR, "job.enqueued"),
+    ("POST", "/api/v1/jobs/batch"): Permission(Role.OPERATOR, "job.enqueued"),
     ("GET", "/api/v1/jobs/{job_id}"): Permission(Role.VIEWER, "job.shown"),
     ("GET", "/api/v1/jobs/{job_id}/log"): Permission(Role.VIEWER, "job.log_shown"),
     ("GET", "/api/v1/jobs/{job_id}/log/stream"): Permission(Role.VIEWER, "job.log_shown"),

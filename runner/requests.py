@@ -11,6 +11,7 @@ import difflib
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -31,9 +32,31 @@ MAX_PARAMETERS = 256 * 1024
 MAX_KEY = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The newest version of a bot."""
+
+    bot_id: uuid.UUID
+    id: uuid.UUID
+    manifest: Manifest
+
+
+def newest(session: Session, bot: str, *, workspace_id: uuid.UUID, lock: bool = True) -> Version:
+    """The newest version of a bot in use; with `lock` a removal waits for this transaction.
+
+    Raises:
+        NotFound: when there is no such bot.
+    """
+    statement = statements.NEWEST if lock else statements.NEWEST_NOW
+    row = session.connection().execute(statement, {"workspace": workspace_id, "name": bot}).first()
+    if row is None:
+        raise bots.unknown(bot)
+    return Version(row.bot_id, row.id, Manifest.from_json(row.manifest))
+
+
 def prepare(
     session: Session,
-    bot: str,
+    bot: str | Version,
     *,
     workspace_id: uuid.UUID,
     cause: Cause,
@@ -44,25 +67,23 @@ def prepare(
     idempotency_key: str | None = None,
     retry_of: uuid.UUID | None = None,
 ) -> Request:
-    """Check a request against the bot's newest version.
+    """Check a request against the bot's newest version, which is looked up where only a name is given.
 
     Raises:
         NotFound: when there is no such bot.
         Invalid, InvalidName, InvalidToken: naming the field or the token that is wrong.
     """
-    newest = session.connection().execute(statements.NEWEST, {"workspace": workspace_id, "name": bot}).first()
-    if newest is None:
-        raise bots.unknown(bot)
-    manifest = Manifest.from_json(newest.manifest)
+    version = newest(session, bot, workspace_id=workspace_id) if isinstance(bot, str) else bot
+    manifest = version.manifest
     chosen = check_environment(environment or ENVIRONMENTS[0])
     if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
         raise Invalid(f"An idempotency key has 1 to {MAX_KEY} characters.")
     filled = fill(manifest, parameters or {})
-    check_references(session, manifest, filled, workspace_id=workspace_id, bot_id=newest.bot_id)
+    check_references(session, manifest, filled, workspace_id=workspace_id, bot_id=version.bot_id)
     return Request(
         workspace_id=workspace_id,
-        bot_id=newest.bot_id,
-        version_id=newest.id,
+        bot_id=version.bot_id,
+        version_id=version.id,
         environment=chosen,
         group=check_group(group or DEFAULT_GROUP),
         priority=priority,

@@ -8,6 +8,7 @@ the scheduler starts it, since no runner may insert jobs.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import datetime
 from enum import StrEnum
@@ -59,6 +60,13 @@ class FiringState(StrEnum):
 
     FAILED = "failed"
     """What it should start cannot be started; `why` is the sentence. The same key may be tried again."""
+
+
+def storable_key(key: str) -> str:
+    """The key of a firing, or its digest where it is too long or holds what no database stores."""
+    if len(key) <= KEY_LENGTH and key.isprintable() and key.isascii():
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 class Trigger(Model):

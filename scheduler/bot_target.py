@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from runner import batches, bots, jobs, requests, statements
+from runner import batches, bots, jobs, requests
 from runner.errors import Conflict, Invalid, NotFound, RunnerError
 from runner.jobs import Priority, Request
 from runner.manifest import Manifest
 from runner.models import Bot, Job
+from runner.requests import Version
 from runner.states import State
 from runner.triggers import Firing
 from scheduler.precedence import environment_of
 from scheduler.starting import Started, Wanted
 from vault.audit import Actor
 
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """The newest version of a bot."""
-
-    bot_id: uuid.UUID
-    id: uuid.UUID
-    manifest: Manifest
-
-
 #: Workspace and name of a bot to its newest version, or `None` where there is no such bot.
-_Known = dict[tuple[uuid.UUID, str], _Version | None]
+_Known = dict[tuple[uuid.UUID, str], Version | None]
 
 
 def environment(_session: Session, wanted: Wanted) -> str:
@@ -117,12 +107,13 @@ def _request(session: Session, wanted: Wanted, known: _Known) -> Request:
     )
 
 
-def _newest(session: Session, wanted: Wanted, known: _Known) -> _Version:
+def _newest(session: Session, wanted: Wanted, known: _Known) -> Version:
     place = (wanted.workspace_id, wanted.name)
     if place not in known:
-        given = {"workspace": wanted.workspace_id, "name": wanted.name}
-        row = session.connection().execute(statements.NEWEST_NOW, given).first()
-        known[place] = None if row is None else _Version(row.bot_id, row.id, Manifest.from_json(row.manifest))
+        try:
+            known[place] = requests.newest(session, wanted.name, workspace_id=wanted.workspace_id, lock=False)
+        except NotFound:
+            known[place] = None
     found = known[place]
     if found is None:
         raise NotFound(f"bot: {bots.unknown(wanted.name)}")

@@ -22,9 +22,6 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-#: How far back a clock may have been set (Manila in 1844, a whole day), with an hour to spare.
-_LONGEST_FOLD = timedelta(hours=25)
-
 _SECOND = timedelta(seconds=1)
 
 
@@ -80,11 +77,11 @@ class Cron:
         yield from sorted(waiting)
 
     def _walls(self, instant: datetime) -> Iterator[datetime]:
-        """Wall times without a zone, from before `instant` on where the clock was set back shortly before it."""
+        """Wall times without a zone that the clock shows after `instant`, those included that it shows again then."""
         local = instant.astimezone(self.zone)
-        earlier = (instant - _LONGEST_FOLD).astimezone(self.zone)
-        set_back = max(_offset(earlier) - _offset(local), timedelta(0))
-        return CronSim(self.expression, local.replace(tzinfo=None, fold=0) - set_back)
+        again = _offset(local.replace(fold=0)) - _offset(local.replace(fold=1))
+        wall = local.replace(tzinfo=None, fold=0)
+        return CronSim(self.expression, wall - again if again > timedelta(0) and not local.fold else wall)
 
     def _meant(self, wall: datetime) -> list[datetime]:
         first, second = (wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -7,7 +7,6 @@ again. Nothing is refused silently: a skipped and a failed firing say why.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +21,7 @@ from runner import batches
 from runner.jobs import FLOWS
 from runner.logging import logger
 from runner.models import Job
-from runner.triggers import KEY_LENGTH, Firing, FiringState
+from runner.triggers import Firing, FiringState, storable_key
 from scheduler.shots import Fired, Shot, decide, repeated
 from vault import db
 from vault.models import Model
@@ -83,13 +82,6 @@ def announce(engine: Engine, app: Celery, fired: Sequence[Fired]) -> None:
     if queued and not batches.announce(app, queued):
         with db.writing(engine) as session:
             batches.not_announced(session, queued)
-
-
-def storable_key(key: str) -> str:
-    """The key, or its digest where it is too long or holds what no database stores."""
-    if len(key) <= KEY_LENGTH and key.isprintable() and key.isascii():
-        return key
-    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def depth_of(session: Session, started_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:

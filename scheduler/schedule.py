@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -37,11 +38,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from runner.durations import Duration
 from scheduler.cron import Cron, Missing, Repeated, cron
-from scheduler.windows import Window, window
+from scheduler.windows import Window, next_border, window
 
-#: Candidates that days and windows may exclude in a row before a schedule counts as one that has no instant: 23 years
-#: of days, two months of minutes.
-_PATIENCE = 90_000
+#: How often in a row a day or a window may exclude what comes next, before a schedule counts as one without an instant:
+#: each time it goes on at the next border of a window or at midnight, so these are eleven years of a daily schedule.
+_PATIENCE = 4000
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -121,7 +122,7 @@ class Schedule(BaseModel):
             raise ValueError("misfire_grace may be 1 hour at most")
         if self.cron is not None:
             try:
-                cron(self.cron, ZoneInfo(self.zone))
+                _walker(self.cron, self.zone, None, None)
             except ValueError as error:
                 raise ValueError(f"cron: {error}") from None
         if self.start and self.end and self.aware(self.start) > self.aware(self.end):
@@ -153,17 +154,19 @@ def instants(
     if schedule.start is not None:
         after = max(after, schedule.aware(schedule.start) - _MICROSECOND)
     end = schedule.aware(schedule.end) if schedule.end is not None else None
-    allowed = _allowed(schedule, excluded)
-    in_vain = 0
-    for instant in _candidates(schedule, after=after, made_at=made_at):
-        if end is not None and instant > end:
-            return
-        if allowed is None or allowed(instant):
-            in_vain = 0
+    gate = _gate(schedule, excluded)
+    refused = 0
+    while refused <= _PATIENCE:
+        for instant in _candidates(schedule, after=after, made_at=made_at):
+            if end is not None and instant > end:
+                return
+            if gate is not None and not gate.allows(instant):
+                refused += 1
+                after = gate.skipped(instant)
+                break
+            refused = 0
             yield instant
-            continue
-        in_vain += 1
-        if in_vain > _PATIENCE:
+        else:
             return
 
 
@@ -201,20 +204,32 @@ def _candidates(schedule: Schedule, *, after: datetime, made_at: datetime) -> It
     return (begin + step * every for step in count(first))
 
 
-def _allowed(schedule: Schedule, excluded: frozenset[date]) -> Callable[[datetime], bool] | None:
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """The days and windows that let instants through."""
+
+    zone: ZoneInfo
+    days: frozenset[date]
+    only: tuple[Window, ...]
+    never: tuple[Window, ...]
+
+    def allows(self, instant: datetime) -> bool:
+        wall = instant.astimezone(self.zone).replace(tzinfo=None)
+        if wall.date() in self.days or any(one.contains(wall) for one in self.never):
+            return False
+        return not self.only or any(one.contains(wall) for one in self.only)
+
+    def skipped(self, instant: datetime) -> datetime:
+        """From where to go on after an instant that is not allowed: nothing in between is."""
+        border = next_border(instant.astimezone(self.zone).replace(tzinfo=None), (*self.only, *self.never))
+        # Where the clock is set back the border may lie before the instant.
+        return max(border.replace(tzinfo=self.zone).astimezone(UTC) - _MICROSECOND, instant)
+
+
+def _gate(schedule: Schedule, excluded: frozenset[date]) -> _Gate | None:
     days = excluded.union(schedule.excluded_days)
     only, never = _windows(schedule.windows), _windows(schedule.forbidden_windows)
-    if not (days or only or never):
-        return None
-    zone = ZoneInfo(schedule.zone)
-
-    def allowed(instant: datetime) -> bool:
-        wall = instant.astimezone(zone).replace(tzinfo=None)
-        if wall.date() in days or any(one.contains(wall) for one in never):
-            return False
-        return not only or any(one.contains(wall) for one in only)
-
-    return allowed
+    return _Gate(ZoneInfo(schedule.zone), days, only, never) if days or only or never else None
 
 
 @lru_cache(maxsize=1024)

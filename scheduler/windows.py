@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)", re.ASCII)
@@ -30,6 +31,15 @@ class Window:
         if now >= self.start:
             return wall.weekday() in self.days
         return now < self.end and (wall.weekday() - 1) % 7 in self.days
+
+
+def next_border(wall: datetime, windows: Iterable[Window]) -> datetime:
+    """The next time on the wall clock at which one of these may begin or end, midnight at the latest."""
+    times = {one for some in windows for one in (some.start, some.end) if one is not None}
+    later = [one for one in times if one > wall.time()]
+    if later:
+        return datetime.combine(wall.date(), min(later))
+    return datetime.combine(wall.date() + timedelta(days=1), time())
 
 
 def window(text: str) -> Window:

@@ -173,10 +173,11 @@ def _document(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         document = json.loads(body, parse_constant=_no_number)
         storable(json.dumps(document, ensure_ascii=False))
-        if mapping.holds_nul(document):
-            raise ValueError("NUL")
+        usable = not mapping.holds_nul(document)
     except (ValueError, RecursionError):
-        raise Invalid("The delivery is not JSON that can be stored; send application/json in UTF-8.") from None
+        usable = False
+    if not usable:
+        raise Invalid("The delivery is not JSON that can be stored; send application/json in UTF-8.")
     if mapping.depth(document) > mapping.MAX_DEPTH:
         raise Invalid(f"The delivery is nested more than {mapping.MAX_DEPTH} deep.")
     return document

@@ -172,6 +172,25 @@ def retry(call: Allowed, job_id: str) -> JobItem:
     return item
 
 
+def former(session: Session, call: Call, order: Order) -> Entry | None:
+    """The job that the order's key made; a key that was used for something else is refused with `Conflict`."""
+    if order.idempotency_key is None:
+        return None
+    job_id = history.by_idempotency_key(session, order.idempotency_key, workspace_id=call.workspace_id)
+    if job_id is None:
+        return None
+    before = history.entry(session, job_id, workspace_id=call.workspace_id)
+    given = order.parameters.items()
+    if (before.bot, before.job.environment) != (order.bot, order.environment) or any(
+        before.job.parameters.get(name) != value for name, value in given
+    ):
+        raise Conflict(
+            f"This idempotency key made job {job_id}, which runs {before.bot} in {before.job.environment} and is "
+            "not what is asked for now; use another key."
+        )
+    return before
+
+
 def parse_id(text: str) -> uuid.UUID:
     """The id of a job.
 
@@ -189,9 +208,9 @@ def parse_id(text: str) -> uuid.UUID:
 
 def _enqueue(call: Call, order: Order) -> tuple[JobItem, bool]:
     with call.writing() as session:
-        former = _former(session, call, order)
-        if former is not None:
-            return job_item(former), False
+        before = former(session, call, order)
+        if before is not None:
+            return job_item(before), False
         request = requests.prepare(
             session,
             order.bot,
@@ -207,25 +226,6 @@ def _enqueue(call: Call, order: Order) -> tuple[JobItem, bool]:
         item = job_item(entry)
     _announce(call, entry)
     return item, True
-
-
-def _former(session: Session, call: Call, order: Order) -> Entry | None:
-    """The job that the order's key made; a key that was used for something else is refused."""
-    if order.idempotency_key is None:
-        return None
-    job_id = history.by_idempotency_key(session, order.idempotency_key, workspace_id=call.workspace_id)
-    if job_id is None:
-        return None
-    former = history.entry(session, job_id, workspace_id=call.workspace_id)
-    given = order.parameters.items()
-    if (former.bot, former.job.environment) != (order.bot, order.environment) or any(
-        former.job.parameters.get(name) != value for name, value in given
-    ):
-        raise Conflict(
-            f"This idempotency key made job {job_id}, which runs {former.bot} in {former.job.environment} and is "
-            "not what is asked for now; use another key."
-        )
-    return former
 
 
 def _insert(session: Session, call: Call, request: jobs.Request) -> Entry:

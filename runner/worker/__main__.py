@@ -33,6 +33,7 @@ from runner.worker import adoption, executor, inbox, isolation, presence, return
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import own_interpreter
+from runner.worker.folders import Folders
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launching import sdk_folder
@@ -222,6 +223,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     station.held.start()
     listener = Listener(app, station.settings.runner_name, look=station.held.look, look_at_all=station.held.look_at_all)
     listener.start()
+    folders = Folders.of(station.engine, station.settings)
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
     watchdog = Watchdog(
         lambda: messages_wait(app, station.settings),
@@ -244,6 +246,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     def ready(**_: object) -> None:
         settle()
         watchdog.start()
+        folders.start()
         # Celery installs its own handlers while it starts; ours replace them once it is ready.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stopping.signalled)
@@ -265,13 +268,10 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         )
         worker.start()
     finally:
+        folders.close()
         listener.close()
-        station.held.close()
-        station.endpoint.close()
-        station.spawner.close()
-        station.scratch.close()
-        station.journal.close()
-        station.direct.close()
+        for part in (station.held, station.endpoint, station.spawner, station.scratch, station.journal, station.direct):
+            part.close()
     return STALLED if watchdog.stalled else int(worker.exitcode or 0)
 
 

@@ -84,6 +84,11 @@ class RunnerSettings(StoreSettings):
         default=(),
         description="Files and folders, as a JSON list, that every bot may write; bots can meet there.",
     )
+    watch_folders: tuple[Path, ...] = Field(
+        default=(),
+        description="Folders, as a JSON list, in and below which file triggers may watch for files and move them to "
+        "`done` or `failed`. Let bots read them with BOTKEEP_BOT_READABLE.",
+    )
     drain_grace: float = Field(
         default=30.0,
         ge=0,
@@ -128,7 +133,7 @@ class RunnerSettings(StoreSettings):
             raise ValueError('a runner serves at least one environment; write ["dev"]')
         return tuple(dict.fromkeys(check_environment(environment) for environment in value))
 
-    @field_validator("bot_readable", "bot_writable")
+    @field_validator("bot_readable", "bot_writable", "watch_folders")
     @classmethod
     def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         if any(not path.is_absolute() for path in value):
