@@ -1,4 +1,4 @@
-"""The running system, for the examples that need one."""
+"""The running system, for the tests that need one."""
 
 from tests.system import shared_system, system
 
