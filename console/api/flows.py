@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from console.api.flow_item import FlowDetail, FlowItem, RunItem, flow_detail, flow_item, run_item
 from console.deps import After, Allowed, Body, Call, Limit
@@ -23,6 +24,7 @@ from runner.errors import Conflict
 from runner.jobs import Cause
 from scheduler import flows, runs
 from scheduler.flows import Kind
+from scheduler.models import Flow
 from scheduler.runs import Wanted
 from vault import audit
 from vault.names import ENVIRONMENTS
@@ -72,6 +74,8 @@ def save(
     if chosen in ENVIRONMENTS and not call.caller.may_touch(chosen):
         raise call.denied(f"the definition's field `environment` names {chosen}", environment=chosen)
     with call.writing() as session:
+        if flows.find(session, kind, name, workspace_id=call.workspace_id) is not None:
+            _required(call, session, kind, name)
         saved = flows.save(
             session, kind, name, definition, workspace_id=call.workspace_id, actor=call.actor, now=call.now
         )
@@ -89,14 +93,14 @@ def show(call: Allowed, kind: OfKind, name: str) -> FlowDetail:
 def remove(call: Allowed, kind: OfKind, name: str) -> None:
     """Take it out of use; its runs go on, and stay in history."""
     with call.writing() as session:
-        flow = flows.require(session, kind, name, workspace_id=call.workspace_id, lock=True)
+        flow = _required(call, session, kind, name)
         flows.remove(session, flow, actor=call.actor, now=call.now)
 
 
 def pause(call: Allowed, kind: OfKind, name: str) -> FlowItem:
     """Let its runs begin nothing; what runs is finished."""
     with call.writing() as session:
-        flow = flows.require(session, kind, name, workspace_id=call.workspace_id)
+        flow = _required(call, session, kind, name)
         flows.pause(session, flow, actor=call.actor, now=call.now)
         return flow_item(flow)
 
@@ -104,12 +108,19 @@ def pause(call: Allowed, kind: OfKind, name: str) -> FlowItem:
 def resume(call: Allowed, kind: OfKind, name: str) -> FlowItem:
     """Let its runs go on."""
     with call.writing() as session:
-        flow = flows.require(session, kind, name, workspace_id=call.workspace_id)
+        flow = _required(call, session, kind, name)
         waiting = flows.resume(session, flow, actor=call.actor, now=call.now)
         item = flow_item(flow)
     for run_id in waiting:
         signals.look_at_run(call.console.transport, run_id)
     return item
+
+
+def _required(call: Call, session: Session, kind: Kind, name: str) -> Flow:
+    """A flow that is to be changed, by a token that may touch the environment that it names."""
+    flow = flows.require(session, kind, name, workspace_id=call.workspace_id, lock=True)
+    call.require_environment(flows.version(session, flow).definition.get("environment") or ENVIRONMENTS[0])
+    return flow
 
 
 def start(call: Allowed, kind: OfKind, name: str, order: RunOrder, response: Response) -> RunItem:
@@ -141,7 +152,9 @@ def _started(call: Call, kind: Kind, name: str, order: RunOrder) -> tuple[RunIte
         if order.idempotency_key is not None:
             former = runs.by_idempotency_key(session, order.idempotency_key, workspace_id=call.workspace_id)
             if former is not None:
-                if (former.flow_id, former.environment) != (flow.id, chosen):
+                given = order.parameters.items()
+                other = any(former.parameters.get(name) != value for name, value in given)
+                if (former.flow_id, former.environment) != (flow.id, chosen) or other:
                     raise Conflict(f"This idempotency key made run {former.id} of something else; use another key.")
                 return run_item(former, flow), False
         run = runs.start(session, flow, wanted, now=call.now)

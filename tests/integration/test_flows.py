@@ -131,6 +131,11 @@ def test_who_may_not_touch_prod_saves_and_runs_nothing_there(world: FlowApi) -> 
     for order in ({}, {"environment": "prod"}):
         assert limited.post("/api/v1/queues/q/runs", json=order).status_code == 403
     assert limited.post("/api/v1/queues/q/runs", json={"environment": "staging"}).status_code == 201
+    assert limited.post("/api/v1/queues", params={"name": "q"}, json=QUEUE).status_code == 403, (
+        "it takes it out of prod"
+    )
+    assert limited.put("/api/v1/queues/q/pause").status_code == 403
+    assert limited.delete("/api/v1/queues/q").status_code == 403
     assert world.api.client.post("/api/v1/queues/q/runs", json={}).json()["environment"] == "prod"
 
 

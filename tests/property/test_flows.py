@@ -55,7 +55,9 @@ def test_a_workflow_runs_the_steps_that_the_model_says_each_once(steps: dict[str
     outlook = world.look()
     while jobs := running(world):
         step, _ = data.draw(st.sampled_from(sorted(jobs)))
+        settled = {name: status.standing for name, status in outlook.steps.items() if status.settled}
         outlook = world.end(step, State.SUCCEEDED if well[step] else State.FAILED, reason="exit_code")
+        assert all(outlook.steps[name].standing == then for name, then in settled.items()), "it stays settled"
     expected = {name for name in steps if must_run(steps, well, name)}
     assert {step for step, _, _ in world.begun} == expected
     assert len(world.begun) == len(expected)
