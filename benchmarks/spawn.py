@@ -24,8 +24,9 @@ from pathlib import Path
 
 from runner.worker import descendants, isolation
 from runner.worker.bounds import Bounds
+from runner.worker.launch import Launch, python_argv
 from runner.worker.outcomes import Journal
-from runner.worker.process import Launch, Spawner, python_argv
+from runner.worker.process import Spawner
 
 SDK = Path(__file__).resolve().parent.parent / "sdk/botkeep"
 BOT = "print('ready')\n"

@@ -20,8 +20,9 @@ import pytest
 from runner.worker import descendants as tree
 from runner.worker import isolation
 from runner.worker.bounds import Bounds
+from runner.worker.launch import Launch, python_argv
 from runner.worker.outcomes import Entry, Journal, Outcome
-from runner.worker.process import Launch, Process, Spawner, python_argv
+from runner.worker.process import Process, Spawner
 from tests.support import ROOT, ProcessId, read_stat
 
 BOTS = ROOT / "tests/bots"

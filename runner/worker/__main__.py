@@ -52,11 +52,12 @@ from runner.worker.endpoint import Endpoint
 from runner.worker.environments import Interpreter, own_interpreter
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
+from runner.worker.launch import ProcessError
 from runner.worker.launching import sdk_folder
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
-from runner.worker.process import Ground, ProcessError, Spawner
+from runner.worker.process import Ground, Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station

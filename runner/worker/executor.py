@@ -37,11 +37,12 @@ from runner.worker.endpoint import Grant
 from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
 from runner.worker.held import KILL_AFTER, Hold
+from runner.worker.launch import ProcessError
 from runner.worker.launching import Confined, launch_of
 from runner.worker.masker import Masker
 from runner.worker.outcomes import Entry, Outcome
 from runner.worker.packages import Declaration, Version
-from runner.worker.process import Process, ProcessError
+from runner.worker.process import Process
 from runner.worker.pump import wall_clock
 from runner.worker.refusal import Refusal
 from runner.worker.requested import Requested

@@ -16,8 +16,8 @@ from runner.states import Isolation
 from runner.worker.bounds import Bounds
 from runner.worker.environment import Folders
 from runner.worker.isolation import Facts, Grant
+from runner.worker.launch import Launch, python_argv
 from runner.worker.outcomes import Entry
-from runner.worker.process import Launch, python_argv
 from runner.worker.sandbox import wrapped
 
 #: Names that hold no value and that an interpreter needs from its first instruction.

@@ -17,8 +17,9 @@ sys.path.insert(0, str(ROOT))
 
 from runner.worker import descendants, isolation  # noqa: E402  (its folder has to be known first)
 from runner.worker.bounds import Bounds  # noqa: E402
+from runner.worker.launch import Launch, python_argv  # noqa: E402
 from runner.worker.outcomes import Journal  # noqa: E402
-from runner.worker.process import Launch, Process, Spawner, python_argv  # noqa: E402
+from runner.worker.process import Process, Spawner  # noqa: E402
 from runner.worker.sandbox import wrapped  # noqa: E402
 from vault.hardening import harden  # noqa: E402
 

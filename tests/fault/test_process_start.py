@@ -13,8 +13,8 @@ from typing import Literal
 import pytest
 
 from runner.worker.bounds import Bounds
+from runner.worker.launch import LaunchRefused
 from runner.worker.outcomes import Entry, File
-from runner.worker.process import LaunchRefused
 from tests.process_bench import (
     BASE,
     BOTS,

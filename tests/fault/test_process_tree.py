@@ -15,8 +15,9 @@ import pytest
 
 from runner.worker import descendants as tree
 from runner.worker.bounds import Bounds
+from runner.worker.launch import Launch, SpawnerFailed
 from runner.worker.outcomes import Journal, abandoned, taking_over
-from runner.worker.process import Launch, Process, Spawner, SpawnerFailed
+from runner.worker.process import Process, Spawner
 from tests.conftest import Start
 from tests.process_bench import (
     Bench,
@@ -136,7 +137,8 @@ from datetime import timedelta
 from pathlib import Path
 from runner.worker.bounds import Bounds
 from runner.worker.outcomes import Journal
-from runner.worker.process import Launch, Spawner, python_argv
+from runner.worker.launch import Launch, python_argv
+from runner.worker.process import Spawner
 folder = Path(sys.argv[1])
 spawner = Spawner()
 spawner.start()

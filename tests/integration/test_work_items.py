@@ -11,7 +11,8 @@ from sqlalchemy import update
 
 from runner import jobs, work_items
 from runner.errors import Conflict
-from runner.models import Job, WorkItem
+from runner.flow_models import WorkItem
+from runner.models import Job
 from runner.states import State
 from runner.work_items import Holder
 from tests.api import Api, error_of, serving

@@ -12,7 +12,7 @@ DIALECTS: list[Dialect] = [
     sqlite.dialect(paramstyle="named"),
     postgresql.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own has no annotations
 ]
-NAMES = ("ENQUEUE", "CLAIM", "CLAIM_NEXT", "CLAIM_OF_BOT", "FINISH", "FINISH_AT_ONCE", "CIRCUMSTANCES")
+NAMES = ("ENQUEUE", "CLAIM", "CLAIM_NEXT", "CLAIM_LIMITED", "FINISH", "FINISH_AT_ONCE", "CIRCUMSTANCES")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=["sqlite", "postgresql"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.worker import bot_main
-from runner.worker.process import python_argv
+from runner.worker.launch import python_argv
 from tests.support import ROOT
 
 SDK = ROOT / "sdk"
