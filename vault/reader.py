@@ -120,7 +120,7 @@ class Snapshots:
     """
 
     def __init__(self, direct: Direct, *, limit: int = REMEMBERED) -> None:
-        """`limit` is how many values all remembered snapshots may hold together."""
+        """`limit` is how many values all remembered snapshots may hold together; each of them counts as one more."""
         self._direct, self._limit = direct, limit
         self._latest: OrderedDict[Hashable, tuple[list[Row], Snapshot]] = OrderedDict()
         self._held = 0
@@ -148,7 +148,8 @@ class Snapshots:
         rows = self._direct.read(_visible(declared), wanted)
         place = (workspace_id, bot_id, bot, environment, declared)
         with self._lock:
-            known = self._latest.get(place)
+            if (known := self._latest.get(place)) is not None:
+                self._latest.move_to_end(place)
         if known is not None and known[0] == rows:
             return known[1]
         taken = Snapshot(str(workspace_id), environment, _values(rows, bot=bot, patterns=declared))
@@ -176,10 +177,16 @@ class Snapshots:
 
     def _remember(self, place: Hashable, rows: list[Row], taken: Snapshot) -> None:
         with self._lock:
-            self._held += len(rows) - len(self._latest.pop(place, ((), None))[0])
+            former = self._latest.pop(place, None)
+            self._held += _size(rows) - (0 if former is None else _size(former[0]))
             self._latest[place] = (rows, taken)
             while self._held > self._limit:
-                self._held -= len(self._latest.popitem(last=False)[1][0])
+                _, (oldest, _) = self._latest.popitem(last=False)
+                self._held -= _size(oldest)
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return 1 + len(rows)  # one that is empty counts too
 
 
 def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) -> tuple[SealedValue, ...]:

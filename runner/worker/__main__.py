@@ -229,16 +229,15 @@ def _ground(
     settings: RunnerSettings, facts: isolation.Facts, *, own: list[Path], interpreter: Interpreter
 ) -> tuple[tuple[isolation.Grant, ...], Ground | None]:
     """What a sandbox binds of this host, and what every bot's domain grants."""
-    reach = {
-        "readable": [*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable],
-        "writable": settings.bot_writable,
-    }
-    apart = isolation.granted(facts, **reach, own=[*own, isolation.OUR_SETTINGS])
-    if any(one.is_relative_to(isolation.OUR_SETTINGS) for one in own):
-        # The attempts' own folders are in there.
-        return apart, isolation.ground(facts, apart)
-    grants = isolation.granted(facts, **reach, own=own)
-    return apart, isolation.ground(facts, grants, isolation.wall(facts, isolation.OUR_SETTINGS))
+    readable = [*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable]
+    writable = settings.bot_writable
+    apart = isolation.granted(facts, readable=readable, writable=writable, own=[*own, isolation.OUR_SETTINGS])
+    barred = isolation.OUR_SETTINGS.resolve()
+    if any(one.resolve().is_relative_to(barred) for one in (settings.home, *settings.bot_readable, *writable)):
+        return apart, isolation.ground(facts, apart)  # a wall would keep bots from what is theirs
+    outside = [one for one in own if not one.resolve().is_relative_to(barred)]
+    grants = isolation.granted(facts, readable=readable, writable=writable, own=outside)
+    return apart, isolation.ground(facts, grants, isolation.wall(facts, barred))
 
 
 def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:

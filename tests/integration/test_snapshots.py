@@ -126,12 +126,13 @@ def test_each_attempt_has_its_readings_whether_its_snapshot_was_known_or_not(wor
 
 
 def test_what_is_remembered_is_bounded_by_its_values(world: World) -> None:
-    few = Snapshots(world.direct, limit=3)
-    both = world.take(few)
-    assert world.take(few) is both
-    one = world.take(few, patterns=("SAP.USER",))
-    assert [world.take(few), world.take(few, patterns=("SAP.USER",))] == [both, one]
-    world.take(few, patterns=("SAP.PASSWORD",))
+    few = Snapshots(world.direct, limit=5)
+    both, one = world.take(few), world.take(few, patterns=("SAP.USER",))
     assert world.take(few, patterns=("SAP.USER",)) is one
-    assert world.take(few) is not both
-    assert world.take(Snapshots(world.direct, limit=1)) is not both
+    assert world.take(few) is both, "three and two are five"
+    other = world.take(few, patterns=("SAP.PASSWORD",))
+    assert world.take(few, patterns=("SAP.PASSWORD",)) is other
+    assert world.take(few) is both
+    assert world.take(few, patterns=("SAP.USER",)) is not one, "it was the one not asked for the longest"
+    none = Snapshots(world.direct, limit=0)
+    assert world.take(none, patterns=()) is not world.take(none, patterns=())
