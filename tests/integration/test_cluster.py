@@ -12,10 +12,11 @@ from tests.api import serving
 from tests.conftest import Start
 from tests.services import RedisServer, Services, migrate
 from tests.support import Stores
+from tests.system import START_WITHIN
 from vault import db, keyhost
 from vault.settings import VaultSettings
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_no_process_begins_with_a_cluster(cluster: RedisServer, home: Path, star
     env = {**Stores("server", url, cluster.url).environment, "BOTKEEP_HOME": str(home), "BOTKEEP_RUN_AS_ROOT": "true"}
     commands = (("runner.worker", "--name", "one"), ("scheduler",), ("console", "--port", "0"))
     for process in [start(sys.executable, "-m", *words, env=env, name=words[0]) for words in commands]:
-        assert process.wait(60) == 5, process.log
+        assert process.wait(START_WITHIN) == 5, process.log
         assert lanes.CLUSTER in process.log
         assert "Traceback" not in process.log
 
