@@ -42,6 +42,7 @@ class Feed:
         self._arrived = asyncio.Event()
         self._news: deque[News] = deque()
         self._size = 0
+        self._lock = threading.Lock()
 
     @property
     def live(self) -> bool:
@@ -62,23 +63,26 @@ class Feed:
 
     def at_once(self) -> News | None:
         """The next news, if there are any now."""
-        if not self._news:
-            return None
-        news = self._news.popleft()
-        self._size -= _size(news)
-        return news
+        with self._lock:
+            if not self._news:
+                return None
+            news = self._news.popleft()
+            self._size -= _size(news)
+            return news
 
     def back(self, news: News) -> None:
         """Put the last news back."""
-        self._news.appendleft(news)
-        self._size += _size(news)
+        with self._lock:
+            self._news.appendleft(news)
+            self._size += _size(news)
 
     def put(self, news: News) -> None:
         """Hand news over, from any thread."""
-        if self._size + _size(news) > WAITING and not news.ended:
-            return
-        self._size += _size(news)
-        self._news.append(news)
+        with self._lock:
+            if self._size + _size(news) > WAITING and not news.ended:
+                return
+            self._size += _size(news)
+            self._news.append(news)
         try:
             self._loop.call_soon_threadsafe(self._arrived.set)
         except RuntimeError:  # the console has stopped

@@ -30,11 +30,13 @@ class Kept:
 
 def record(session: Session, job_id: uuid.UUID, *, attempt: int, files: Iterable[Kept]) -> None:
     """Write down what an attempt left; once, however often it is said."""
+    rows = [{"job_id": job_id, "attempt": attempt, **asdict(kept)} for kept in files]
+    if not rows:
+        return
     known = session.scalar(
         select(func.count()).select_from(Artefact).where(Artefact.job_id == job_id, Artefact.attempt == attempt)
     )
-    rows = [{"job_id": job_id, "attempt": attempt, **asdict(kept)} for kept in files]
-    if rows and not known:
+    if not known:
         session.execute(insert(Artefact), rows)
 
 
