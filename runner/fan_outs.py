@@ -84,18 +84,7 @@ def request(
         Conflict: for an environment that the source is not open in, or a bot that may not use it.
         Invalid, InvalidToken: as for one job; the bot must take the parameter `row`, or `rows`.
     """
-    source = sources.find(session, name, workspace_id=workspace_id)
-    if wanted.environment not in source.environments:
-        raise Conflict(
-            f"The data source {name} is open in {', '.join(source.environments)} only, not in {wanted.environment}."
-        )
-    if source.bots is not None and wanted.bot not in source.bots:
-        raise Conflict(f"The data source {name} is not open to the bot {wanted.bot}.")
-    if not 0 <= wanted.rows_per_job <= 100_000:
-        raise Invalid("A batch has 1 to 100,000 rows.")
-    given = ROWS if wanted.rows_per_job else ROW
-    if given in wanted.parameters:
-        raise Invalid(f"The parameter {given!r} is what the source fills in; leave it out.")
+    given = _given(session, name, wanted, workspace_id=workspace_id)
     prepared = requests.prepare(
         session,
         wanted.bot,
@@ -135,6 +124,23 @@ def request(
         details={"rows_per_job": wanted.rows_per_job},
     )
     return row
+
+
+def _given(session: Session, name: str, wanted: Wanted, *, workspace_id: uuid.UUID) -> str:
+    """The parameter that the source fills in, where the bot may use it there."""
+    source = sources.find(session, name, workspace_id=workspace_id)
+    if wanted.environment not in source.environments:
+        raise Conflict(
+            f"The data source {name} is open in {', '.join(source.environments)} only, not in {wanted.environment}."
+        )
+    if source.bots is not None and wanted.bot not in source.bots:
+        raise Conflict(f"The data source {name} is not open to the bot {wanted.bot}.")
+    if not 0 <= wanted.rows_per_job <= 100_000:
+        raise Invalid("A batch has 1 to 100,000 rows.")
+    given = ROWS if wanted.rows_per_job else ROW
+    if given in wanted.parameters:
+        raise Invalid(f"The parameter {given!r} is what the source fills in; leave it out.")
+    return given
 
 
 def find(session: Session, fan_out_id: uuid.UUID, *, source: str, workspace_id: uuid.UUID) -> FanOut:

@@ -296,16 +296,7 @@ class MailServer:
                 return []
             return [int(uid) for uid in client.uid("SEARCH", criteria)[1][0].split()]
 
-    def wait_for(
-        self,
-        user: str,
-        uids: list[int],
-        what: str,
-        *,
-        folder: str = "INBOX",
-        criteria: str = "ALL",
-        timeout: float = 40,
-    ) -> None:
+    def wait_for(self, user: str, uids: list[int], what: str, *, criteria: str = "ALL", within: float = 40) -> None:
         """Wait until exactly these messages of the inbox match."""
         with self.mailbox(user) as client:
 

@@ -94,7 +94,8 @@ def mark(text: str, references: tuple[Reference, ...]) -> str:
     """The text with each reference as one private character."""
     if any(_FIRST <= ord(letter) <= _LAST for letter in text):
         raise ConnectionInvalid("The connection holds a private character of Unicode; remove it.")
-    if text.startswith(("secret://", "roboto-secret://")):
+    whole = len(references) == 1 and text.strip() == references[0].text
+    if whole or text.startswith(("secret://", "roboto-secret://")):
         raise ConnectionInvalid("Write the connection in its parts, with {{ASSET.GROUP.NAME}} where a value belongs.")
     for place, reference in enumerate(references):
         text = text.replace(reference.text, chr(_FIRST + place))

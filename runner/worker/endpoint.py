@@ -199,6 +199,7 @@ class _Request(BaseHTTPRequestHandler):
         self.send_header("Content-Type", reply.kind)
         self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Cache-Control", "no-store")
+        self.send_header("Connection", "close")  # an answer may break off, and its reader may leave
         self.end_headers()
 
     def _chunk(self, chunk: bytes) -> None:
@@ -235,6 +236,8 @@ class _Request(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from runner import definitions
@@ -31,6 +32,12 @@ from runner.worker.sql.login import Login, login, reach, written
 #: Rows that a check reads at most: it says how many there are, and is no way to read a table.
 CHECKED = 1000
 
+#: How long a check waits for the server, below what a person waits for a check.
+CHECKED_FOR = timedelta(seconds=30)
+
+#: Rows of the first batch, and bytes of a batch above which the next has fewer rows.
+_FIRST_BATCH, _LARGE = 10, 1 << 20
+
 #: Seconds that the end of an attempt waits for the thread that is answering.
 _PATIENCE = 5.0
 
@@ -40,7 +47,8 @@ _AGAIN = 0.1
 
 def check(definition: Mapping[str, Any], values: Values, context: Context) -> Answer:
     """Connect, run the query, and count its first rows. Raises `SourceFailed`."""
-    source = definitions.load(SqlDefinition, definition)
+    whole = definitions.load(SqlDefinition, definition)
+    source = whole.model_copy(update={"timeout": min(whole.timeout, CHECKED_FOR)})
     told = login(source, values, context)
     _reach_any(told)
     driver = drivers.connect(told)
@@ -71,6 +79,7 @@ class _Query:
     values: Values
     names: list[str]
     tags: list[str]
+    _most: int
 
     def __init__(self, driver: Driver, source: SqlDefinition, values: Values) -> None:
         self.driver, self.source, self.values = driver, source, values
@@ -84,12 +93,20 @@ class _Query:
             raise SourceFailed(Step.QUERY, str(error), field="query") from None
         try:
             driver.begin(read_only=source.read_only)
-            names, self.tags = driver.run(query, parameters, batch=source.batch_rows)
+            names, self.tags = driver.run(query, parameters)
         except SourceFailed:
             with suppress(SourceFailed):  # where the connection is lost, the first failure says more
                 driver.end(commit=False)
             raise
         self.names = _told_apart(names)
+        self._most = min(_FIRST_BATCH, source.batch_rows)
+
+    def adapt(self, size: int) -> None:
+        """Say how many bytes the last rows became, so that the next are as many as memory and speed can take."""
+        if size > _LARGE:
+            self._most = max(1, self._most // 2)
+        elif size < _LARGE // 4:
+            self._most = min(self.source.batch_rows, self._most * 2)
 
     def rows(self, *, limit: int = 0) -> Generator[list[Row]]:
         """The rows in batches, then the end of the transaction; `limit` ends it early without an error."""
@@ -98,7 +115,7 @@ class _Query:
         try:
             while self.names:
                 since = time.monotonic()
-                rows = self.driver.fetch()
+                rows = self.driver.fetch(self._most)
                 waited += time.monotonic() - since
                 if not rows:
                     break
@@ -161,7 +178,9 @@ class _Open:
                 if kind == "rows":
                     yield from _frames(query, batches, self._sentence)
                 else:
-                    yield from files.write(kind, query.names, query.tags, batches)
+                    for part in files.write(kind, query.names, query.tags, batches):
+                        query.adapt(len(part))
+                        yield part
             finally:
                 batches.close()
 
@@ -201,7 +220,9 @@ def _frames(query: _Query, batches: Generator[list[Row]], sentence: Callable[[So
     try:
         for rows in batches:
             count += len(rows)
-            yield wire.batch(rows, query.tags)
+            part = wire.batch(rows, query.tags)
+            query.adapt(len(part))
+            yield part
     except SourceFailed as failure:
         yield wire.frame(wire.FAILED, sentence(failure))
         return

@@ -49,7 +49,8 @@ def test_a_source_is_saved_shown_listed_changed_and_removed(api: Api) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"definition": {"connection": "{{ASSET.DB.NOBODY}}"}}, "ASSET.DB.NOBODY"),
+        ({"definition": {"connection": "postgresql://a:{{ASSET.DB.NOBODY}}@h/d"}}, "ASSET.DB.NOBODY"),
+        ({"definition": {"connection": "{{ASSET.DB.PASSWORD}}"}}, "in its parts"),
         ({"definition": {"connection": "{{ASSET.DB}}"}}, "not a reference"),
         ({"definition": {"connection": "{{PASSWORD}}"}}, "double braces"),
         ({"definition": {"connection": "postgresql://a:{{ASSET.DB.PASSWORD}@h/d"}}, "reference"),

@@ -208,7 +208,18 @@ def test_the_connection_itself_is_given_where_it_is_declared_and_masked_in_every
     assert (found["user"], found["password"], found["address"]) == ("reader", VALUES["DB.PASSWORD"], "127.0.0.1")
     masked = {form.decode() for _, form in opener.masked}
     assert set(found["written"].values()) <= masked
-    assert {'"pa;ss\'word}"', "{pa;ss'word}}}", "'pa;ss\\'word}'"} & masked or any("}}" in form for form in masked)
+
+
+def test_the_masker_knows_every_quoted_form_before_a_driver_sees_one(opener: Opener) -> None:
+    with pytest.raises(SourceFailed):
+        opener.check(connection='postgresql://a:x{{ASSET.DB.PASSWORD}}"@127.0.0.1:1/d', query="SELECT 1")
+    masked = {form.decode() for _, form in opener.masked}
+    whole = f'x{VALUES["DB.PASSWORD"]}"'
+    assert {VALUES["DB.PASSWORD"], whole} <= masked
+    assert "{xpa;ss'word}}\"}" in masked  # ODBC
+    assert "xpa;ss\\'word}\"" in masked  # libpq
+    assert 'xpa;ss\'word}""' in masked  # ADO.NET
+    assert "xpa%3Bss%27word%7D%22" in masked  # URL
 
 
 POSTGRES_TYPES = """
@@ -246,6 +257,15 @@ def test_mariadb_keeps_every_type(mariadb_source: str, opener: Opener) -> None:
 def test_sqlite_keeps_every_type_in_one_column(sqlite_source: str, opener: Opener) -> None:
     query = "SELECT 1 AS a UNION ALL SELECT 'x' UNION ALL SELECT x'00ff' UNION ALL SELECT NULL UNION ALL SELECT 0.5"
     assert opener.rows(connection=sqlite_source, query=query) == [(1,), ("x",), (b"\x00\xff",), (None,), (0.5,)]
+
+
+def test_long_rows_come_in_small_batches(sqlite_source: str, opener: Opener) -> None:
+    opened = opener.open(connection=sqlite_source, query="SELECT zeroblob(500000) FROM things LIMIT 60")
+    sizes = [len(chunk) for chunk in opened.answer(Question("GET", "", {})).chunks]
+    opened.close(succeeded=True)
+    assert sum(sizes) > 60 * 500_000
+    assert max(sizes) < 8 << 20
+    assert max(sizes[-5:]) < 3 << 20
 
 
 def test_columns_of_one_name_are_told_apart(source: str, opener: Opener) -> None:

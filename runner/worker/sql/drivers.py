@@ -31,11 +31,11 @@ class Driver(Protocol):
     def begin(self, *, read_only: bool) -> None:
         """Begin a transaction; where the server can be told that it only reads, it is."""
 
-    def run(self, query: str, parameters: Any, *, batch: int) -> tuple[list[str], list[str]]:  # noqa: ANN401
+    def run(self, query: str, parameters: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401
         """Start a query; the names and the tags of its columns, both empty for one that gives no rows."""
 
-    def fetch(self) -> list[Row]:
-        """The next rows, at most a batch; none at the end."""
+    def fetch(self, most: int) -> list[Row]:
+        """The next rows, at most so many; none at the end."""
 
     def end(self, *, commit: bool) -> None:
         """End the query and the transaction."""

@@ -10,6 +10,9 @@ from runner.worker.failures import SourceFailed, Step
 from runner.worker.sql.login import Login, reach
 from runner.worker.sql.paramstyle import Paramstyle
 
+#: Rows that a driver gets from the server at once.
+ARRAY = 200
+
 
 class Generic:
     """One connection of a PEP 249 driver; a subclass connects, and says how its transactions begin."""
@@ -20,7 +23,6 @@ class Generic:
         """Connect to the first place that takes us. Raises `SourceFailed`."""
         self.login = login
         self._cursor: Any = None
-        self._batch = 1
         self._closed = False
         self.connection = self._connected()
 
@@ -32,12 +34,11 @@ class Generic:
         """See `drivers.Driver`; a server that knows no such transaction is made to forget its changes at the end."""
         self._read_only = read_only
 
-    def run(self, query: str, parameters: Any, *, batch: int) -> tuple[list[str], list[str]]:  # noqa: ANN401
+    def run(self, query: str, parameters: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401
         """See `drivers.Driver`."""
-        self._batch = batch
         with self.asked():
             self._cursor = self.connection.cursor()
-            self._cursor.arraysize = batch
+            self._cursor.arraysize = ARRAY
             if parameters:
                 self._cursor.execute(query, parameters)
             else:
@@ -45,10 +46,10 @@ class Generic:
             columns = self._cursor.description or ()
         return [each[0] for each in columns], ["" for _ in columns]
 
-    def fetch(self) -> list[Any]:
+    def fetch(self, most: int) -> list[Any]:
         """See `drivers.Driver`."""
         with self.asked():
-            return list(self._cursor.fetchmany(self._batch))
+            return list(self._cursor.fetchmany(most))
 
     def end(self, *, commit: bool) -> None:
         """See `drivers.Driver`."""

@@ -33,7 +33,6 @@ class Mysql:
         self._cursors: Any = driver("pymysql.cursors")
         self._login = login
         self._cursor: Any = None
-        self._batch = 1
         self._closed = False
         self._connection = self._connected()
 
@@ -47,19 +46,18 @@ class Mysql:
                 with contextlib.suppress(self._pymysql.err.OperationalError):  # each server knows one of the two
                     cursor.execute(f"SET SESSION {name} = {self._login.timeout * factor:.0f}")
 
-    def run(self, query: str, parameters: Any, *, batch: int) -> tuple[list[str], list[str]]:  # noqa: ANN401
+    def run(self, query: str, parameters: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401
         """See `drivers.Driver`."""
-        self._batch = batch
         with self._asked():
             self._cursor = self._connection.cursor(self._cursors.SSCursor)
             self._cursor.execute(query, parameters or None)
         columns = self._cursor.description or ()
         return [each[0] for each in columns], ["J" if each[1] == _JSON else "" for each in columns]
 
-    def fetch(self) -> list[Any]:
+    def fetch(self, most: int) -> list[Any]:
         """See `drivers.Driver`."""
         with self._asked():
-            return list(self._cursor.fetchmany(self._batch) or ())
+            return list(self._cursor.fetchmany(most) or ())
 
     def end(self, *, commit: bool) -> None:
         """See `drivers.Driver`. Rows that were not read would all have to be fetched: the connection is dropped."""

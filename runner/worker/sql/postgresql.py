@@ -54,7 +54,6 @@ class Postgresql:
         self._login = login
         self._tags: dict[int, str] = {}
         self._cursor: Any = None
-        self._batch = 1
         self._timeout = login.timeout
         self._connection = self._connected()
         for name, tag in _TEXTS.items():
@@ -70,9 +69,8 @@ class Postgresql:
         with self._asked(Step.QUERY):
             self._connection.execute(f"SET LOCAL statement_timeout = {int(self._timeout * 1000)}")
 
-    def run(self, query: str, parameters: Any, *, batch: int) -> tuple[list[str], list[str]]:  # noqa: ANN401
+    def run(self, query: str, parameters: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401
         """See `drivers.Driver`."""
-        self._batch = batch
         with self._asked(Step.QUERY):
             if self._read_only:
                 self._cursor = self._connection.cursor(name="botkeep")
@@ -82,10 +80,10 @@ class Postgresql:
         columns = self._cursor.description or []
         return [each.name for each in columns], [self._tags.get(each.type_code, "") for each in columns]
 
-    def fetch(self) -> list[Any]:
+    def fetch(self, most: int) -> list[Any]:
         """See `drivers.Driver`."""
         with self._asked(Step.QUERY):
-            return list(self._cursor.fetchmany(self._batch))
+            return list(self._cursor.fetchmany(most))
 
     def end(self, *, commit: bool) -> None:
         """See `drivers.Driver`."""

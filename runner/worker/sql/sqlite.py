@@ -27,7 +27,6 @@ class Sqlite:
         self._login = login
         self._path = Path(login.connection.database or "").resolve()
         self._cursor: Any = None
-        self._batch = 1
         self._until = 0.0
         self._stopped = False
         self._connection = self._opened("ro")
@@ -41,9 +40,8 @@ class Sqlite:
         self._connection.execute("BEGIN")
         self._connection.set_progress_handler(lambda: self._stopped or time.monotonic() > self._until, _LOOK)
 
-    def run(self, query: str, parameters: Any, *, batch: int) -> tuple[list[str], list[str]]:  # noqa: ANN401
+    def run(self, query: str, parameters: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401
         """See `drivers.Driver`."""
-        self._batch = batch
         with self._asked():
             self._connection.set_authorizer(_nothing_else)
             try:
@@ -53,10 +51,10 @@ class Sqlite:
         columns = self._cursor.description or ()
         return [each[0] for each in columns], ["" for _ in columns]
 
-    def fetch(self) -> list[Any]:
+    def fetch(self, most: int) -> list[Any]:
         """See `drivers.Driver`."""
         with self._asked():
-            return list(self._cursor.fetchmany(self._batch))
+            return list(self._cursor.fetchmany(most))
 
     def end(self, *, commit: bool) -> None:
         """See `drivers.Driver`."""

@@ -1,13 +1,18 @@
 """The job's endpoint: one token an attempt, its own assets only, refusals at once."""
 
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
 
+from runner.errors import Invalid, NotFound
 from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.failures import SourceFailed, Step
+from runner.worker.questions import Question, Reply
+from tests.support import wait_until
 from vault.decrypt import Secret
 from vault.errors import TamperedEnvelope
 from vault.names import AssetName
@@ -125,3 +130,67 @@ def test_a_stalled_request_stops_nobody_else(endpoint: Endpoint) -> None:
 def test_the_endpoint_keeps_no_token(endpoint: Endpoint) -> None:
     token = endpoint.admit(GRANT)
     assert token not in repr(vars(endpoint))
+
+
+class Source:
+    """One source that never ends, as the endpoint asks it."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.ended = threading.Event()
+        self.failure: SourceFailed | None = None
+
+    def names(self) -> list[str]:
+        return ["endless"]
+
+    def ask(self, name: str, question: Question) -> Reply:
+        if name != "endless":
+            raise NotFound("There is no data source of that name.")
+        if question.options:
+            raise Invalid("There is no such format.")
+        return Reply("application/test", self._chunks())
+
+    def sentence(self, name: str, failure: SourceFailed) -> str:
+        return failure.sentence(name, "dev")
+
+    def _chunks(self) -> Generator[bytes]:
+        try:
+            if self.failure is not None:
+                raise self.failure
+            while True:
+                self.given += 1
+                yield bytes(1 << 16)
+        finally:
+            self.ended.set()
+
+
+def test_a_bot_that_does_not_read_lets_the_source_wait_and_one_that_leaves_ends_it(endpoint: Endpoint) -> None:
+    source = Source()
+    token = endpoint.admit(Grant((), read, source))
+    with socket.create_connection((urlsplit(endpoint.url).hostname or "", urlsplit(endpoint.url).port or 0)) as bot:
+        bot.sendall(
+            f"GET /v1/sources/endless HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
+        seen: list[int] = []
+
+        def stands() -> bool:
+            seen.append(source.given)
+            return len(seen) > 10 and seen[-1] == seen[-10] > 0
+
+        wait_until(stands, 20, "the source to wait for the bot")
+        assert source.given < 500  # what the sockets of this host hold, at 64 KiB each
+        assert not source.ended.is_set()
+    assert source.ended.wait(10)
+
+
+def test_what_a_source_answers_instead(endpoint: Endpoint) -> None:
+    source = Source()
+    token = endpoint.admit(Grant((), read, source))
+    assert ask(endpoint, "/v1/sources", token)[:2] == (200, b"endless")
+    assert ask(endpoint, "/v1/sources/other", token)[0] == 404
+    assert ask(endpoint, "/v1/sources/endless?format=x", token)[:2] == (422, b"There is no such format.")
+    assert ask(endpoint, "/v1/sources/a/b/c", token)[0] == 404
+    source.failure = SourceFailed(Step.REACHABLE, "db port 1: refused", field="connection: host")
+    status, body, _ = ask(endpoint, "/v1/sources/endless", token)
+    assert (status, body) == (502, b"endless in dev: not reachable: db port 1: refused (field `connection: host`).")
+    assert ask(endpoint, "/v1/sources/endless", endpoint.admit(GRANT))[0] == 404
