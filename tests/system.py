@@ -200,7 +200,10 @@ class System:
             assert process.popen.poll() is None, f"{process.name} ended with {process.popen.returncode}:\n{process.log}"
 
     def clear(self) -> None:
-        """End what runs, and remove every bot, asset, data source and policy."""
+        """End what runs, and remove every trigger, bot, asset, data source and policy."""
+        for kind in ("triggers", "calendars"):
+            for item in self._items(f"/api/v1/{kind}"):
+                assert self.client.delete(f"/api/v1/{kind}/{item['name']}").status_code == 204
         for state in ("queued", "running"):
             for job in self._items("/api/v1/jobs", state=state):
                 self.client.post(f"/api/v1/jobs/{job['id']}/cancellation")
