@@ -296,24 +296,15 @@ class MailServer:
                 return []
             return [int(uid) for uid in client.uid("SEARCH", criteria)[1][0].split()]
 
-    def wait_for(
-        self,
-        user: str,
-        uids: list[int],
-        what: str,
-        *,
-        folder: str = "INBOX",
-        criteria: str = "ALL",
-        timeout: float = 40,
-    ) -> None:
-        """Wait until exactly these messages match."""
+    def wait_for(self, user: str, uids: list[int], what: str, *, criteria: str = "ALL", within: float = 40) -> None:
+        """Wait until exactly these messages of the inbox match."""
         with self.mailbox(user) as client:
 
             def found() -> list[int]:
-                client.select(folder, readonly=True)
+                client.select(readonly=True)
                 return [int(uid) for uid in client.uid("SEARCH", criteria)[1][0].split()]
 
-            wait_until(lambda: found() == uids, 60, what)
+            wait_until(lambda: found() == uids, within, what)
 
     def renumber(self, user: str, *, folder: str = "INBOX") -> None:
         """Give a folder another UIDVALIDITY and its messages other UIDs, as a restored server does."""

@@ -95,7 +95,7 @@ def test_a_runner_that_dies_at_any_step_neither_loses_nor_repeats_a_message(
     living(lone, start)
     job = lone.wait_for(job_id, timeout=60)
     assert (job["state"], job["attempt"], noted(path)) == ("succeeded", attempts, ["Once"])
-    mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN")
+    mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN", within=120)
     again = lone.run("notes", parameters={"path": str(path)})
     assert (again["state"], noted(path)) == ("succeeded", ["Once"])
 
@@ -128,7 +128,7 @@ def test_a_message_starts_one_job_where_the_runner_that_saw_it_died(
     uid = mail_server.append(user, message("Fires once"))
     assert dying(lone, start, step).wait(START_WITHIN) == -signal.SIGKILL
     living(lone, start)
-    mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN")
+    mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN", within=120)
     assert [one["state"] for one in jobs(lone)] == ["succeeded"]
     assert noted(path) == ["Fires once"]
 
@@ -140,7 +140,7 @@ def test_several_runners_fire_each_message_once(lone: System, mail_server: MailS
     add_trigger(lone, path)
     runners = [living(lone, start, name) for name in ("one", "two")]
     uids = [mail_server.append(user, message(f"Number {number}")) for number in range(8)]
-    mail_server.wait_for(user, uids, "every message to be marked", criteria="SEEN")
+    mail_server.wait_for(user, uids, "every message to be marked", criteria="SEEN", within=120)
     wait_until(lambda: all(one["finished_at"] for one in jobs(lone)), 30, "the jobs to end")
     assert len(jobs(lone)) == 8
     assert sorted(noted(path)) == sorted(f"Number {number}" for number in range(8))
