@@ -106,6 +106,7 @@ def chosen_zones() -> list[str]:
     return [*UNUSUAL, *random.Random(datetime.now(UTC).date().isoformat()).sample(sorted(zones()), 4)]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", chosen_zones())
 def test_cron_fires_at_the_minutes_that_a_walk_over_the_clock_finds(name: str) -> None:
     zone = ZoneInfo(name)
