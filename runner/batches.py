@@ -53,6 +53,9 @@ _ENQUEUE = insert(_jobs).values(
     | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": []}
 )
 
+#: Ids in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
+_AT_ONCE = 10_000
+
 #: One lane and priority: environment, group, priority.
 Lane = tuple[str, str, int]
 
@@ -85,7 +88,9 @@ def announce(app: Celery, queued: Iterable[Queued]) -> bool:
 def not_announced(session: Session, queued: Iterable[Queued]) -> None:
     """Remember that the broker did not take these, so that the rescuer announces them as soon as it can."""
     ids = [job.id for job in queued]
-    session.execute(update(Job).where(Job.id.in_(ids), Job.state == State.QUEUED).values(published_at=None))
+    for start in range(0, len(ids), _AT_ONCE):
+        some = Job.id.in_(ids[start : start + _AT_ONCE])
+        session.execute(update(Job).where(some, Job.state == State.QUEUED).values(published_at=None))
 
 
 class _Turns:

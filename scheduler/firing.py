@@ -30,6 +30,9 @@ _log = logger()
 
 _firings = Model.metadata.tables[Firing.__tablename__]
 
+#: Firings that one statement looks for: PostgreSQL takes 65,535 parameters, SQLite 32,766.
+_AT_ONCE = 5000
+
 #: A trigger and the key of one of its firings.
 Place = tuple[uuid.UUID, str]
 
@@ -112,15 +115,19 @@ def _outcome(fired: Fired) -> dict[str, Any]:
     return {
         "state": fired.state,
         "why": fired.why,
-        "event": dict(fired.shot.event or {}) if failed else None,
+        "event": fired.shot.event if failed else None,
         "started_kind": fired.started_kind,
         "started_id": fired.started_id,
     }
 
 
 def _earlier(session: Session, places: Sequence[Place]) -> dict[Place, Firing]:
-    query = select(Firing).where(tuple_(Firing.trigger_id, Firing.key).in_(places)).with_for_update()
-    return {(row.trigger_id, row.key): row for row in session.scalars(query)}
+    found: dict[Place, Firing] = {}
+    for start in range(0, len(places), _AT_ONCE):
+        some = tuple_(Firing.trigger_id, Firing.key).in_(places[start : start + _AT_ONCE])
+        rows = session.scalars(select(Firing).where(some).with_for_update())
+        found.update({(row.trigger_id, row.key): row for row in rows})
+    return found
 
 
 def _told(row: Firing, shot: Shot) -> Fired:

@@ -39,7 +39,7 @@ class Shot:
     trigger: Trigger
     key: str
     instant: datetime
-    event: Mapping[str, Any] | None = None
+    event: Any = None
     depth: int = 0
     by_hand: bool = False
     environment: str | None = None

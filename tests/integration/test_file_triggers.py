@@ -227,3 +227,11 @@ def test_it_is_heard_of_at_once(api: Api, folder: Path, monkeypatch: pytest.Monk
         assert wait_until(seen, 30, "a notification to lead to a firing")
     finally:
         watch.close()
+
+
+def test_a_file_that_changes_in_the_moment_before_its_move_stays(folder: Path) -> None:
+    (folder / "a.csv").write_text("old")
+    (seen,) = folders._files(folder, "*")
+    (folder / "a.csv").write_text("and new")
+    folders._move(seen, "done")
+    assert names(folder) == ["a.csv"]

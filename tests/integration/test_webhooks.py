@@ -154,6 +154,8 @@ def test_without_the_consoles_file_a_hook_is_unavailable_and_says_nothing(api: A
         (b'{"ref": ' + b"[" * 40 + b"]" * 40 + b"}", "nested"),
         (b"[" * 100_000, "not JSON"),
         (b'{"other": 1}', "nothing at /ref"),
+        (b"[1, 2]", "nothing at /ref"),
+        (b"7", "nothing at /ref"),
         (b'{"ref": "{{ASSET.SAP.PASSWORD}}"}', "looks like a reference"),
         (b'{"ref": ["x", {"y": "secret://SAP/PASSWORD"}]}', "looks like a reference"),
     ],

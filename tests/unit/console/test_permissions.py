@@ -17,9 +17,13 @@ def test_roles_are_a_ladder() -> None:
         assert not low.covers(high)
 
 
+#: Writes that ask for no token, since what they are sent is signed.
+SIGNED = {("POST", "/hooks/{hook_id}")}
+
+
 def test_every_write_needs_more_than_a_viewer() -> None:
     for (method, path), permission in PERMISSIONS.items():
-        if method != "GET":
+        if method != "GET" and (method, path) not in SIGNED:
             assert permission is not None, path
             assert permission.role != Role.VIEWER, path
 

@@ -201,3 +201,19 @@ def test_nights_in_which_the_clock_changes_are_marked() -> None:
     assert changes_clock(datetime(2031, 3, 30, 1, 0, tzinfo=UTC), berlin) == "clock goes forward by 60 min"
     assert changes_clock(datetime(2031, 10, 26, 12, 0, tzinfo=UTC), berlin) == "clock goes back by 60 min"
     assert changes_clock(MONDAY, berlin) == ""
+
+
+@pytest.mark.parametrize(
+    ("zone", "after", "expression", "found"),
+    [
+        ("Europe/Berlin", "2031-03-29T12:00", "30 2 * * *", "2031-03-30T01:00"),
+        ("Australia/Lord_Howe", "2031-10-04T00:00", "15 2 * * *", "2031-10-04T15:30"),
+        ("America/Santiago", "2031-09-06T12:00", "0 0 * * *", "2031-09-07T04:00"),
+    ],
+)
+def test_a_time_that_the_clock_jumps_over_is_the_instant_after_the_jump(
+    zone: str, after: str, expression: str, found: str
+) -> None:
+    begin = datetime.fromisoformat(after).replace(tzinfo=UTC)
+    instant = next(instants(schedule(cron=expression, zone=zone), after=begin, made_at=MONDAY))
+    assert instant == datetime.fromisoformat(found).replace(tzinfo=UTC)
