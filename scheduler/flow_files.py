@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -201,8 +201,3 @@ class Retrying(Table):
 
     retries: Retries = 0
     delay: Duration = timedelta(seconds=30)
-
-    @classmethod
-    def never(cls) -> Self:
-        """No further try."""
-        return cls()
