@@ -14,7 +14,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from runner import statements
+from runner import saturation
 from runner.models import Job
 from runner.states import State
 from vault import db
@@ -76,7 +76,7 @@ def waiting_groups(session: Session, *, environment: str) -> list[str]:
 
 def limited_lanes(session: Session) -> list[tuple[str, str]]:
     """Environment and group of each lane in which a job with a limit waits."""
-    return [(row.environment, row.group_name) for row in session.execute(statements.LIMITED_LANES)]
+    return [(row.environment, row.group_name) for row in session.execute(saturation.LIMITED_LANES)]
 
 
 def _due(older_than: timedelta) -> ColumnElement[bool]:

@@ -1,9 +1,10 @@
 """Concurrency limits: how many jobs of an environment may run at the same time.
 
-A limit counts the environment's jobs, those of one bot, or those whose bot may see one asset, so that one account is
-logged in once (a bot that declares no assets may see every one). Its members are package versions, since what a
-version declares never changes: they are written when a limit is made and when a version is added, and the claim
-(`runner.statements`) counts the running jobs of members. There is no counter that a killed runner could leave behind.
+A limit counts the environment's jobs, those of one bot, of one queue or workflow (by their cause), or those whose bot
+may see one asset, so that one account is logged in once (a bot that declares no assets may see every one). Its members
+are package versions, since what a version declares never changes: they are written when a limit is made and when a
+version is added, and the claim (`runner.saturation`) counts the running jobs of members. There is no counter that a
+killed runner could leave behind.
 A bot's own `concurrency` in bot.toml is the author's word and counts across environments; these are the operator's.
 """
 
@@ -16,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -40,6 +41,8 @@ class Kind(StrEnum):
     ENVIRONMENT = "environment"
     BOT = "bot"
     ASSET = "asset"
+    QUEUE = "queue"
+    WORKFLOW = "workflow"
 
     @classmethod
     def of(cls, word: str) -> Self:
@@ -49,10 +52,11 @@ class Kind(StrEnum):
             NotFound: for any other word.
         """
         if word not in set(cls):
-            raise NotFound(
-                f"A concurrency limit counts jobs of an environment, a bot or an asset; there is no {shown(word)}."
-            )
+            raise NotFound(f"Jobs are counted by environment, bot, asset, queue or workflow, not by {shown(word)}.")
         return cls(word)
+
+
+_FLOWS = frozenset({Kind.QUEUE, Kind.WORKFLOW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ def set_limit(
     now: datetime,
 ) -> Limit:
     """Allow at most `at_once` jobs at the same time from now on; what runs goes on.
+
+    That a queue or workflow exists is for the caller to know.
 
     Raises:
         NotFound: for an unknown bot or asset.
@@ -149,10 +155,16 @@ def listing(session: Session, *, workspace_id: uuid.UUID) -> list[Limit]:
 
 def reached(session: Session, job: Job) -> Limit | None:
     """The first limit that keeps this job from starting now; `None` when none does."""
+    of_version = select(LimitMember.limit_id).where(LimitMember.version_id == job.version_id)
+    of_flow = and_(
+        ConcurrencyLimit.workspace_id == job.workspace_id,
+        ConcurrencyLimit.kind == job.cause_kind,
+        ConcurrencyLimit.kind.in_(_FLOWS),
+        ConcurrencyLimit.target == job.cause_name,
+    )
     rows = session.scalars(
         select(ConcurrencyLimit)
-        .join(LimitMember, LimitMember.limit_id == ConcurrencyLimit.id)
-        .where(LimitMember.version_id == job.version_id, ConcurrencyLimit.environment == job.environment)
+        .where(ConcurrencyLimit.environment == job.environment, or_(ConcurrencyLimit.id.in_(of_version), of_flow))
         .order_by(ConcurrencyLimit.kind, ConcurrencyLimit.target)
     ).all()
     limits = (_limit(session, row) for row in rows)
@@ -173,6 +185,8 @@ def _known(session: Session, kind: Kind, target: str, *, workspace_id: uuid.UUID
     if kind is Kind.ENVIRONMENT:
         if target:
             raise Invalid("A limit of an environment has no further target.")
+        return name
+    if kind in _FLOWS:
         return name
     if kind is Kind.BOT:
         found = select(Bot.id).where(Bot.workspace_id == workspace_id, Bot.name == name, Bot.removed_at.is_(None))
@@ -224,7 +238,14 @@ def _add_member(session: Session, limit: ConcurrencyLimit, version: PackageVersi
         session.execute(insert(LimitMember).values(limit_id=limit.id, version_id=version.id))
 
 
+def _by_cause(row: ConcurrencyLimit) -> tuple[ColumnElement[bool], ...]:
+    """What tells the jobs of a limited queue or workflow."""
+    return (Job.workspace_id == row.workspace_id, Job.cause_kind == row.kind, Job.cause_name == row.target)
+
+
 def _counts(limit: ConcurrencyLimit, version: PackageVersion, *, bot: str) -> bool:
+    if limit.kind in _FLOWS:
+        return False  # they count by their cause
     if limit.kind == Kind.BOT:
         return limit.target == bot
     if limit.kind == Kind.ASSET:
@@ -236,18 +257,19 @@ def _counts(limit: ConcurrencyLimit, version: PackageVersion, *, bot: str) -> bo
 
 
 def _limit(session: Session, row: ConcurrencyLimit) -> Limit:
-    running = session.scalar(
-        select(func.count())
-        .select_from(Job)
-        .join(LimitMember, LimitMember.version_id == Job.version_id)
-        .where(LimitMember.limit_id == row.id, Job.environment == row.environment, Job.state == State.RUNNING)
-    )
+    running = select(func.count()).where(Job.environment == row.environment, Job.state == State.RUNNING)
+    if row.kind in _FLOWS:
+        counted = running.where(*_by_cause(row))
+    else:
+        counted = running.join(LimitMember, LimitMember.version_id == Job.version_id).where(
+            LimitMember.limit_id == row.id
+        )
     return Limit(
         environment=row.environment,
         kind=Kind(row.kind),
         target=row.target,
         at_once=row.at_once,
-        running=running or 0,
+        running=session.scalar(counted.select_from(Job)) or 0,
         created_at=row.created_at,
         created_by=row.created_by,
     )

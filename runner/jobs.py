@@ -216,8 +216,15 @@ def _claimed(row: Row) -> Claim:
         row.environment,
         row.parameters,
         bool(row.limited),
-        uuid.UUID(row.cause_id) if row.cause_kind in FLOWS else None,
+        _run_of(row) if row.cause_kind in FLOWS else None,
     )
+
+
+def _run_of(row: Row) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(row.cause_id or "")
+    except ValueError:  # a row that was written by hand; the scheduler's tick looks at its runs anyway
+        return None
 
 
 def finish(direct: Direct, job_id: uuid.UUID, *, attempt: int, report: Report) -> bool:

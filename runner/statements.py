@@ -13,36 +13,28 @@ from sqlalchemy import (
     Float,
     Insert,
     Select,
-    String,
     and_,
     bindparam,
     exists,
     func,
     insert,
     literal,
-    literal_column,
     or_,
     select,
     update,
 )
 
-from runner.concurrency_models import ConcurrencyLimit, LimitMember
 from runner.models import Attempt, Bot, Job, PackageVersion
+from runner.saturation import LIMITED, QUEUED, RUNNING, WITHIN_LIMITS
 from runner.states import State
 from vault.db import clock, clock_after, later
 from vault.models import Environment, Model
-
-#: States within a statement's text. As parameters, for which partial indexes hold in some cases only, SQLite would
-#: prepare each statement anew for every execution (measured: 62 of the 94 us of a claim), and PostgreSQL plan it anew.
-_QUEUED, _RUNNING = (literal_column(f"'{state}'", String) for state in (State.QUEUED, State.RUNNING))
 
 _jobs = Model.metadata.tables[Job.__tablename__]
 _attempts = Model.metadata.tables[Attempt.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
 _versions = Model.metadata.tables[PackageVersion.__tablename__]
 _environments = Model.metadata.tables[Environment.__tablename__]
-_limits = Model.metadata.tables[ConcurrencyLimit.__tablename__]
-_members = Model.metadata.tables[LimitMember.__tablename__]
 
 #: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
 NEWEST_NOW = (
@@ -68,7 +60,7 @@ NEWEST = NEWEST_NOW.add_columns(
 
 _elsewhere = _jobs.alias("elsewhere")
 _of_lane = (
-    _elsewhere.c.state == _QUEUED,
+    _elsewhere.c.state == QUEUED,
     _elsewhere.c.environment == bindparam("environment"),
     _elsewhere.c.group_name == bindparam("group_name"),
     _elsewhere.c.priority == bindparam("priority"),
@@ -109,49 +101,13 @@ ENQUEUE = insert(_jobs).values(
     | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": [], "turn": _TURN}
 )
 
-_running = _jobs.alias("running")
-
-#: The bots that run as many attempts as they may, counted from the jobs that run, never from a counter.
-_SATURATED = (
-    select(_running.c.bot_id)
-    .where(_running.c.state == _RUNNING, _running.c.concurrency.is_not(None))
-    .group_by(_running.c.bot_id)
-    .having(func.count() >= func.min(_running.c.concurrency))
-)
-
-#: The limits of an environment that are reached, counted in the same way from the jobs of their members.
-_REACHED = (
-    select(_limits.c.id)
-    .join(_members, _members.c.limit_id == _limits.c.id)
-    .join(_running, _running.c.version_id == _members.c.version_id)
-    .where(
-        _limits.c.environment == bindparam("environment"),
-        _running.c.state == _RUNNING,
-        _running.c.environment == bindparam("environment"),
-    )
-    .group_by(_limits.c.id, _limits.c.at_once)
-    .having(func.count() >= _limits.c.at_once)
-)
-
-#: The versions whose jobs such a limit keeps back, and those that have a limit at all.
-_KEPT_BACK = select(_members.c.version_id).where(_members.c.limit_id.in_(_REACHED))
-_MEMBERS = (
-    select(_members.c.version_id)
-    .join(_limits, _limits.c.id == _members.c.limit_id)
-    .where(_limits.c.environment == bindparam("environment"))
-)
-
 #: What a claim may take: it waits, nobody paused it, its time has come, and no limit is reached.
 CLAIMABLE = and_(
-    _jobs.c.state == _QUEUED,
+    _jobs.c.state == QUEUED,
     _jobs.c.pause_requested_at.is_(None),
     or_(_jobs.c.not_before.is_(None), _jobs.c.not_before <= clock()),
-    or_(_jobs.c.concurrency.is_(None), _jobs.c.bot_id.not_in(_SATURATED)),
-    _jobs.c.version_id.not_in(_KEPT_BACK),
+    WITHIN_LIMITS,
 )
-
-#: Whether two claims at the same time could pass a limit of the job.
-_LIMITED = or_(_jobs.c.concurrency.is_not(None), _jobs.c.version_id.in_(_MEMBERS)).label("limited")
 
 #: What a claim changes.
 _TAKEN = {
@@ -176,13 +132,13 @@ _CLAIMED = (
     _jobs.c.environment,
     _jobs.c.parameters,
     _jobs.c.started_at,
-    _LIMITED,
+    LIMITED,
     _jobs.c.cause_kind,
     _jobs.c.cause_id,
 )
 
 _next = (
-    select(_jobs.c.id, _jobs.c.workspace_id, _LIMITED)
+    select(_jobs.c.id, _jobs.c.workspace_id, LIMITED)
     .where(CLAIMABLE, _jobs.c.environment == bindparam("environment"), _jobs.c.group_name == bindparam("group"))
     .order_by(_jobs.c.priority, _jobs.c.turn, _jobs.c.id)
     .limit(1)
@@ -199,7 +155,7 @@ def _claim_next() -> Select[Any]:
     picked = _next.with_for_update(skip_locked=True).cte("picked")
     won = (
         update(_jobs)
-        .where(_jobs.c.id == picked.c.id, _jobs.c.state == _QUEUED, picked.c.limited.is_(False))
+        .where(_jobs.c.id == picked.c.id, _jobs.c.state == QUEUED, picked.c.limited.is_(False))
         .values(_TAKEN)
         .returning(*_CLAIMED)
         .cte("won")
@@ -216,16 +172,6 @@ def _claim_next() -> Select[Any]:
 #: where the next one has a limit, only its workspace: two claims at once could pass the limit, so these go by
 #: `LOCK_LIMITS` and `CLAIM_LIMITED`.
 CLAIM_NEXT = _claim_next()
-
-#: The lanes in which jobs wait that have a limit.
-LIMITED_LANES = (
-    select(_jobs.c.environment, _jobs.c.group_name)
-    .where(
-        _jobs.c.state == _QUEUED,
-        or_(_jobs.c.concurrency.is_not(None), _jobs.c.version_id.in_(select(_members.c.version_id))),
-    )
-    .distinct()
-)
 
 #: Keeps the claims of limited jobs apart. Parameter: `workspace`, its id as text.
 LOCK_LIMITS = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("workspace"), 0)))
@@ -264,7 +210,7 @@ BEGIN_ATTEMPT = insert(_attempts).values(
 #: The end of a job, fenced. Parameters: `job`, `fence`, `end`, and the columns of the report.
 FINISH = (
     update(_jobs)
-    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == _RUNNING, _jobs.c.attempt == bindparam("fence"))
+    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == RUNNING, _jobs.c.attempt == bindparam("fence"))
     .values(
         state=bindparam("end"),
         reason=bindparam("why"),
@@ -311,7 +257,7 @@ REPEAT_LOST = (
     update(_jobs)
     .where(
         _jobs.c.id == bindparam("job"),
-        _jobs.c.state == _RUNNING,
+        _jobs.c.state == RUNNING,
         _jobs.c.attempt == bindparam("fence"),
         _jobs.c.cancel_requested_at.is_(None),
     )
@@ -333,7 +279,7 @@ REPEAT = REPEAT_LOST.values(exit_code=bindparam("status"))
 #: The end of a job whose attempt was lost. Parameters: `job`, `fence`, `end`, `why`, `words`, `notes`.
 LOSE = (
     update(_jobs)
-    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == _RUNNING, _jobs.c.attempt == bindparam("fence"))
+    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == RUNNING, _jobs.c.attempt == bindparam("fence"))
     .values(
         state=bindparam("end"),
         reason=bindparam("why"),
@@ -367,7 +313,7 @@ CIRCUMSTANCES = (
         _versions.c.manifest,
     )
     .join(_versions, _versions.c.id == _jobs.c.version_id)
-    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == _RUNNING, _jobs.c.attempt == bindparam("fence"))
+    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == RUNNING, _jobs.c.attempt == bindparam("fence"))
 )
 
 #: How the earlier attempts of a job ended, counted by reason. Parameters: `job`, `fence`.

@@ -20,6 +20,12 @@ OfTheAsset = Annotated[
 ]
 
 
+OfTheQueue = Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Count the jobs of this queue.")]
+OfTheWorkflow = Annotated[
+    str | None, typer.Option("--workflow", metavar="NAME", help="Count the jobs of this workflow.")
+]
+
+
 @app.command("set")
 def set_limit(
     at_once: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="How many at the same time.")],
@@ -27,13 +33,15 @@ def set_limit(
     environment: InEnvironment,
     bot: OfTheBot = None,
     asset: OfTheAsset = None,
+    queue: OfTheQueue = None,
+    workflow: OfTheWorkflow = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let at most NUMBER jobs run at the same time: of the environment, of a bot, or of those that may see an asset.
+    """Let at most NUMBER jobs run at the same time: of the environment, or only those that an option counts.
 
     One account that may be logged in once: botkeep concurrency set 1 --env prod --asset SAP.PASSWORD
     """
-    kind, target = _target(bot, asset)
+    kind, target = _target(bot=bot, asset=asset, queue=queue, workflow=workflow)
     to = screen(as_json=as_json)
     with connected() as client:
         answer = client.ask(
@@ -68,10 +76,16 @@ def list_limits(*, as_json: AsJson = False) -> None:
 
 @app.command()
 def remove(
-    *, environment: InEnvironment, bot: OfTheBot = None, asset: OfTheAsset = None, as_json: AsJson = False
+    *,
+    environment: InEnvironment,
+    bot: OfTheBot = None,
+    asset: OfTheAsset = None,
+    queue: OfTheQueue = None,
+    workflow: OfTheWorkflow = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a limit away; what waits for it starts."""
-    kind, target = _target(bot, asset)
+    kind, target = _target(bot=bot, asset=asset, queue=queue, workflow=workflow)
     to = screen(as_json=as_json)
     with connected() as client:
         client.ask("DELETE", path_of("concurrency", environment, kind), query={"target": target or None})
@@ -85,12 +99,11 @@ def _removed(environment: Environment, kind: str, target: str) -> Item:
     return {"environment": environment.value, "kind": kind, "target": target, "removed": True}
 
 
-def _target(bot: str | None, asset: str | None) -> tuple[str, str]:
-    if bot is not None and asset is not None:
-        raise Misused("A limit counts the jobs of a bot or of an asset, not of both.", hint="Set two limits.")
-    if bot is not None:
-        return "bot", bot
-    return ("environment", "") if asset is None else ("asset", asset)
+def _target(**targets: str | None) -> tuple[str, str]:
+    given = [(kind, target) for kind, target in targets.items() if target is not None]
+    if len(given) > 1:
+        raise Misused("A limit counts the jobs of one thing.", hint="Set two limits.")
+    return given[0] if given else ("environment", "")
 
 
 def _whose(kind: str, target: str) -> str:

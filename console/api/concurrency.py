@@ -1,4 +1,4 @@
-"""Concurrency limits over HTTP: how many jobs of an environment, a bot or an asset may run at the same time."""
+"""Concurrency limits over HTTP: how many jobs of an environment, a bot, an asset or a flow may run at the same time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from console.paging import Page, cut
 from console.text import Text
 from runner import announcements, concurrency, lanes
 from runner.concurrency import Kind
+from scheduler import flows
 
 router = APIRouter(prefix="/api/v1/concurrency", tags=["concurrency"])
 
-Target = Annotated[str, Query(max_length=520, description="The bot's name, or the asset as GROUP.NAME.")]
+Target = Annotated[str, Query(max_length=520, description="The name of what is counted; an asset as GROUP.NAME.")]
 
 
 class AtOnce(BaseModel):
-    """How many jobs at the same time; `target` is the bot's name or the asset's, empty for the environment itself."""
+    """How many jobs at the same time; `target` names what is counted, and is empty for the environment itself."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,10 +55,13 @@ def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[LimitI
 def decide(call: Allowed, environment: str, kind: str, wanted: AtOnce) -> LimitItem:
     """Allow so many jobs at the same time from now on; what runs goes on."""
     call.require_environment(environment)
+    chosen = Kind.of(kind)
     with call.writing() as session:
+        if chosen in {Kind.QUEUE, Kind.WORKFLOW}:
+            flows.require(session, flows.Kind(chosen), wanted.target, workspace_id=call.workspace_id)
         row = concurrency.set_limit(
             session,
-            Kind.of(kind),
+            chosen,
             wanted.target,
             environment=environment,
             at_once=wanted.at_once,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from runner import conclusion, jobs
 from runner.concurrency_models import LimitMember
@@ -17,6 +17,7 @@ from runner.jobs import Claim
 from runner.models import Job
 from runner.states import State
 from tests.api import Api, serving
+from tests.flow_api import FlowApi
 from tests.support import Stores
 from vault import db
 
@@ -94,6 +95,25 @@ def test_an_environment_and_a_bot_have_limits_of_their_own(api: Api) -> None:
     assert claimed(api) == [second]
 
 
+@pytest.mark.parametrize("kind", ["queue", "workflow"])
+def test_a_flow_runs_no_more_jobs_than_its_limit(api: Api, kind: str) -> None:
+    flows = FlowApi(api)
+    flows.save(
+        kind, "nightly", {"items": [{"bot": "other"}]} if kind == "queue" else {"steps": {"a": {"bot": "other"}}}
+    )
+    limit(api, kind, 1, "nightly")
+    first, second, free = queue(api, "other", "other", "other")
+    with db.writing(api.console.engine) as session:
+        of_flow = [uuid.UUID(first), uuid.UUID(second)]
+        session.execute(update(Job).where(Job.id.in_(of_flow)).values(cause_kind=kind, cause_name="nightly"))
+    assert claimed(api) == [first, free]
+    assert api.client.get(f"/api/v1/jobs/{second}").json()["waiting_for"]["code"] == "no_runner"
+    api.add_runner("host", "prod")
+    assert f"the {kind} nightly in prod" in api.client.get(f"/api/v1/jobs/{second}").json()["waiting_for"]["sentence"]
+    finish(api, first)
+    assert claimed(api) == [second]
+
+
 def test_a_limit_counts_what_was_queued_and_added_before_and_after_it(api: Api) -> None:
     before = queue(api, "uses", "uses")
     limit(api, "asset", 1, LOGIN)
@@ -157,6 +177,7 @@ def test_a_job_that_a_limit_keeps_back_says_so(api: Api) -> None:
         ("prod/asset", {"at_once": 1, "target": "SAP.NONE"}, 404, "SAP.NONE"),
         ("prod/asset", {"at_once": 1, "target": "nonsense"}, 422, "GROUP.NAME"),
         ("prod/bot", {"at_once": 1, "target": "nobody"}, 404, "nobody"),
+        ("prod/queue", {"at_once": 1, "target": "nobody"}, 404, "nobody"),
         ("prod/environment", {"at_once": 1, "target": "x"}, 422, "no further target"),
         ("live/environment", {"at_once": 1}, 422, "dev, staging, prod"),
         ("prod/moon", {"at_once": 1}, 404, "moon"),
