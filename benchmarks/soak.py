@@ -195,7 +195,8 @@ def _ended_attempts(engine: Engine, job_ids: set[str]) -> set[tuple[str, int]]:
 
 
 def _wait_for_the_last(state: Soak, *, within: float) -> None:
-    deadline = time.monotonic() + within
+    """Return when every job is final, or none has become so for `within` seconds: a slow machine has a backlog."""
+    deadline, left = time.monotonic() + within, None
     while time.monotonic() < deadline:
         try:
             with db.reading(state.engine) as session:
@@ -205,6 +206,8 @@ def _wait_for_the_last(state: Soak, *, within: float) -> None:
         if opened == 0:
             time.sleep(LINGER + 1)  # for what is still to be seen as an orphan
             return
+        if opened is not None and (left is None or opened < left):
+            deadline, left = time.monotonic() + within, opened
         time.sleep(0.5)
 
 
