@@ -3,11 +3,13 @@
 import os
 import signal
 import sys
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from runner import journals
 from runner.journals import OUTCOMES
 from runner.worker import ending
 from scheduler import rescuer
@@ -215,7 +217,9 @@ def test_a_bot_that_ended_under_the_one_runner_of_its_home_waits_for_its_return(
         with system.edit():
             runner.identity.send(signal.SIGSTOP)
         gate.touch()
-        wait_until(lambda: not bot.alive, 30, "the bot to end")
+        recorded = {(uuid.UUID(job_id), 1)}
+        wait_until(lambda: journals.ended(system.home / OUTCOMES, recorded), 30, "the launcher to record the end")
+        assert not bot.alive
         expire(system, job_id)
         assert rescuer.end_lost(system.engine, system.home / OUTCOMES) == 0
         assert system.job(job_id)["state"] == "running"
