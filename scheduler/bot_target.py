@@ -45,8 +45,9 @@ def check(session: Session, wanted: Wanted) -> None:
     filled = _filled(newest.manifest, wanted.parameters, promised=wanted.promised)
     place = {"workspace_id": wanted.workspace_id, "bot_id": newest.bot_id}
     requests.check_references(session, newest.manifest, filled, **place)
-    if wanted.environment in workspaces.strict(session, workspace_id=wanted.workspace_id):
-        preflight.check(session, newest.manifest, environment=wanted.environment, **place)
+    chosen = environment(session, wanted)
+    if chosen in workspaces.strict(session, workspace_id=wanted.workspace_id):
+        preflight.check(session, newest.manifest, environment=chosen, **place)
 
 
 def start(session: Session, wanted: Sequence[Wanted], *, now: datetime) -> list[Started | str]:

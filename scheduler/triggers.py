@@ -95,11 +95,11 @@ def checked(session: Session, name: str, given: dict[str, Any], *, workspace_id:
     target(definition.target[0]).check(session, _wanted(name, definition, workspace_id=workspace_id))
     if definition.schedule is not None:
         calendars.require(session, definition.schedule.calendars, workspace_id=workspace_id)
+    place = environment_of(session, name, definition, workspace_id=workspace_id)
     if definition.completion is not None:
-        place = environment_of(session, name, definition, workspace_id=workspace_id)
         _check_source(session, definition, environment=place, workspace_id=workspace_id)
     if definition.email is not None:
-        _check_mailbox(session, definition, workspace_id=workspace_id)
+        _check_mailbox(session, definition, environment=place, workspace_id=workspace_id)
     return definition
 
 
@@ -257,7 +257,7 @@ def _check_source(session: Session, definition: Definition, *, environment: str,
         )
 
 
-def _check_mailbox(session: Session, definition: Definition, *, workspace_id: uuid.UUID) -> None:
+def _check_mailbox(session: Session, definition: Definition, *, environment: str, workspace_id: uuid.UUID) -> None:
     """Refuse a mailbox that the trigger's bot could not read a message from."""
     assert definition.email is not None  # noqa: S101 - the caller looked
     name = definition.email.source
@@ -267,9 +267,7 @@ def _check_mailbox(session: Session, definition: Definition, *, workspace_id: uu
         raise Invalid(f"email.source: {error}") from None
     if row.kind != "imap":
         raise Invalid(f"email.source: {name} is a source of kind {row.kind}; messages come from one of kind imap.")
-    if definition.environment not in row.environments:
-        raise Invalid(
-            f"email.source: {name} is open in {', '.join(row.environments)} only, not in {definition.environment}."
-        )
+    if environment not in row.environments:
+        raise Invalid(f"email.source: {name} is open in {', '.join(row.environments)} only, not in {environment}.")
     if row.bots is not None and definition.bot not in row.bots:
         raise Invalid(f"email.source: {name} is not open to the bot {definition.bot}.")

@@ -30,9 +30,7 @@ def log_writer(station: Station, claim: Claim) -> LogWriter:
     return LogWriter(station.store, claim.job_id, claim.attempt, seen=tell)
 
 
-def pump(
-    process: Process, writer: LogWriter, masker: Masker, *, limit: int, timeline: Timeline, warn: Callable[[str], None]
-) -> Outcome:
+def pump(process: Process, writer: LogWriter, masker: Masker, *, limit: int, timeline: Timeline) -> Outcome:
     """Store what the bot prints until it has ended."""
     into = Pump(writer, masker, limit=limit)
 
@@ -45,13 +43,14 @@ def pump(
     finally:
         timeline.begin("end")
         into.close()
-        if into.dropped:
-            warn(f"The bot went beyond its limit `output`: {into.dropped:,} bytes from the middle were not kept.")
 
 
 def complete(report: Report, writer: LogWriter, artefacts: Sequence[Kept]) -> Report:
     """The report of an attempt with what it left; after its log was closed."""
     warnings = report.warnings
+    if writer.dropped:
+        note = f"The bot went beyond its limit `output`: {writer.dropped:,} bytes from the middle were not kept."
+        warnings = (*warnings, note)
     if writer.lost:
         warnings = (*warnings, "A part of the log could not be stored; the runner's log says why (log.delayed).")
     return replace(report, log_bytes=writer.size, artefacts=tuple(artefacts), warnings=warnings)

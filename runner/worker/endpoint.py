@@ -47,6 +47,8 @@ _HOST = "127.0.0.1"
 #: has not said its token yet is closed, so that nobody keeps the others out by being silent.
 OF_ONE, OF_ALL = 16, 256
 
+_TOO_LONG = "At most {:,} bytes are taken here; write what is longer into a file."
+
 #: The largest result or work item, in bytes; what it may hold is less, and said by whoever stores it.
 _MOST_SAID = 512 * 1024
 
@@ -206,7 +208,8 @@ class _Request(BaseHTTPRequestHandler):
         if size < 0:
             self._answer(411, b"The request does not say how long its body is.")
         elif size > most:
-            self._answer(413, f"At most {most:,} bytes are taken here; write what is longer into a file.".encode())
+            what = "A value to mask has at most {:,} bytes; name the part that matters." if masks else _TOO_LONG
+            self._answer(413, what.format(most).encode())
         elif size != len(body):
             return  # the bot went away
         elif masks:

@@ -340,7 +340,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
 
 def _pump(run: Run, process: Process) -> Outcome:
     limit, warn = run.limits.output or run.station.settings.output_limit, run.warnings.append
-    outcome = capture.pump(process, run.writer, run.masker, limit=limit, timeline=run.timeline, warn=warn)
+    outcome = capture.pump(process, run.writer, run.masker, limit=limit, timeline=run.timeline)
     run.artefacts = capture.collect(run.station, run.claim, run.folders, run.masker, warn=warn)
     return outcome
 

@@ -50,7 +50,7 @@ def test_a_job_is_queued_in_dev_unless_it_says_otherwise(api: Api) -> None:
     assert job["cause"] == {"kind": "api", "name": "root", "id": None}
     assert job.keys() >= KEYS
     shown = api.client.get(f"/api/v1/jobs/{job['id']}").json()
-    assert shown == {**job, "attempts": [], "readings": [], "waiting_for": shown["waiting_for"]}
+    assert shown == {**job, "attempts": [], "readings": [], "results": {}, "waiting_for": shown["waiting_for"]}
     row = api.audit()[0]
     assert (row["action"], row["environment"], row["actor"]) == ("job.enqueued", "dev", "root")
     assert job["id"] in row["object"]

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis
 
+from tests import canaries
 from tests.support import ROOT, ProcessId, wait_until
 from tests.system import PARKED, System, digest, identity_of
 
@@ -91,7 +92,7 @@ def test_a_bot_of_a_command_that_does_not_exist_fails_to_start(system: System) -
 
 
 def test_a_bot_over_its_time_is_stopped(system: System) -> None:
-    system.add_bot(source=STAYS, toml='timeout = "0.5s"\ngrace = "1s"\n')
+    system.add_bot(source=STAYS, toml='timeout = "4s"\ngrace = "1s"\n')
     job_id = system.enqueue()
     bot = pid_of(system, job_id)
     job = system.wait_for(job_id)
@@ -273,6 +274,6 @@ print("the token is", token)
 def test_the_job_log_file_holds_what_the_api_shows(system: System) -> None:
     system.add_bot(source="print('one line')")
     job = system.run()
-    (path,) = Path(system.home / "logs/jobs").glob(f"*/{job['id']}-*")
-    assert (path.name, path.stat().st_mode & 0o777) == (f"{job['id']}-1.log", 0o600)
-    assert "one line" in path.read_text()
+    (path,) = Path(system.home / "logs/jobs").rglob(f"{job['id']}.*")
+    assert (path.name, path.stat().st_mode & 0o777) == (f"{job['id']}.1.log", 0o600)
+    assert b"one line" in canaries.text_of(path.read_bytes())

@@ -222,7 +222,7 @@ def test_a_value_that_the_bot_names_reaches_the_runner_s_masker(host: Host) -> N
 
 def test_a_value_too_large_to_be_masked_is_refused_and_not_shown(host: Host) -> None:
     host.serve({})
-    with pytest.raises(botkeep.MaskRefused, match="At most 8,192 bytes") as caught:
+    with pytest.raises(botkeep.MaskRefused, match="at most") as caught:
         botkeep.mask(CANARY * 1_000)
     assert CANARY not in str(caught.value)
     assert host.masked == []

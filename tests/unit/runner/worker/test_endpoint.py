@@ -144,8 +144,8 @@ def test_no_value_can_be_written(endpoint: Endpoint, method: str, status: int) -
         (b"471", 422, b"too short to be masked"),
         (b"", 422, b"too short to be masked"),
         (b"one too many", 429, b"named enough"),
-        (b"x" * (LARGEST + 1), 413, b"At most 8,192 bytes"),
-        (b"x" * (1 << 20), 413, b"At most 8,192 bytes"),
+        (b"x" * (LARGEST + 1), 413, b"at most 8,192 bytes"),
+        (b"x" * (1 << 20), 413, b"at most 8,192 bytes"),
     ],
 )
 def test_a_value_that_a_bot_names_is_masked_or_refused_with_a_reason(
