@@ -34,6 +34,9 @@ FILES = "sources"
 
 _log = logger()
 
+#: Seconds that a question waits for the answer before it to be let go; one that is still read takes longer.
+LETTING_GO = 2.0
+
 
 @dataclass(slots=True)
 class _Place:
@@ -83,7 +86,8 @@ class AttemptSources:
             if self._closed:
                 raise Conflict("The attempt has ended; its data sources are closed.")
             place = self._places.setdefault(name, _Place(threading.Lock()))
-        if not place.lock.acquire(blocking=False):
+        # The bot may have read an answer to its end, and ask again, before the thread that gave it lets go.
+        if not place.lock.acquire(timeout=LETTING_GO):
             raise Conflict(f"An answer of the data source {name} is still being read: read it to its end first.")
         try:
             if place.opened is None:

@@ -125,12 +125,14 @@ def test_the_numbers_count_open_jobs_runners_and_answers_by_route(api: Api) -> N
 def test_the_interface_is_described_with_a_summary_and_the_token_of_each_route(api: Api) -> None:
     described = api.as_token(None).get("/api/v1/openapi.json").json()
     routes = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
-    assert routes == set(PERMISSIONS) - {("GET", "/api/v1/openapi.json")}
+    # OpenAPI has no word for a part of a path that may hold slashes.
+    entries = {(method, path.replace(":path}", "}")): entry for (method, path), entry in PERMISSIONS.items()}
+    assert routes == set(entries) - {("GET", "/api/v1/openapi.json")}
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"], path
             assert "HTTPValidationError" not in str(operation), path
-            public = PERMISSIONS[method.upper(), path] is None
+            public = entries[method.upper(), path] is None
             assert operation.get("security", []) == ([] if public else [{"token": []}]), path
     assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
     assert api.client.get("/docs").status_code == api.client.get("/redoc").status_code == 404
