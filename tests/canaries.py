@@ -139,7 +139,7 @@ class Searcher:
 def files(*folders: Path) -> Iterator[Place]:
     """Every file below the folders, with its name and its content; one that is gone meanwhile is left out."""
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
+        for path in _below(folder):
             yield f"the name {path}", os.fsencode(path)
             if path.is_file() and not path.is_symlink():
                 try:
@@ -148,6 +148,12 @@ def files(*folders: Path) -> Iterator[Place]:
                     continue
                 yield str(path), content
                 yield f"the text of {path}", text_of(content)
+
+
+def _below(folder: Path) -> list[Path]:
+    """Whatever is in a folder; unlike `Path.rglob`, os.walk passes over a folder that goes meanwhile."""
+    found = os.walk(folder)
+    return sorted(Path(parent) / name for parent, folders, names in found for name in (*folders, *names))
 
 
 def text_of(content: bytes) -> bytes:

@@ -11,7 +11,7 @@ from runner import lanes
 from tests.api import serving
 from tests.conftest import Start
 from tests.services import RedisServer, Services, migrate
-from tests.support import Stores
+from tests.support import Stores, free_port
 from tests.system import START_WITHIN
 from vault import db, keyhost
 from vault.settings import VaultSettings
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture
 def cluster(services: Services, tmp_path: Path) -> Iterator[RedisServer]:
     server = services.new_redis("server", tmp_path / "cluster")
-    server.more = "cluster-enabled yes"
+    # Its own choice would be 10,000 above the port, which may be none.
+    server.more = f"cluster-enabled yes\ncluster-port {free_port()}"
     server.start()
     yield server
     server.stop()
