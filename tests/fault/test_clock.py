@@ -1,6 +1,7 @@
 """A host whose clock is wrong by an hour: leases, heartbeats and rescues go by the database's clock alone."""
 
 import shutil
+import signal
 import sys
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,19 @@ def shifted(by: str) -> dict[str, str]:
         assert not services_required(), "There is no faketime on this machine: run `make services`."
         pytest.skip("There is no faketime on this machine: install it, or run `make services`.")
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    return {"LD_PRELOAD": str(library), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": str(library), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "PYTHONFAULTHANDLER": "1"}
+
+
+def start_skewed(system: System, start: Start, *, name: str, group: str, by: str) -> None:
+    """A runner with a wrong clock; libfaketime itself breaks one start in ten of a process with many threads."""
+    for tries_left in (2, 1, 0):
+        try:
+            start_runner(system, start, name=name, group=group, env=shifted(by))
+        except AssertionError as error:
+            if not tries_left or f"ended with {-signal.SIGSEGV}" not in str(error):
+                raise
+        else:
+            return
 
 
 @pytest.mark.parametrize("by", ["+1h", "-1h"])
@@ -35,7 +48,7 @@ def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(system: System, sta
         pytest.skip("SQLite's clock is that of the one host there is.")
     system.add_bot(source=STAYS)
     group, name = alone("skewed"), f"skewed-{uuid.uuid4().hex[:8]}"
-    start_runner(system, start, name=name, group=group, env=shifted(by))
+    start_skewed(system, start, name=name, group=group, by=by)
     rescuer = start(sys.executable, "-m", "scheduler", env={**system.env, **shifted(by)}, name="skewed-scheduler")
     rescuer.wait_for("scheduler.ready", START_WITHIN)
     says = next(line for line in rescuer.log.splitlines() if "scheduler.ready" in line)
