@@ -119,7 +119,7 @@ def test_a_limited_operator_cannot_drain_a_runner_of_another_environment(api: Ap
     api.add_runner("both", "dev", "prod")
     answer = api.role("operator", "dev").put("/api/v1/runners/both/drain")
     assert answer.status_code == 403
-    assert api.client.get("/api/v1/runners").json()["items"][0]["state"] == "online"
+    assert api.client.get("/api/v1/runners", params={"limit": 500}).json()["items"][0]["state"] == "online"
 
 
 def test_a_limited_admin_cannot_make_a_token_that_may_touch_more(api: Api) -> None:

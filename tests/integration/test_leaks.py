@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -130,6 +131,12 @@ def answers(system: System, job_id: str) -> Iterator[Place]:
     """All that the API says of the job and of whatever it touched."""
     paths = [f"jobs/{job_id}", f"jobs/{job_id}/log?limit=5000", f"jobs/{job_id}/log/stream", "jobs", "audit", "runners"]
     yield from answers_of(system, *paths, "assets", "assets/SSH/KEY", "coverage", "bots/leaks", "tokens")
+    left = system.client.get(f"/api/v1/jobs/{job_id}/outputs", params={"limit": 500}).json()["items"]
+    assert left, "it left files in its output folder"
+    yield "the list of outputs", json.dumps(left).encode()
+    for item in left:
+        answer = system.client.get(f"/api/v1/jobs/{job_id}/outputs/{quote(item['path'])}")
+        yield f"the output {item['path']}", answer.content
 
 
 def answers_of(system: System, *paths: str) -> Iterator[Place]:

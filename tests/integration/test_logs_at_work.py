@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -237,3 +238,23 @@ def test_what_is_within_the_limits_comes_back_as_it_was(system: System) -> None:
     (item,) = system.client.get(f"/api/v1/jobs/{job['id']}/outputs").json()["items"]
     assert (item["path"], item["size"], item["masked"]) == ("noise", 1_280_000, False)
     assert system.client.get(f"/api/v1/jobs/{job['id']}/outputs/noise").content == bytes(range(256)) * 5000
+
+
+#: Fifty thousand lines of all fifty bots, as fast as they can, each with its own word.
+CHATTERS = """
+import json, os
+word = json.load(open(os.environ["BOTKEEP_PARAMETERS_FILE"]))["word"]
+for number in range(1000):
+    print(word, number, "x" * 200)
+"""
+
+
+def test_fifty_bots_that_print_at_once_lose_and_mix_nothing(system: System, start: Start) -> None:
+    group = f"chatter-{uuid.uuid4().hex[:8]}"
+    system.add_bot("chatters", CHATTERS)
+    ids = [system.enqueue("chatters", group=group, parameters={"word": f"word-{number}"}) for number in range(50)]
+    start_runner(system, start, name=group, group=group, env={"BOTKEEP_CONCURRENCY": "50"})
+    for number, job_id in enumerate(ids):
+        assert system.wait_for(job_id, timeout=120)["state"] == "succeeded"
+        expected = [f"word-{number} {line} {'x' * 200}" for line in range(1000)]
+        assert system.log(job_id, "stdout") == expected
