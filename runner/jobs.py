@@ -244,6 +244,15 @@ def finish(direct: Direct, job_id: uuid.UUID, *, attempt: int, report: Report) -
     return bool(direct.write(statements.FINISH_AT_ONCE, {**job, **used}))
 
 
+def refer(direct: Direct, job_id: uuid.UUID, *, attempt: int, parameters: Mapping[str, Any]) -> None:
+    """Put references in the places of values that were typed into the parameters of a running attempt.
+
+    Raises:
+        Unavailable: when the database cannot be reached.
+    """
+    direct.write(statements.REFER, {"job": job_id, "fence": attempt, "written": dict(parameters)})
+
+
 def end_of_job(job_id: uuid.UUID, attempt: int, report: Report, *, final: bool = False) -> dict[str, Any]:
     """The parameters of a statement that ends a job's attempt; `final` where it ends the job, too."""
     return {

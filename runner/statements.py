@@ -207,6 +207,13 @@ BEGIN_ATTEMPT = insert(_attempts).values(
     state=State.RUNNING,
 )
 
+#: References in the places of typed values. Parameters: `job`, `fence`, `written`.
+REFER = (
+    update(_jobs)
+    .where(_jobs.c.id == bindparam("job"), _jobs.c.state == RUNNING, _jobs.c.attempt == bindparam("fence"))
+    .values(parameters=bindparam("written", type_=_jobs.c.parameters.type))
+)
+
 #: The end of a job, fenced. Parameters: `job`, `fence`, `end`, and the columns of the report.
 FINISH = (
     update(_jobs)

@@ -152,7 +152,7 @@ GRANT SELECT ON concurrency_limits, limit_members TO botkeep_runner;
 GRANT SELECT ON assets, current_values, asset_values TO botkeep_runner;
 GRANT INSERT ON readings, audit_events TO botkeep_runner;
 GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings,
-    not_before, published_at, paused_at) ON jobs TO botkeep_runner;
+    not_before, published_at, paused_at, parameters) ON jobs TO botkeep_runner;
 GRANT SELECT ON triggers TO botkeep_runner;
 GRANT SELECT, INSERT ON firings TO botkeep_runner;
 GRANT SELECT, INSERT ON attempts, artefacts TO botkeep_runner;

@@ -7,27 +7,23 @@ snapshot, so an attempt never sees two generations of a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from runner import workspaces
+from runner import jobs, workspaces
 from runner.jobs import Claim
 from runner.manifest import Manifest
 from runner.states import Reason
 from runner.worker.environment import Delivery, deliver
 from runner.worker.keyring import Keyring
 from runner.worker.refusal import Refusal
+from runner.worker.typed import Typed
 from vault import tokens
 from vault.decrypt import Secret
 from vault.direct import Direct
 from vault.errors import DecryptError, InvalidToken, InvalidValue
-from vault.grading import dictionary_like
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
 from vault.tokens import JSON, Reference
-
-#: Bytes of a value from which on it stands in a parameter by no chance.
-_TELLING = 8
 
 
 @dataclass(slots=True)
@@ -86,11 +82,14 @@ def resolve(
     try:
         delivery = deliver(values, files=manifest.files)
         parameters = _render(claim, values)
+        typed = Typed.of(claim.parameters, values)
     except Refusal:
         raise
     except Exception as error:
         # No masker knows the values yet, so nothing of this exception but its kind may be shown.
         raise Refusal(Reason.INTERNAL, f"The values could not be prepared ({type(error).__name__}).") from None
+    if typed.assets:
+        jobs.refer(direct, claim.job_id, attempt=claim.attempt, parameters=typed.parameters)
     return Resolved(
         sealed=sealed,
         values=values,
@@ -98,7 +97,7 @@ def resolve(
         delivery=delivery,
         warnings=(
             *(_unset_warning(name, sealed) for name in lacking),
-            *_typed_warnings(claim, values),
+            *typed.warnings,
             *delivery.warnings,
         ),
     )
@@ -156,35 +155,6 @@ def _render(claim: Claim, values: dict[AssetName, Secret | None]) -> JSON:
             Reason.ASSET_MISSING,
             f"A parameter refers to a value that is no text ({error}); use the file or the SDK for it.",
         ) from None
-
-
-def _typed_warnings(claim: Claim, values: Mapping[AssetName, Secret | None]) -> Iterator[str]:
-    """Parameters are shown and kept as written: who wrote a value there instead of a reference has to know."""
-    written = {name: "\0".join(_texts(value)).encode(errors="replace") for name, value in claim.parameters.items()}
-    if not any(written.values()):
-        return
-    for asset, secret in values.items():
-        content = b"" if secret is None else secret.reveal().strip()
-        if len(content) < _TELLING or dictionary_like(content.decode(errors="replace")):
-            continue
-        for name, text in written.items():
-            if content in text:
-                yield (
-                    f"The parameter {name} was given the value of {asset} itself, so history shows it to whoever may "
-                    f"see this job. Write {{{{ASSET.{asset}}}}} there instead, and change the value."
-                )
-
-
-def _texts(value: JSON) -> Iterator[str]:
-    pending = [value]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, str):
-            yield node
-        elif isinstance(node, list):
-            pending += node
-        elif isinstance(node, dict):
-            pending += node.values()
 
 
 def _unset_warning(name: AssetName, sealed: Snapshot) -> str:

@@ -20,7 +20,7 @@ from runner import lanes
 from tests import canaries, recorder
 from tests.canaries import Canary, Hit, Place, Searcher
 from tests.support import ROOT
-from tests.system import Start, System, start_runner
+from tests.system import Start, System, digest, start_runner
 
 #: In the runner's process, before the real worker: nothing is found in any output.
 OFF = "from runner.worker.masker import Masker; Masker.scan = lambda self, buffer: ([], len(buffer))"
@@ -158,7 +158,7 @@ def assert_noticed(found: set[Hit], planted: list[Canary]) -> None:
     assert not {place for place in by_place if place.startswith(("inspect", "the key"))}
 
 
-def test_a_value_written_into_a_parameter_is_a_warning_that_does_not_repeat_it(system: System) -> None:
+def test_a_value_written_into_a_parameter_becomes_a_reference_and_a_warning(system: System) -> None:
     value = canaries.text("SAP.PASSWORD")
     system.set_value("SAP.PASSWORD", value.value)
     system.set_value("SAP.USER", "administrator")
@@ -171,6 +171,15 @@ def test_a_value_written_into_a_parameter_is_a_warning_that_does_not_repeat_it(s
     assert warning.startswith("The parameter login was given the value of SAP.PASSWORD itself")
     assert "{{ASSET.SAP.PASSWORD}}" in warning
     assert value.cores[0].decode() not in warning
+    kept = {"login": {"as": ["administrator", "x{{ASSET.SAP.PASSWORD}}y"]}, "token": "{{ASSET.SAP.PASSWORD}}"}
+    assert job["parameters"] == kept
+    assert Searcher([value]).look(canaries.rows(system.stores.database_url)) == set()
+    given = system.told(job)["parameters"]
+    assert given["login"]["as"][1] == digest(f"x{value.value.decode()}y"), "the bot got what was typed"
+    again = system.wait_for(system.client.post(f"/api/v1/jobs/{job['id']}/retry").json()["id"])
+    assert again["parameters"] == kept
+    assert again["warnings"] == []
+    assert system.told(again)["parameters"] == given
 
 
 def test_a_password_in_a_requirement_is_in_no_sentence_about_its_failed_installation(system: System) -> None:

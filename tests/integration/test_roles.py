@@ -87,7 +87,7 @@ scheduler  u  firings         state why event started_kind started_id
 scheduler  u  triggers        enabled next_instant next_fire_at watched_until
 runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
-warnings not_before published_at paused_at
+warnings not_before published_at paused_at parameters
 runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
 runner     u  fan_outs        runner tries lease_expires_at read_at finished_at ok detail
