@@ -104,7 +104,7 @@ def test_no_value_is_found_after_a_session(session: Session, up: Started) -> Non
         found |= searcher.look(session.kept())
     found |= searcher.look(("MONITOR", command) for command in commands)
     found |= searcher.look(recorder.traffic(session.exchanges))
-    found |= searcher.look(recorder.shown_by_proc(seen, owns_values=is_shell_bot))
+    found |= searcher.look(recorder.shown_by_proc(seen, owns_values=is_of_a_bot))
     found |= searcher.look(("what a command said", text) for text in session.said)
     assert up.stop() == 0
     found |= searcher.look(session.kept())
@@ -112,9 +112,9 @@ def test_no_value_is_found_after_a_session(session: Session, up: Started) -> Non
     assert_all_was_recorded(session, searcher, jobs=jobs, seen=seen, commands=commands)
 
 
-def is_shell_bot(seen: Seen) -> bool:
-    """A command's environment is its own; that of a Python bot shows no value either."""
-    return seen.cmdline == SHELL_COMMAND
+def is_of_a_bot(seen: Seen) -> bool:
+    """A command's environment is its own, and so is that of what a bot starts; that of a Python bot shows no value."""
+    return seen.cmdline == SHELL_COMMAND or BOTS_CHILD in seen.cmdline
 
 
 def process_of(seen: set[Seen], words: bytes, *, below: int) -> ProcessId:
