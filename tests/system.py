@@ -154,6 +154,10 @@ class System:
         with db.writing(self.engine) as session:
             session.execute(update(Job).where(Job.id == uuid.UUID(job_id)).values(**moved))
 
+    def runners(self) -> list[dict[str, Any]]:
+        """Every runner that was ever there."""
+        return self._items("/api/v1/runners")
+
     def log(self, job_id: str, stream: str | None = None) -> list[str]:
         """The texts of a job's log, of one stream or of all."""
         answer = self.client.get(f"/api/v1/jobs/{job_id}/log", params={"limit": 5000})

@@ -66,11 +66,7 @@ def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(system: System, sta
     with system.edit() as session:
         ahead = extended - database_time(session)
     assert timedelta(0) < ahead < timedelta(minutes=5), "the lease is measured by the database's clock"
-    (seen,) = (
-        each
-        for each in system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]
-        if each["name"] == name
-    )
+    (seen,) = (each for each in system.runners() if each["name"] == name)
     assert seen["state"] == "online"
     with system.edit() as session:
         ago = database_time(session) - datetime.fromisoformat(seen["heartbeat_at"])

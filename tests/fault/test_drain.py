@@ -31,7 +31,7 @@ time.sleep(0.4)
 
 
 def status(system: System, name: str) -> str:
-    items = system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]
+    items = system.runners()
     return str(next(each["state"] for each in items if each["name"] == name))
 
 
@@ -107,7 +107,7 @@ def test_a_drain_is_heard_at_once_and_waits_for_a_bot_without_limit(system: Syst
 
 
 def heartbeat(system: System, name: str) -> str:
-    items = system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]
+    items = system.runners()
     return str(next(each["heartbeat_at"] for each in items if each["name"] == name))
 
 

@@ -193,7 +193,7 @@ def test_a_runner_does_not_start_with_keys_that_are_not_right(system: System, st
         assert words in said[name], (name, said[name])
         assert "Traceback" not in said[name]
         assert key not in said[name]
-    runners = [runner["name"] for runner in system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]]
+    runners = [runner["name"] for runner in system.runners()]
     assert "tried" not in runners, "it never registered"
 
 

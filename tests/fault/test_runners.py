@@ -270,10 +270,7 @@ def test_a_stopped_runner_lets_its_bots_end_and_claims_nothing_more(system: Syst
     assert system.wait_for(job_id)["state"] == "succeeded"
     assert runner.wait(60) == 0, runner.log
     assert system.job(later)["state"] == "queued"
-    states = {
-        each["name"]: each["state"]
-        for each in system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]
-    }
+    states = {each["name"]: each["state"] for each in system.runners()}
     assert states["drained"] == "stopped"
 
 

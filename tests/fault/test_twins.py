@@ -25,10 +25,6 @@ def test_of_two_that_start_with_one_name_at_the_same_instant_one_refuses(system:
     assert "Traceback" not in refused.log
     runner.wait_for("runner.ready", START_WITHIN)
     assert system.run(group=group)["runner"] == group
-    (shown,) = (
-        each
-        for each in system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]
-        if each["name"] == group
-    )
+    (shown,) = (each for each in system.runners() if each["name"] == group)
     assert (shown["state"], shown["labels"], shown["groups"]) == ("online", {"os": "linux"}, [group])
     assert (shown["running"], shown["concurrency"]) == (0, 4)

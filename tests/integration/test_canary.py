@@ -130,7 +130,7 @@ def assert_all_was_recorded(
     """An empty record holds no value either; so this one must have what the session is known to have done."""
     for words in (b"-m\0console\0", b"-m\0scheduler\0", b"-m\0runner.worker\0", b"spawner", b"bootstrap.py\0"):
         assert any(words in each.cmdline for each in seen), words
-    own = searcher.look(("its environment", each.environ) for each in seen if is_shell_bot(each))
+    own = searcher.look(("its environment", each.environ) for each in seen if is_of_a_bot(each))
     assert {hit.canary for hit in own} >= {"LOGIN.PASSWORD, prod", "SSH.KEY, prod", "GLOBAL.APIKEY, prod"}
     sent = searcher.look(("a request", each.request_body) for each in session.exchanges if each.sets_a_value)
     assert {hit.canary for hit in sent} == {canary.name for canary in session.planted}
@@ -175,6 +175,9 @@ TEXT_FORMS: dict[str, Callable[[bytes], bytes]] = {
     "repr in JSON": lambda value: in_json(repr(value.decode()).encode()),
     "log line": lambda value: in_json(b"token=" + base64.b64encode(value) + b";"),
 }
+#: What the child of the bot `leaks` says in its command line.
+BOTS_CHILD = b"raise RuntimeError(value)"
+
 KINDS = {"text": canaries.text, "plain": canaries.plain, "lines": canaries.lines, "binary": canaries.binary}
 
 

@@ -200,9 +200,6 @@ def test_a_whole_system_keeps_its_logs_in_a_bucket(bucket: str, stores: Stores) 
         assert job["state"] == "succeeded"
         assert system.log(job["id"], "stdout") == ["[]"]
         assert system.client.get(f"/api/v1/jobs/{job['id']}/outputs/file").text == "left"
-        (shown,) = [
-            runner["log_store"]
-            for runner in system.client.get("/api/v1/runners", params={"limit": 500}).json()["items"]
-        ]
+        (shown,) = [runner["log_store"] for runner in system.runners()]
         assert shown == env["BOTKEEP_LOG_URL"]
         assert not (system.home / "logs" / "jobs").exists()
