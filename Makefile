@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-WORKERS ?= 2
+# More than there are cores: most tests wait for processes.
+WORKERS ?= 4
 # How long `make soak` takes.
 SECONDS ?= 600
 # Further words for pytest: make test ARGS="-k claim"

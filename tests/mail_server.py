@@ -333,8 +333,8 @@ def _group_of(user: str) -> str:
 
 @pytest.fixture(scope="session")
 def shared_mail_server(services: Services) -> Iterator[MailServer]:
-    """This process's mail server; take `mail_server` instead."""
-    server = MailServer(services.root / f"dovecot-{os.getpid()}")
+    """The mail server of a folder of tests; take `mail_server` instead."""
+    server = MailServer(services.root / f"dovecot-{uuid.uuid4().hex[:8]}")
     try:
         server.start()
     except ServiceMissing as missing:

@@ -29,8 +29,8 @@ from tests.support import ROOT, ProcessId, clean_environment, free_port, wait_un
 GUARD = Path(__file__).with_name("guard.py")
 #: The database that every test database is cloned from, see `PostgresServer.migrated_template`.
 TEMPLATE = "botkeep_template"
-#: Enough for three xdist workers with a few processes of ours each.
-POSTGRES_CONNECTIONS = 300
+#: Enough for four xdist workers with a few processes of ours each.
+POSTGRES_CONNECTIONS = 400
 REDIS_PASSWORD = "not-a-real-password"
 
 
