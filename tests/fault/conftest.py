@@ -1,4 +1,4 @@
-"""The running system, for the tests that need one, and the gate of its bots."""
+"""The gate of the bots of a running system."""
 
 import uuid
 from collections.abc import Iterator
@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mail_server import mail_server, shared_mail_server, user
-from tests.system import System, shared_system, system
-
-__all__ = ["gate", "mail_server", "shared_mail_server", "shared_system", "system", "user"]
+from tests.system import System
 
 
 @pytest.fixture

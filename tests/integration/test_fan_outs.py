@@ -55,16 +55,16 @@ def fan_out(system: System, **order: object) -> dict[str, object]:
     return found
 
 
-def jobs_of(system: System) -> list[dict[str, object]]:
-    answer = system.client.get("/api/v1/jobs", params={"limit": 100, "bot": "works"})
-    return list(reversed(answer.json()["items"]))
+def jobs_of(system: System, fan_out: dict[str, object]) -> list[dict[str, object]]:
+    answer = system.client.get("/api/v1/jobs", params={"limit": 500, "bot": "works"})
+    return [job for job in reversed(answer.json()["items"]) if job["cause"]["id"] == fan_out["id"]]
 
 
 def test_each_row_or_each_batch_becomes_one_job(system: System, rows: Path) -> None:
     system.add_bot("works", WORKS)
     done = fan_out(system, parameters={"mode": "x"})
     assert (done["state"], done["jobs"]) == ("done", 25), done
-    jobs = jobs_of(system)
+    jobs = jobs_of(system, done)
     assert len(jobs) == 25
     job = system.wait_for(str(jobs[2]["id"]))
     assert job["parameters"] == {"mode": "x", "row": {"id": 3, "word": "w3"}}
@@ -72,7 +72,7 @@ def test_each_row_or_each_batch_becomes_one_job(system: System, rows: Path) -> N
     assert json.loads(system.log(job["id"], "stdout")[0]) == job["parameters"]
     batched = fan_out(system, batch=10)
     assert (batched["state"], batched["jobs"]) == ("done", 3)
-    last = system.job(str(jobs_of(system)[-1]["id"]))
+    last = system.job(str(jobs_of(system, batched)[-1]["id"]))
     assert [row["id"] for row in last["parameters"]["rows"]] == [21, 22, 23, 24, 25]
 
 
@@ -81,11 +81,10 @@ def test_a_source_that_cannot_be_read_starts_no_job_and_says_why(system: System,
     with sqlite3.connect(rows) as connection:
         connection.execute("UPDATE lines SET word = '{{ASSET.DB.PASSWORD}}' WHERE id = 20")
     connection.close()
-    before = jobs_of(system)
     failed = fan_out(system)
     assert (failed["state"], failed["jobs"]) == ("failed", 0)
     assert "row 20 holds text that looks like a reference" in str(failed["detail"])
-    assert jobs_of(system) == before
+    assert jobs_of(system, failed) == []
 
 
 def test_what_could_never_work_is_refused_at_once(system: System, rows: Path) -> None:

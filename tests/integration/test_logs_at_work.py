@@ -18,9 +18,7 @@ from redis.client import PubSub
 from runner import live
 from tests.conftest import Start
 from tests.support import wait_until
-from tests.system import System, shared_system, start_runner, system
-
-__all__ = ["shared_system", "system"]
+from tests.system import System, start_runner
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -9,9 +9,7 @@ import pytest
 
 from runner.worker import isolation, landlock
 from tests.support import wait_until
-from tests.system import System, shared_system, system
-
-__all__ = ["shared_system", "system"]
+from tests.system import System
 
 ENOUGH = 60.0
 
