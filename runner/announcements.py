@@ -60,6 +60,11 @@ def mark_published(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
     session.execute(update(Job).where(Job.id.in_(job_ids)).values(published_at=clock()))
 
 
+def unmark(session: Session, job_ids: Sequence[uuid.UUID]) -> None:
+    """Let the rescuer announce these jobs at once, since the broker did not take them."""
+    session.execute(update(Job).where(Job.id.in_(job_ids), Job.state == State.QUEUED).values(published_at=None))
+
+
 def forget(session: Session) -> int:
     """Let every queued job be announced again at once, since the broker has lost what it was told."""
     return db.changes(

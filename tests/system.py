@@ -128,7 +128,7 @@ class System:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def wait_for(self, job_id: str, *states: str, timeout: float = 30) -> dict[str, Any]:
+    def wait_for(self, job_id: str, *states: str, timeout: float = 90) -> dict[str, Any]:
         """The job once it is in one of these states, or in a final one where none is named."""
         wanted = states or tuple(FINAL)
 

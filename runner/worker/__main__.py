@@ -241,13 +241,18 @@ def _ground(
 
 
 def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
-    """Say that a job is queued again. Where that fails, the rescuer does it in its next round."""
-    if lanes.publish(app, claim.job_id, environment=claim.environment, group=group, bot_id=claim.bot_id):
-        try:
+    """Say that a job is queued again. Where that fails, the rescuer does it in its next round.
+
+    It is marked first: who claims passes over a row that is being changed, and nobody would look again.
+    """
+    try:
+        with db.writing(engine) as session:
+            announcements.mark_published(session, [claim.job_id])
+        if not lanes.publish(app, claim.job_id, environment=claim.environment, group=group, bot_id=claim.bot_id):
             with db.writing(engine) as session:
-                announcements.mark_published(session, [claim.job_id])
-        except VaultError as error:
-            _log.warning("announcement.unmarked", error=str(error))
+                announcements.unmark(session, [claim.job_id])
+    except VaultError as error:
+        _log.warning("announcement.delayed", error=str(error))
 
 
 def _group(instance: uuid.UUID) -> str | None:
