@@ -1,6 +1,7 @@
 """Queues, workflows and work items under the database role of each process that touches them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,11 @@ def advance(engines: dict[str, Engine], run_id: UUID) -> None:
 
 def work(engines: dict[str, Engine], **given: Any) -> None:  # noqa: ANN401 - JSON
     """One job from its claim to its end, with what its bot says of results and work items."""
-    direct = Direct(engines["runner"])
+    with closing(Direct(engines["runner"])) as direct:
+        _work(engines, direct, given)
+
+
+def _work(engines: dict[str, Engine], direct: Direct, given: Mapping[str, Any]) -> None:
     claim = jobs.claim(direct, environment="prod", group="default", runner="r1")
     assert claim is not None
     holder = Holder(claim.workspace_id, "prod", claim.job_id, claim.attempt)
