@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.databases import mariadb, secured_postgres
-from tests.mail_server import mail_server, shared_mail_server, user
+from tests.databases import mariadb, secured_postgres  # noqa: F401 - fixtures
+from tests.mail_server import mail_server, shared_mail_server, user  # noqa: F401 - fixtures
 from tests.services import (
     PostgresServer,
     RedisServer,
@@ -40,10 +40,7 @@ from tests.support import (
     start_process,
     wait_until,
 )
-from tests.system import shared_system, system
-
-#: Fixtures of other modules. Only here: each place that imports one starts another system, for the whole session.
-__all__ = ["mail_server", "mariadb", "secured_postgres", "shared_mail_server", "shared_system", "system", "user"]
+from tests.system import shared_system, system  # noqa: F401 - fixtures; each place that imports them starts a system
 
 SERVICES = pytest.StashKey[Services]()
 numbers = itertools.count(1)
