@@ -17,9 +17,8 @@ from typing import Any
 from celery import Celery
 from sqlalchemy import ColumnElement, bindparam, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
-from uuid_utils.compat import uuid7
 
-from runner import lanes
+from runner import jobs, lanes, statements
 from runner.jobs import Request
 from runner.models import Job
 from runner.states import State
@@ -28,28 +27,9 @@ from vault.models import Model
 
 _jobs = Model.metadata.tables[Job.__tablename__]
 
-_COLUMNS = (
-    "id",
-    "workspace_id",
-    "bot_id",
-    "version_id",
-    "environment",
-    "group_name",
-    "priority",
-    "concurrency",
-    "parameters",
-    "cause_kind",
-    "cause_name",
-    "cause_id",
-    "idempotency_key",
-    "retry_of",
-    "created_at",
-    "turn",
-)
-
 #: As `statements.ENQUEUE`, with the turn given.
 _ENQUEUE = insert(_jobs).values(
-    {name: bindparam(name) for name in _COLUMNS}
+    {name: bindparam(name) for name in (*statements.COLUMNS, "turn")}
     | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": []}
 )
 
@@ -129,21 +109,4 @@ def _lane(request: Request) -> Lane:
 
 
 def _row(request: Request, *, turns: _Turns, now: datetime) -> dict[str, Any]:
-    return {
-        "id": uuid7(),
-        "workspace_id": request.workspace_id,
-        "bot_id": request.bot_id,
-        "version_id": request.version_id,
-        "environment": request.environment,
-        "group_name": request.group,
-        "priority": request.priority,
-        "concurrency": request.concurrency,
-        "parameters": request.parameters,
-        "cause_kind": request.cause.kind,
-        "cause_name": request.cause.name,
-        "cause_id": request.cause.id,
-        "idempotency_key": request.idempotency_key,
-        "retry_of": request.retry_of,
-        "created_at": now,
-        "turn": turns.take(request),
-    }
+    return {**jobs.row_of(request, now=now), "turn": turns.take(request)}

@@ -144,28 +144,31 @@ def enqueue(session: Session, request: Request, *, now: datetime) -> uuid.UUID:
     The row counts as published from the start, which saves a transaction a job; a caller whose publication
     fails says so with `not_published`, and for one that dies in between the rescuer waits its usual while.
     """
-    job_id = uuid7()
-    session.connection().execute(
-        statements.ENQUEUE,
-        {
-            "id": job_id,
-            "workspace_id": request.workspace_id,
-            "bot_id": request.bot_id,
-            "version_id": request.version_id,
-            "environment": request.environment,
-            "group_name": request.group,
-            "priority": request.priority,
-            "concurrency": request.concurrency,
-            "parameters": request.parameters,
-            "cause_kind": request.cause.kind,
-            "cause_name": request.cause.name,
-            "cause_id": request.cause.id,
-            "idempotency_key": request.idempotency_key,
-            "retry_of": request.retry_of,
-            "created_at": now,
-        },
-    )
+    row = row_of(request, now=now)
+    session.connection().execute(statements.ENQUEUE, row)
+    job_id: uuid.UUID = row["id"]
     return job_id
+
+
+def row_of(request: Request, *, now: datetime) -> dict[str, Any]:
+    """The columns of a new job, by `statements.COLUMNS`."""
+    return {
+        "id": uuid7(),
+        "workspace_id": request.workspace_id,
+        "bot_id": request.bot_id,
+        "version_id": request.version_id,
+        "environment": request.environment,
+        "group_name": request.group,
+        "priority": request.priority,
+        "concurrency": request.concurrency,
+        "parameters": request.parameters,
+        "cause_kind": request.cause.kind,
+        "cause_name": request.cause.name,
+        "cause_id": request.cause.id,
+        "idempotency_key": request.idempotency_key,
+        "retry_of": request.retry_of,
+        "created_at": now,
+    }
 
 
 def not_published(session: Session, job_id: uuid.UUID) -> None:

@@ -76,28 +76,28 @@ _TURN = func.coalesce(
     0,
 )
 
+#: What is known of a job before it has its turn.
+COLUMNS = (
+    "id",
+    "workspace_id",
+    "bot_id",
+    "version_id",
+    "environment",
+    "group_name",
+    "priority",
+    "concurrency",
+    "parameters",
+    "cause_kind",
+    "cause_name",
+    "cause_id",
+    "idempotency_key",
+    "retry_of",
+    "created_at",
+)
+
 #: A queued job. Parameters: the row's columns.
 ENQUEUE = insert(_jobs).values(
-    {
-        name: bindparam(name)
-        for name in (
-            "id",
-            "workspace_id",
-            "bot_id",
-            "version_id",
-            "environment",
-            "group_name",
-            "priority",
-            "concurrency",
-            "parameters",
-            "cause_kind",
-            "cause_name",
-            "cause_id",
-            "idempotency_key",
-            "retry_of",
-            "created_at",
-        )
-    }
+    {name: bindparam(name) for name in COLUMNS}
     | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": [], "turn": _TURN}
 )
 

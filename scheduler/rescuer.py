@@ -44,6 +44,8 @@ def republish(engine: Engine, app: Celery, *, older_than: timedelta) -> int:
         crowded = lanes.depth(app, environment=lane.environment, group=lane.group) >= lane.queued
         with db.reading(engine) as session:
             due = announcements.due_in_lane(session, lane, older_than=older_than * CROWDED if crowded else older_than)
+        if not due:
+            continue
         ids = [job_id for job_id, _bot_id in due]
         # Marked first: who claims passes over a row that is being changed, and nobody would look again.
         with db.writing(engine) as session:
