@@ -82,6 +82,7 @@ def main() -> None:
         name = f"victim-{kind}-{os.getpid()}"
         with start(spawner, "keeps", kind, FOLDER / f"victim-{kind}", VALUE=VALUE, ABSTRACT=name) as victim:
             os.read(victim.stdout, 100)
+            assert victim.started(30)
             pid = deepest(victim.pid or 0)
             for by in kinds:
                 found |= attacks(spawner, by, (pid, os.getpid(), spawner.pid or 0), name, FOLDER / f"victim-{kind}")
