@@ -1,5 +1,5 @@
-"""Gets what the tests need of Debian's where the machine has none: PostgreSQL, MariaDB, Redis, Dovecot, ODBC, faketime;
-`make services` runs it.
+"""Gets what the tests need of Debian's where the machine has none: PostgreSQL, MariaDB, Redis, Dovecot, ODBC, faketime,
+Chromium; `make services` runs it.
 
 Promises to install nothing that is there already, and to start no service: the tests start servers of their
 own. It uses apt-get, as root or by a sudo that asks for no password; elsewhere it says what to do and fails.
@@ -34,6 +34,8 @@ def missing_packages() -> list[str]:
         packages.append("bubblewrap")
     if not shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         packages.append("dovecot-imapd")
+    if not shutil.which("chromium"):
+        packages.append("chromium")
     return packages
 
 
