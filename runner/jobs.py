@@ -171,6 +171,11 @@ def row_of(request: Request, *, now: datetime) -> dict[str, Any]:
     }
 
 
+def first_id(at: datetime) -> uuid.UUID:
+    """The smallest id of a job that was made at this instant or later: UUIDv7 by the millisecond (RFC 9562, 5.7)."""
+    return uuid.UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62))
+
+
 def not_published(session: Session, job_id: uuid.UUID) -> None:
     """Remember that the broker did not take this job, so that the rescuer publishes it as soon as it can."""
     session.execute(update(Job).where(Job.id == job_id, Job.state == State.QUEUED).values(published_at=None))
