@@ -42,7 +42,9 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import Edge
-from console.pages import home, refusals, static
+from console.pages import history, home, refusals, static
+from console.pages import jobs as job_pages
+from console.pages import runners as runner_pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -92,6 +94,9 @@ ROUTERS: tuple[APIRouter, ...] = (
 PAGES: tuple[APIRouter, ...] = (
     static.router,
     home.router,
+    history.router,
+    job_pages.router,
+    runner_pages.router,
 )
 
 #: Routes whose bodies may be larger than the largest value, and how large.

@@ -13,4 +13,20 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     # Home
     ("GET", "/"): ("viewer", "job.listed"),
     ("GET", "/home/now"): ("viewer", "job.listed"),
+    # History, jobs and runners
+    ("GET", "/history"): ("viewer", "job.listed"),
+    ("GET", "/history/rows"): ("viewer", "job.listed"),
+    ("GET", "/jobs/{job_id}"): ("viewer", "job.shown"),
+    ("GET", "/jobs/{job_id}/status"): ("viewer", "job.shown"),
+    ("GET", "/jobs/{job_id}/log"): ("viewer", "job.log_shown"),
+    ("GET", "/jobs/{job_id}/log/events"): ("viewer", "job.log_shown"),
+    ("GET", "/jobs/{job_id}/outputs/{attempt}/{number}"): ("viewer", "job.output_shown"),
+    ("POST", "/jobs/{job_id}/cancellation"): ("operator", "job.cancelled"),
+    ("POST", "/jobs/{job_id}/pause"): ("operator", "job.paused"),
+    ("POST", "/jobs/{job_id}/resumption"): ("operator", "job.resumed"),
+    ("POST", "/jobs/{job_id}/retry"): ("operator", "job.retried"),
+    ("GET", "/runners"): ("viewer", "runner.listed"),
+    ("GET", "/runners/rows"): ("viewer", "runner.listed"),
+    ("POST", "/runners/{name}/drain"): ("operator", "runner.drained"),
+    ("POST", "/runners/{name}/removal"): ("admin", "runner.removed"),
 }

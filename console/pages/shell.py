@@ -17,6 +17,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from console import ansi
 from console.deps import NOTICE, Call
 from console.page_permissions import PAGES
 from console.pages import static, words
@@ -206,6 +207,7 @@ def _templates() -> Environment:
         bytes=words.size,
         count=words.count,
         attributes=_attributes,
+        shown=ansi.shown,
     )
     return made
 
