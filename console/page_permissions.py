@@ -13,4 +13,23 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     # Home
     ("GET", "/"): ("viewer", "job.listed"),
     ("GET", "/home/now"): ("viewer", "job.listed"),
+    # Assets of the workspace, and of one bot
+    ("GET", "/assets"): ("viewer", "asset.listed"),
+    ("GET", "/assets/new"): ("dev", "asset.listed"),
+    ("POST", "/assets"): ("dev", "asset.set"),
+    ("GET", "/assets/{group}/{name}"): ("viewer", "asset.shown"),
+    ("POST", "/assets/{group}/{name}/description"): ("dev", "asset.set"),
+    ("POST", "/assets/{group}/{name}/removal"): ("dev", "asset.removed"),
+    ("POST", "/assets/{group}/{name}/values/{environment}"): ("dev", "asset.set"),
+    ("POST", "/assets/{group}/{name}/values/{environment}/removal"): ("dev", "asset.unset"),
+    ("POST", "/assets/{group}/{name}/values/{environment}/rollback"): ("dev", "asset.rollback"),
+    ("GET", "/bots/{bot}/assets"): ("viewer", "asset.listed"),
+    ("GET", "/bots/{bot}/assets/new"): ("dev", "asset.listed"),
+    ("POST", "/bots/{bot}/assets"): ("dev", "asset.set"),
+    ("GET", "/bots/{bot}/assets/{group}/{name}"): ("viewer", "asset.shown"),
+    ("POST", "/bots/{bot}/assets/{group}/{name}/description"): ("dev", "asset.set"),
+    ("POST", "/bots/{bot}/assets/{group}/{name}/removal"): ("dev", "asset.removed"),
+    ("POST", "/bots/{bot}/assets/{group}/{name}/values/{environment}"): ("dev", "asset.set"),
+    ("POST", "/bots/{bot}/assets/{group}/{name}/values/{environment}/removal"): ("dev", "asset.unset"),
+    ("POST", "/bots/{bot}/assets/{group}/{name}/values/{environment}/rollback"): ("dev", "asset.rollback"),
 }
