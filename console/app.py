@@ -41,8 +41,9 @@ from console.api import (
     workspace,
 )
 from console.deps import Console
-from console.edge import Edge
-from console.pages import history, home, refusals, static
+from console.edge import MAX_BODY, Edge
+from console.pages import asset_values, history, home, refusals, static
+from console.pages import assets as asset_pages
 from console.pages import jobs as job_pages
 from console.pages import runners as runner_pages
 from console.permissions import PERMISSIONS
@@ -97,11 +98,22 @@ PAGES: tuple[APIRouter, ...] = (
     history.router,
     job_pages.router,
     runner_pages.router,
+    asset_pages.router,
+    asset_values.router,
 )
+
+#: Bytes that a form may have besides the values or files in it.
+FORM = 64 * 1024
 
 #: Routes whose bodies may be larger than the largest value, and how large.
 LARGER: dict[tuple[str, str], int] = {
     ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    # A value for each environment, and what a form has around them.
+    **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
+    **{
+        ("POST", f"{base}/assets/{{group}}/{{name}}/values/{{environment}}"): MAX_BODY + FORM
+        for base in ("", "/bots/{bot}")
+    },
 }
 
 
