@@ -26,6 +26,7 @@ from console.api import (
     coverage,
     environments,
     fan_outs,
+    first_link,
     flows,
     hooks,
     jobs,
@@ -37,8 +38,10 @@ from console.api import (
     sources,
     tokens,
     triggers,
+    users,
     work_items,
     workspace,
+    workspaces,
 )
 from console.deps import Console
 from console.edge import Edge
@@ -81,6 +84,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     sources.router,
     fan_outs.router,
     tokens.router,
+    users.router,
+    first_link.router,
+    workspaces.router,
     environments.router,
     workspace.router,
     concurrency.router,

@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 
 import runner.errors
 import vault.errors
-from console.auth import Caller
+from console.callers import Caller
 from runner.logging import logger
 from vault import audit, db
 from vault.names import ENVIRONMENTS, shown

@@ -142,7 +142,7 @@ def prepare(database_url: str) -> str:
             recipients.register(session, Identity.generate(environment).recipient, now=now)
         workspace_id = default_workspace(session)
         _row, token = auth.create(
-            session, "root", role="admin", environments=(), workspace_id=workspace_id, actor=TESTER, now=now
+            session, "root", grant=auth.Grant.of("admin"), workspace_id=workspace_id, actor=TESTER, now=now
         )
     engine.dispose()
     return token
