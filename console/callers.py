@@ -42,9 +42,7 @@ class Caller:
         return self.roles[environment].covers(needed)
 
 
-def roles_by_environment(
-    role: Role, narrowed: Mapping[str, str], *, only: Sequence[str] = ()
-) -> Mapping[str, Role]:
+def roles_by_environment(role: Role, narrowed: Mapping[str, str], *, only: Sequence[str] = ()) -> Mapping[str, Role]:
     """The role in each environment: the narrower one, and `viewer` outside of `only`, where that is not empty.
 
     A role that is stored and that there is not counts as `viewer`, so that nothing is opened by mistake.

@@ -41,6 +41,9 @@ from vault.audit import Actor
 from vault.errors import Unavailable
 from vault.names import ENVIRONMENTS
 
+#: The cookie in which a notice waits for the next page.
+NOTICE = "botkeep_notice"
+
 BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token: `botkeep token create`.")
 
 
@@ -79,8 +82,10 @@ class Call:
     target: str
     #: The least role for the route.
     needed: Role
-    #: What a form must send back; empty for a token, which needs none.
-    csrf: str = ""
+    #: What a form must send back, in its field `csrf` or the header `X-CSRF`; empty for a token, which needs none.
+    csrf: str = field(default="", repr=False)
+    #: The sentence that the next page shows, percent-encoded; set by what was done before.
+    notice: str = ""
     #: The session of the browser, if it is one.
     session_id: uuid.UUID | None = None
 
@@ -169,13 +174,14 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
         raise Unauthenticated
     if route.path_format.format(**request.path_params) != request.scope["path"]:
         raise HTTPException(404)
-    target = f"{request.method} {_shown(request.scope['path'])}"
-    call = Call(console, caller, permission.action, target, permission.role)
+    notice, target = request.cookies.get(NOTICE, ""), f"{request.method} {_shown(request.scope['path'])}"
+    call = Call(console, caller, permission.action, target, permission.role, notice=notice)
     if found is not None:
         _note_use(console, found)
         call = replace(call, csrf=sessions.csrf(cookie), session_id=found.id)
-        if request.method not in origin.SAFE and not origin.from_own_page(request, console.public_url):
-            raise _cross_site(call)
+    request.state.call = call  # a page that says why something was refused stands in the caller's frame, too
+    if call.csrf and request.method not in origin.SAFE and not origin.from_own_page(request, console.public_url):
+        raise _cross_site(call)
     if not caller.role.covers(permission.role):
         who = f"the token {caller.name}" if caller.kind == "token" else caller.name
         raise Denied(

@@ -1,8 +1,8 @@
 """What is stored of a random text that somebody shows again: its SHA-256.
 
-A fast hash is enough, since 256 random bits cannot be guessed whatever the hash costs. Rows are found by an index on the
-digest and not compared in constant time: timing could tell about the digest of what was sent, and nobody can choose a
-text by its digest.
+A fast hash is enough, since 256 random bits cannot be guessed whatever the hash costs. Rows are found by an index on
+the digest and not compared in constant time: timing could tell about the digest of what was sent, and nobody can choose
+a text by its digest.
 """
 
 from __future__ import annotations

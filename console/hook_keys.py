@@ -1,7 +1,8 @@
 """The keys of webhooks: what deliveries are verified by, sealed so that a copy of the database opens none.
 
 To verify an HMAC the console needs the key itself, so it can be no asset (the console decrypts nothing of the vault)
-and no digest. It is sealed with the console's own key (`console.key_file`), bound to its trigger and style. No other role may read the table (deploy/postgres/roles.sql),
+and no digest. It is sealed with the console's own key (`console.key_file`),
+bound to its trigger and style. No other role may read the table (deploy/postgres/roles.sql),
 and no route answers a key again. Why: docs/adr/0010-keys-of-webhooks.md.
 """
 

@@ -1,7 +1,7 @@
 """The console's own key: a 0600 file with which it seals what it must be able to use and nobody else may read.
 
-Promises AES-256-GCM, each text bound to a context so that it does not open in another place. The file is made when it is
-first needed. What is sealed: the keys of webhooks, and those of one-time passwords.
+Promises AES-256-GCM, each text bound to a context so that it does not open in another place. The file is made when it
+is first needed. What is sealed: the keys of webhooks, and those of one-time passwords.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class KeyFile:
             if make:
                 return self._make()
             raise Conflict(
-                f"The file {self.path}, with which the keys of webhooks and of one-time passwords were sealed, is gone; "
+                f"The file {self.path}, with which the keys of webhooks and one-time passwords were sealed, is gone; "
                 "restore it, or set each key again: botkeep trigger key NAME, botkeep user totp NAME"
             ) from None
         except (OSError, UnicodeDecodeError):

@@ -8,18 +8,14 @@ can forge, and by the token of its session. A bearer token needs neither: no bro
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vault import assets
+from console import forms
 
 #: Methods that change nothing (RFC 9110, section 9.2.1).
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def own_address(request: Request, public_url: str) -> str:
@@ -61,8 +57,7 @@ def set_cookie(
 
 async def shows_token(request: Request, token: str) -> bool:
     """Whether the request holds the session's token: in the header `X-CSRF`, or in a form's field `csrf`."""
-    shown: object = request.headers.get("x-csrf")
-    if shown is None and request.headers.get("content-type", "").startswith(_FORMS):
-        form: FormData | Mapping[str, object] = await request.form(max_part_size=assets.MAX_VALUE_BYTES)
-        shown = form.get("csrf")
-    return isinstance(shown, str) and hmac.compare_digest(shown.encode(), token.encode())
+    shown = request.headers.get("x-csrf")
+    if shown is None and forms.is_one(request):
+        shown = (await forms.parse(request)).get("csrf")
+    return shown is not None and hmac.compare_digest(shown.encode(), token.encode())

@@ -23,10 +23,7 @@ _TURN = threading.BoundedSemaphore(2)
 
 #: What is compared with where there is no account or no password, so that the time does not tell. Nobody knows the
 #: text that it was made of; a random one.
-_NOBODY = (
-    "$argon2id$v=19$m=65536,t=3,p=4$p8uFORkIz1wwd8nodI6zbA$"
-    "YvAxI7QJ2P9GB9ItXTY3z84nlrrdVEeVJ3ONOjvJgNc"
-)
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$p8uFORkIz1wwd8nodI6zbA$YvAxI7QJ2P9GB9ItXTY3z84nlrrdVEeVJ3ONOjvJgNc"
 
 
 def hashed(password: str, *, name: str) -> str:

@@ -87,9 +87,7 @@ class Browser:
     agent: str
 
 
-def begin(
-    session: Session, user: User, *, method: str, browser: Browser, lifetimes: Lifetimes, now: datetime
-) -> str:
+def begin(session: Session, user: User, *, method: str, browser: Browser, lifetimes: Lifetimes, now: datetime) -> str:
     """Sign a person in; answers what the cookie holds.
 
     The session looks at the workspace that the last one looked at, or at the first.
@@ -158,9 +156,7 @@ def note(session: Session, session_id: uuid.UUID, *, now: datetime) -> None:
     )
 
 
-def listing(
-    session: Session, user_id: uuid.UUID, *, lifetimes: Lifetimes, now: datetime
-) -> Sequence[BrowserSession]:
+def listing(session: Session, user_id: uuid.UUID, *, lifetimes: Lifetimes, now: datetime) -> Sequence[BrowserSession]:
     """The sessions of a person that can be used, the one used last first."""
     return session.scalars(
         select(BrowserSession)
@@ -192,9 +188,7 @@ def revoke(session: Session, session_id: uuid.UUID, *, user_id: uuid.UUID, actor
     _record(session, row, "session.ended", actor.name, address=actor.address, now=now, details={})
 
 
-def revoke_others(
-    session: Session, user_id: uuid.UUID, *, but: uuid.UUID | None, actor: Actor, now: datetime
-) -> int:
+def revoke_others(session: Session, user_id: uuid.UUID, *, but: uuid.UUID | None, actor: Actor, now: datetime) -> int:
     """End every session of a person but one; answers how many."""
     theirs = select(BrowserSession).where(BrowserSession.user_id == user_id, BrowserSession.revoked_at.is_(None))
     rows = [row for row in session.scalars(theirs) if row.id != but]

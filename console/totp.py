@@ -30,9 +30,7 @@ def address(key: str, name: str) -> str:
     return pyotp.TOTP(key).provisioning_uri(name=name, issuer_name="Botkeep")
 
 
-def switch_on(
-    session: Session, user: User, *, key: str, code: str, file: KeyFile, actor: Actor, now: datetime
-) -> None:
+def switch_on(session: Session, user: User, *, key: str, code: str, file: KeyFile, actor: Actor, now: datetime) -> None:
     """Ask for codes of this key from now on, since the person has shown one.
 
     Raises:

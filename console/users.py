@@ -148,9 +148,7 @@ def remove(session: Session, member: Member, *, actor: Actor, now: datetime) -> 
     theirs = (ApiToken.user_id == user.id, ApiToken.workspace_id == workspace_id, ApiToken.revoked_at.is_(None))
     tokens = list(session.scalars(select(ApiToken.name).where(*theirs).order_by(ApiToken.name)))
     session.execute(update(ApiToken).where(*theirs).values(revoked_at=now))
-    session.execute(
-        delete(Membership).where(Membership.user_id == user.id, Membership.workspace_id == workspace_id)
-    )
+    session.execute(delete(Membership).where(Membership.user_id == user.id, Membership.workspace_id == workspace_id))
     _record(session, "user.removed", member, actor=actor, now=now, details={"tokens": tokens})
     if not workspaces_of(session, user.id):
         user.removed_at = now

@@ -1,4 +1,4 @@
-"""The first sign-in over HTTP: a link for the first admin, for as long as nobody of the workspace was ever signed in."""
+"""The first sign-in over HTTP: a link for the first admin, as long as nobody of the workspace was ever signed in."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def make(call: Allowed, request: Request) -> FirstLink:
         members = users.listing(session, workspace_id=call.workspace_id)
         member = next((one for one in members if one.role is Role.ADMIN), None)
         if member is None:
-            member = users.add(
-                session, FIRST, rights=rights, workspace_id=call.workspace_id, actor=call.actor, now=now
-            )
+            member = users.add(session, FIRST, rights=rights, workspace_id=call.workspace_id, actor=call.actor, now=now)
         users.must_belong_here_only(session, member)
         token = users.link(session, member, actor=call.actor, now=now)
     return FirstLink(name=member.user.name, url=link_address(request, call, token), expires_at=now + LINK_LASTS)

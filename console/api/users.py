@@ -1,4 +1,4 @@
-"""Users over HTTP: add, list, change the role, remove, set a password, make a sign-in link, take the second factor away."""
+"""Users over HTTP: add, list, change the role, remove; passwords, sign-in links and the second factor."""
 
 from __future__ import annotations
 

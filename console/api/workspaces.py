@@ -42,7 +42,9 @@ def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[Worksp
     """The workspaces of whoever is signed in; a token knows its own only."""
     with call.reading() as session:
         rows = tenants.listing(session, call.caller)
-    items = [WorkspaceItem(name=row.name, created_at=row.created_at, current=row.id == call.workspace_id) for row in rows]
+    items = [
+        WorkspaceItem(name=row.name, created_at=row.created_at, current=row.id == call.workspace_id) for row in rows
+    ]
     page, following = cut(items, key=lambda item: item.name, limit=limit, after=after)
     return Page(items=list(page), next=following)
 
