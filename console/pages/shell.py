@@ -19,9 +19,10 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from console import ansi
 from console.deps import NOTICE, Call
+from console.forms import Form
 from console.page_permissions import PAGES
 from console.pages import static, words
-from console.pages.forms import REFUSALS, Fields, Form
+from console.pages.forms import REFUSALS, Fields
 from console.permissions import Role
 from vault.names import ENVIRONMENTS
 
