@@ -150,7 +150,7 @@ def moment(word: str, *, now: datetime) -> datetime | None:
 def _narrowed(filters: Asked, *, now: datetime) -> tuple[Filter, dict[str, str]]:
     """What is asked of the database, and what cannot be asked, by its field."""
     errors: dict[str, str] = {}
-    times: dict[str, datetime | None] = {}
+    times: dict[str, Any] = {}
     for name in ("since", "until"):
         try:
             times[name] = moment(getattr(filters, name), now=now)

@@ -201,7 +201,10 @@ def _open(entry: Entry, role: Role) -> bool:
 
 def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
     """The environments in which the caller may use a route; none where the role is too small."""
-    return tuple(name for name in ENVIRONMENTS if call.caller.may_touch(name)) if _may(call, method, route) else ()
+    permission = PAGES.get((method, route))
+    return (
+        () if permission is None else tuple(name for name in ENVIRONMENTS if call.caller.may(Role(permission[0]), name))
+    )
 
 
 def _may(call: Call | None, method: str, route: str) -> bool:
