@@ -26,6 +26,7 @@ from console.api import (
     coverage,
     environments,
     fan_outs,
+    first_link,
     flows,
     hooks,
     jobs,
@@ -37,11 +38,20 @@ from console.api import (
     sources,
     tokens,
     triggers,
+    users,
     work_items,
     workspace,
+    workspaces,
 )
 from console.deps import Console
-from console.edge import Edge
+from console.edge import MAX_BODY, Edge
+from console.pages import account, asset_values, history, home, permissions, refusals, sign_in, static
+from console.pages import assets as asset_pages
+from console.pages import jobs as job_pages
+from console.pages import runners as runner_pages
+from console.pages import tokens as token_pages
+from console.pages import users as user_pages
+from console.pages import workspaces as workspace_pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -81,11 +91,45 @@ ROUTERS: tuple[APIRouter, ...] = (
     sources.router,
     fan_outs.router,
     tokens.router,
+    users.router,
+    first_link.router,
+    workspaces.router,
     environments.router,
     workspace.router,
     concurrency.router,
     audit.router,
 )
+
+#: The pages, and what they are made of; they are not part of the interface's description.
+PAGES: tuple[APIRouter, ...] = (
+    static.router,
+    home.router,
+    history.router,
+    job_pages.router,
+    runner_pages.router,
+    asset_pages.router,
+    asset_values.router,
+    sign_in.router,
+    account.router,
+    user_pages.router,
+    token_pages.router,
+    workspace_pages.router,
+    permissions.router,
+)
+
+#: Bytes that a form may have besides the values or files in it.
+FORM = 64 * 1024
+
+#: Routes whose bodies may be larger than the largest value, and how large.
+LARGER: dict[tuple[str, str], int] = {
+    ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    # A value for each environment, and what a form has around them.
+    **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
+    **{
+        ("POST", f"{base}/assets/{{group}}/{{name}}/values/{{environment}}"): MAX_BODY + FORM
+        for base in ("", "/bots/{bot}")
+    },
+}
 
 
 def create(console: Console) -> FastAPI:
@@ -104,10 +148,13 @@ def create(console: Console) -> FastAPI:
     app.state.console = console
     for router in ROUTERS:
         app.include_router(router, responses={} if router is health.router else ERRORS)
+    for router in PAGES:
+        app.include_router(router, include_in_schema=False)
     app.add_api_route("/api/v1/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
     errors.install(app)
-    app.add_middleware(Edge, console=console, larger={("POST", bots.router.prefix): bots.MAX_ARCHIVE})
-    check_permissions(ROUTERS, app.routes)
+    refusals.install(app)
+    app.add_middleware(Edge, console=console, larger=LARGER)
+    check_permissions((*ROUTERS, *PAGES), app.routes)
     return app
 
 

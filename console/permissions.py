@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from console.page_permissions import PAGES
+
 
 class Role(StrEnum):
     """What a token may do, from reading to everything; in this order."""
@@ -46,6 +48,7 @@ class Permission:
 PUBLIC = None
 
 PERMISSIONS: dict[tuple[str, str], Permission | None] = {
+    **{route: PUBLIC if given is None else Permission(Role(given[0]), given[1]) for route, given in PAGES.items()},
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
@@ -135,6 +138,16 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/tokens"): Permission(Role.ADMIN, "token.listed"),
     ("POST", "/api/v1/tokens"): Permission(Role.ADMIN, "token.created"),
     ("DELETE", "/api/v1/tokens/{name}"): Permission(Role.ADMIN, "token.removed"),
+    ("GET", "/api/v1/users"): Permission(Role.ADMIN, "user.listed"),
+    ("POST", "/api/v1/users"): Permission(Role.ADMIN, "user.added"),
+    ("PUT", "/api/v1/users/{name}/role"): Permission(Role.ADMIN, "user.changed"),
+    ("DELETE", "/api/v1/users/{name}"): Permission(Role.ADMIN, "user.removed"),
+    ("PUT", "/api/v1/users/{name}/password"): Permission(Role.ADMIN, "user.password_set"),
+    ("DELETE", "/api/v1/users/{name}/totp"): Permission(Role.ADMIN, "user.totp_removed"),
+    ("POST", "/api/v1/users/{name}/links"): Permission(Role.ADMIN, "user.link_made"),
+    ("POST", "/api/v1/first-link"): Permission(Role.ADMIN, "user.link_made"),
+    ("GET", "/api/v1/workspaces"): Permission(Role.VIEWER, "workspace.listed"),
+    ("POST", "/api/v1/workspaces"): Permission(Role.ADMIN, "workspace.added"),
     ("GET", "/api/v1/environments"): Permission(Role.VIEWER, "environment.listed"),
     ("PUT", "/api/v1/environments/{environment}"): Permission(Role.ADMIN, "environment.policy"),
     ("GET", "/api/v1/workspace/limits"): Permission(Role.VIEWER, "workspace.limits_shown"),
