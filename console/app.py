@@ -42,6 +42,7 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import Edge
+from console.pages import home, refusals, static
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -87,6 +88,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit.router,
 )
 
+#: The pages, and what they are made of; they are not part of the interface's description.
+PAGES: tuple[APIRouter, ...] = (
+    static.router,
+    home.router,
+)
+
+#: Routes whose bodies may be larger than the largest value, and how large.
+LARGER: dict[tuple[str, str], int] = {
+    ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+}
+
 
 def create(console: Console) -> FastAPI:
     """The application that serves `console`."""
@@ -104,10 +116,13 @@ def create(console: Console) -> FastAPI:
     app.state.console = console
     for router in ROUTERS:
         app.include_router(router, responses={} if router is health.router else ERRORS)
+    for router in PAGES:
+        app.include_router(router, include_in_schema=False)
     app.add_api_route("/api/v1/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
     errors.install(app)
-    app.add_middleware(Edge, console=console, larger={("POST", bots.router.prefix): bots.MAX_ARCHIVE})
-    check_permissions(ROUTERS, app.routes)
+    refusals.install(app)
+    app.add_middleware(Edge, console=console, larger=LARGER)
+    check_permissions((*ROUTERS, *PAGES), app.routes)
     return app
 
 

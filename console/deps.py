@@ -37,6 +37,9 @@ from vault import db
 from vault.audit import Actor
 from vault.names import ENVIRONMENTS
 
+#: The cookie in which a notice waits for the next page.
+NOTICE = "botkeep_notice"
+
 BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token: `botkeep token create`.")
 
 
@@ -67,6 +70,10 @@ class Call:
     caller: Caller
     action: str
     target: str
+    #: What a form must send back, in its field `csrf` or the header `X-CSRF`; empty where nothing is asked for.
+    csrf: str = field(default="", repr=False)
+    #: The sentence that the next page shows, percent-encoded; set by what was done before.
+    notice: str = ""
 
     @property
     def now(self) -> datetime:
@@ -143,7 +150,9 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
         raise Unauthenticated
     if route.path_format.format(**request.path_params) != request.scope["path"]:
         raise HTTPException(404)
-    call = Call(console, caller, permission.action, f"{request.method} {_shown(request.scope['path'])}")
+    notice = request.cookies.get(NOTICE, "")
+    call = Call(console, caller, permission.action, f"{request.method} {_shown(request.scope['path'])}", notice=notice)
+    request.state.call = call  # a page that says why something was refused stands in the caller's frame, too
     if not caller.role.covers(permission.role):
         raise Denied(
             f"This needs the role {permission.role}; the token {caller.name} has the role {caller.role}.",

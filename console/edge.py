@@ -14,15 +14,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.deps import Console
 from console.errors import answer, unforeseen
+from console.pages.refusals import as_page
 from vault import assets
 
 #: Bytes of a body where a route needs no more: the largest value, and more than a job's parameters.
 MAX_BODY = assets.MAX_VALUE_BYTES
 
-#: No answer may be kept, sniffed, framed or run; there are no pages here that need more.
+#: What a page may load and do: our own files, and nothing that stands in its text. Styles set by our script are no
+#: inline styles in this sense (https://www.w3.org/TR/CSP3/#directive-style-src).
+PAGE_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+#: What answers for programs may do, were a browser to show them: nothing.
+DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+
+#: No answer may be kept, sniffed or framed.
 _HEADERS = [
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -48,14 +60,15 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = {name for name, _ in message["headers"]}
-                message["headers"] += [pair for pair in _HEADERS if pair[0] not in given]
+                given = dict(message["headers"])
+                policy = (b"content-security-policy", _policy(scope, given.get(b"content-type", b"")))
+                message["headers"] += [pair for pair in (policy, *_HEADERS) if pair[0] not in given]
             await send(message)
 
         try:
             await self._serve(scope, receive, finished)
         except Exception as error:
-            response = unforeseen(error)
+            response = as_page(scope, unforeseen(error))
             if not status:
                 await response(scope, receive, finished)
         self._count(scope, status)
@@ -63,7 +76,7 @@ class Edge:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Databases cannot store NUL in text, and no name may hold it.
         if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:
-            response = answer(422, "invalid", "The address holds a NUL character; remove it.")
+            response = as_page(scope, answer(422, "invalid", "The address holds a NUL character; remove it."))
             await response(scope, receive, send)
             return
         await self._app(scope, self._limited(scope, receive), send)
@@ -92,3 +105,9 @@ class Edge:
         route = getattr(scope.get("route"), "path", None)
         method = scope["method"] if route else "any"
         self._console.requests[method, route or "none", status] += 1
+
+
+def _policy(scope: Scope, kind: bytes) -> bytes:
+    """A page's policy only for pages: what the API answers is never one, whatever its type."""
+    is_page = kind.startswith(b"text/html") and not scope["path"].startswith("/api/")
+    return PAGE_POLICY if is_page else DATA_POLICY

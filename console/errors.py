@@ -100,13 +100,19 @@ _SENTENCES = {
 }
 
 
+class ErrorResponse(JSONResponse):
+    """An answer that is an error; `error` is what it says, for whoever shows it as a page."""
+
+    def __init__(self, error: ErrorBody, *, status: int, headers: dict[str, str] | None) -> None:
+        super().__init__({"error": error.model_dump()}, status_code=status, headers=headers)
+        self.error = error
+
+
 def answer(
     status: int, code: str, message: str, *, hint: str = "", headers: dict[str, str] | None = None
-) -> JSONResponse:
+) -> ErrorResponse:
     """The one shape of an error."""
-    return JSONResponse(
-        {"error": {"code": code, "message": message, "hint": hint}}, status_code=status, headers=headers
-    )
+    return ErrorResponse(ErrorBody(code=code, message=message, hint=hint), status=status, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -121,7 +127,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(exc.TimeoutError, _busy)
 
 
-def unforeseen(error: BaseException) -> JSONResponse:
+def unforeseen(error: BaseException) -> ErrorResponse:
     """The answer to what nobody foresaw; its id leads to the places in the log."""
     error_id = uuid.uuid4().hex[:12]
     log.error("request.failed", error_id=error_id, error=type(error).__name__, places=places(error))
@@ -146,13 +152,13 @@ def places(error: BaseException) -> list[str]:
 
 
 def _known(status: int, code: str) -> Any:  # noqa: ANN401 - Starlette's type of a handler takes any exception
-    async def answered(_request: Request, error: Exception) -> JSONResponse:
+    async def answered(_request: Request, error: Exception) -> ErrorResponse:
         return answer(status, code, str(error))
 
     return answered
 
 
-async def _unauthenticated(request: Request, _error: Exception) -> JSONResponse:
+async def _unauthenticated(request: Request, _error: Exception) -> ErrorResponse:
     log.info("token.refused", address=request.client.host if request.client else "")
     return answer(
         401,
@@ -163,7 +169,7 @@ async def _unauthenticated(request: Request, _error: Exception) -> JSONResponse:
     )
 
 
-def _denied(request: Request, error: Exception) -> JSONResponse:
+def _denied(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, Denied)  # noqa: S101 - registered for this type
     console, refusal = request.app.state.console, error.refusal
     known = refusal.environment if refusal.environment in ENVIRONMENTS else None
@@ -186,7 +192,7 @@ def _denied(request: Request, error: Exception) -> JSONResponse:
     return answer(403, "denied", str(error), hint=error.hint)
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid(_request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
     return answer(422, "invalid", "; ".join(complaints(error.errors())))
 
@@ -226,7 +232,7 @@ _RULES = {
 }
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(_request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     status = 422 if error.status_code == 400 else error.status_code
     sentence = _SENTENCES.get(error.status_code, "The request cannot be served.")
@@ -234,10 +240,10 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return answer(status, _CODES.get(error.status_code, "invalid"), sentence, headers=headers)
 
 
-async def _changed(_request: Request, error: Exception) -> JSONResponse:
+async def _changed(_request: Request, error: Exception) -> ErrorResponse:
     log.info("request.collided", places=places(error)[-3:])
     return answer(409, "conflict", "The same thing was changed at the same time; try again.")
 
 
-async def _busy(_request: Request, _error: Exception) -> JSONResponse:
+async def _busy(_request: Request, _error: Exception) -> ErrorResponse:
     return answer(503, "unavailable", "The database has no free connection now; try again in a moment.")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from console.page_permissions import PAGES
+
 
 class Role(StrEnum):
     """What a token may do, from reading to everything; in this order."""
@@ -46,6 +48,7 @@ class Permission:
 PUBLIC = None
 
 PERMISSIONS: dict[tuple[str, str], Permission | None] = {
+    **{route: PUBLIC if given is None else Permission(Role(given[0]), given[1]) for route, given in PAGES.items()},
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,

@@ -154,6 +154,22 @@ def listing(session: Session, *, workspace_id: uuid.UUID, limit: int, after: str
     return session.scalars(query.order_by(Trigger.name).limit(limit)).all()
 
 
+def coming(session: Session, *, workspace_id: uuid.UUID, limit: int) -> Sequence[Trigger]:
+    """The active triggers that fire next by their schedules, the soonest first."""
+    return session.scalars(
+        select(Trigger)
+        .where(
+            Trigger.workspace_id == workspace_id,
+            Trigger.removed_at.is_(None),
+            Trigger.enabled,
+            Trigger.paused_at.is_(None),
+            Trigger.next_fire_at.is_not(None),
+        )
+        .order_by(Trigger.next_fire_at)
+        .limit(limit)
+    ).all()
+
+
 def firings(session: Session, trigger_id: uuid.UUID, *, limit: int, after: uuid.UUID | None) -> Sequence[Firing]:
     """A trigger's firings before `after`, the newest first, at most `limit`."""
     query = select(Firing).where(Firing.trigger_id == trigger_id)

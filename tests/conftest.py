@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.browser import chromium, visitor  # noqa: F401 - fixtures
 from tests.databases import mariadb, secured_postgres  # noqa: F401 - fixtures
 from tests.mail_server import mail_server, shared_mail_server, user  # noqa: F401 - fixtures
 from tests.services import (

@@ -1,6 +1,7 @@
 """What the repository promises about itself: sizes, words, names, documents, and what the wheel carries."""
 
 import ast
+import hashlib
 import re
 import subprocess
 import sys
@@ -204,6 +205,32 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+def templates() -> list[Path]:
+    return sorted((ROOT / "console" / "templates").rglob("*.html"))
+
+
+def test_no_template_holds_script_or_style_or_marks_text_as_safe() -> None:
+    # The pages' security policy would refuse the first two, silently; the last would let a bot's words become markup.
+    forbidden = re.compile(
+        r"\|\s*safe\b|\bstyle=|\son[a-z]+=|<style|<script(?![^>]*\bsrc=)|javascript:|autoescape", re.IGNORECASE
+    )
+    found = [
+        f"{shown(path)}: {match[0]}"
+        for path in templates()
+        for match in forbidden.finditer(re.sub(r"\{#.*?#\}", "", path.read_text(), flags=re.DOTALL))
+    ]
+    assert found == []
+
+
+def test_what_is_vendored_is_what_its_note_says() -> None:
+    folder = ROOT / "console" / "static"
+    noted = dict(
+        re.findall(r"^\| `([\w.]+)` \|.*`([0-9a-f]{64})` \|$", (folder / "VENDORED.md").read_text(), re.MULTILINE)
+    )
+    assert set(noted) == {path.name for path in folder.glob("*.min.*")}
+    assert noted == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in noted}
+
+
 def test_the_wheel_carries_the_product_and_nothing_else(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -213,5 +240,6 @@ def test_the_wheel_carries_the_product_and_nothing_else(tmp_path: Path) -> None:
     assert tops == {"vault", "runner", "scheduler", "console", "cli", "botkeep"}
     assert "runner/migrations/env.py" in names
     assert any(re.fullmatch(r"runner/migrations/versions/\w+\.py", name) for name in names)
+    assert {"console/templates/base.html", "console/static/app.css", "console/static/htmx.min.js"} <= set(names)
     assert any(name.endswith(".dist-info/entry_points.txt") for name in names)
     assert not [name for name in names if name.endswith((".pyc", ".key", ".db"))]
