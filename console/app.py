@@ -42,7 +42,13 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import Edge
-from console.pages import home, refusals, static
+from console.pages import calendars as calendar_pages
+from console.pages import flow_drafts, home, refusals, static, trigger_editor
+from console.pages import flows as flow_pages
+from console.pages import runs as run_pages
+from console.pages import sources as source_pages
+from console.pages import triggers as trigger_pages
+from console.pages import work_items as work_item_pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -92,6 +98,15 @@ ROUTERS: tuple[APIRouter, ...] = (
 PAGES: tuple[APIRouter, ...] = (
     static.router,
     home.router,
+    source_pages.router,
+    trigger_editor.router,
+    trigger_pages.router,
+    calendar_pages.router,
+    flow_drafts.router,
+    flow_pages.queues,
+    flow_pages.workflows,
+    run_pages.router,
+    work_item_pages.router,
 )
 
 #: Routes whose bodies may be larger than the largest value, and how large.

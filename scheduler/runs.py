@@ -161,8 +161,7 @@ def latest(session: Session, flow_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, R
     newest = (
         select(Run.id).where(Run.flow_id == Flow.id).order_by(Run.id.desc()).limit(1).correlate(Flow).scalar_subquery()
     )
-    ids = session.scalars(select(newest).select_from(Flow).where(Flow.id.in_(flow_ids))).all()
-    rows = session.scalars(select(Run).where(Run.id.in_([each for each in ids if each is not None])))
+    rows = session.scalars(select(Run).where(Run.id.in_(select(newest).select_from(Flow).where(Flow.id.in_(flow_ids)))))
     return {run.flow_id: run for run in rows}
 
 

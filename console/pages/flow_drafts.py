@@ -76,8 +76,8 @@ def _faults(text: str) -> dict[str, str]:
 def _check_ring(table: flow_edits.Table) -> None:
     """Refuse a line that would make a circle at once; what else is missing may come later."""
     after = {name: [edge["step"] for edge in flow_edits.sources_of(step)] for name, step in table["steps"].items()}
-    for name in after:
-        seen, todo = set[str](), list(after[name])
+    for name, before in after.items():
+        seen, todo = set[str](), list(before)
         while todo:
             source = todo.pop()
             if source == name:

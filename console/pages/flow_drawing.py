@@ -62,14 +62,18 @@ def _node(box: flow_layout.Box, step: Mapping[str, Any], state: str) -> Node:
     what = "asks for an approval" if kind == "approval" else f"runs {text}"
     several = " once for each element" if kind == "each" else ""
     words = f"{box.name} {what}{several}{f', {state}' if state else ''}"
-    return Node(box, _cut(box.name), _cut(f"{text} × each" if kind == "each" else text), kind, state, words)
+    return Node(box, _cut(box.name), _cut(f"each: {text}" if kind == "each" else text), kind, state, words)
 
 
 def _edge(line: flow_layout.Line, edge: Mapping[str, Any]) -> Edge:
     on = edge.get("on", "success")
     on = on if on in {"success", "failure", "always"} else "success"
     when = bool(edge.get("when"))
-    label = " ".join(part for part in ("" if on == "success" else f"on {on}" if on == "failure" else on, "if …" if when else "") if part)
+    label = " ".join(
+        part
+        for part in ("" if on == "success" else f"on {on}" if on == "failure" else on, "if …" if when else "")
+        if part
+    )
     holds = {"success": "has succeeded", "failure": "has failed", "always": "has ended"}[on]
     words = f"{line.target} comes after {line.source} {holds}{', where its condition holds' if when else ''}"
     return Edge(line, on, label, words)

@@ -43,7 +43,9 @@ def sources_of(step: Mapping[str, Any]) -> list[Table]:
     """The edges that lead to a step, each as a table; what is no edge is left out."""
     after = step.get("after", [])
     several = after if isinstance(after, list | tuple) else [after]
-    edges = [{"step": each} if isinstance(each, str) else dict(each) for each in several if isinstance(each, str | dict)]
+    edges = [
+        {"step": each} if isinstance(each, str) else dict(each) for each in several if isinstance(each, str | dict)
+    ]
     return [edge for edge in edges if isinstance(edge.get("step"), str)]
 
 

@@ -89,7 +89,7 @@ def _found(table: object, path: Sequence[str]) -> object:
 
 
 def _shown(field: FormField, value: object) -> str:
-    if value is None or value == {} or value == []:
+    if value is None or value in ({}, []):
         return ""
     if isinstance(value, bool):
         return "on" if value and field.kind == "tick" else "" if field.kind == "tick" else str(value).lower()

@@ -117,7 +117,9 @@ def _seen(call: Call, run_id: str) -> Seen:
         steps = flows.version(session, flow, run.version).definition.get("steps")
     states = {step.name: step.state for step in detail.steps}
     asked = tuple(
-        step for step in detail.steps if step.state == "approval" and step.approval and step.approval.answered_at is None
+        step
+        for step in detail.steps
+        if step.state == "approval" and step.approval and step.approval.answered_at is None
     )
     return Seen(
         run=detail,

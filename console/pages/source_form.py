@@ -1,4 +1,4 @@
-"""The forms of data sources, one for each kind; pure. `docs/DATA-SOURCES.md` and `docs/MAIL.md` say what fields mean."""
+"""The forms of data sources, one for each kind; pure. See `docs/DATA-SOURCES.md` and `docs/MAIL.md`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ _SQL = (
     Section(
         "Query",
         (
-            FormField("query", "Query", "area", "One statement. Values are bound as :name, never put in.", required=True),
+            FormField(
+                "query", "Query", "area", "One statement. Values are bound as :name, never put in.", required=True
+            ),
             FormField(
                 "parameters", "Parameters", "table", 'A line for each name: until = "2026-12-31".', reference=True
             ),
@@ -68,7 +70,9 @@ _IMAP = (
             FormField("ca", "Trusted certificate", "area", "PEM text, or a file on the runner.", reference=True),
             FormField("user", "User", reference=True, required=True),
             FormField("password", "Password", hint="A reference: {{ASSET.GROUP.NAME}}.", reference=True),
-            FormField("oauth2_token", "or an OAuth 2 token", hint="A reference, instead of a password.", reference=True),
+            FormField(
+                "oauth2_token", "or an OAuth 2 token", hint="A reference, instead of a password.", reference=True
+            ),
             FormField("folder", "Folder", hint="Empty: INBOX.", reference=True),
         ),
     ),

@@ -185,7 +185,9 @@ def fan_out(call: Allowed, name: str, fields: Fields) -> Response:
         place = "bot" if isinstance(error, NotFound) and "bot" in str(error) else ""
         errors = {place: str(error)} if place else by_field(str(error), ("bot", "environment", "batch", "parameters"))
         return _shown(call, name, given=fields.kept(), errors={f"fan-{key}": text for key, text in errors.items()})
-    return shell.redirect(call, shell.address("sources", name), notice=f"{order.bot} is started for each row of {name}.")
+    return shell.redirect(
+        call, shell.address("sources", name), notice=f"{order.bot} is started for each row of {name}."
+    )
 
 
 def _saved(call: Call, fields: Form, *, name: str | None) -> Response:
@@ -243,7 +245,10 @@ def _errors(message: str, fields: Form, *, kind: str, chosen: str) -> dict[str, 
         return {"name": message}
     if "at least one environment" in message:
         return {"environments": message}
-    return by_field(message, [*form_fields.names(FORMS[kind]), *COMMON], fields)
+    found = by_field(message, [*form_fields.names(FORMS[kind]), *COMMON], fields)
+    if kind == "sql" and (whole := found.pop("", "")):
+        found["connection"] = whole  # the one field whose parts are judged together with others
+    return found
 
 
 def _complaint(error: ValidationError) -> str:
@@ -293,5 +298,3 @@ def _with_ticks(row: DataSource) -> dict[str, Any]:
     """The definition with what its boxes say, which is left out where it is the default."""
     plain = definitions.plain(row.kind, row.definition)
     return plain if row.kind != "sql" else {**plain, "read_only": row.definition.get("read_only", True)}
-
-

@@ -79,7 +79,9 @@ def time_line(coming: Sequence[Coming], *, now: datetime, zone: str) -> TimeLine
         if shown:
             last, day = x, f"{one.local:%x}"
     bands = tuple(_band(midnight, note, at) for midnight, note in _changes(now, end, place))
-    sentence = f"{len(coming)} instants from {coming[0].local:%Y-%m-%d %H:%M} to {coming[-1].local:%Y-%m-%d %H:%M} {zone}"
+    sentence = (
+        f"{len(coming)} instants from {coming[0].local:%Y-%m-%d %H:%M} to {coming[-1].local:%Y-%m-%d %H:%M} {zone}"
+    )
     nights = "; ".join(f"{midnight:%Y-%m-%d}: {note}" for midnight, note in _changes(now, end, place))
     return TimeLine(tuple(marks), bands, zone, f"{sentence}. {nights}." if nights else f"{sentence}.")
 

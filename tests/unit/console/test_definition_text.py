@@ -11,7 +11,7 @@ from console.pages import definition_text, form_fields, source_form, trigger_for
 from runner.errors import Invalid
 from scheduler.definitions import read as read_trigger
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.booleans() | TEXTS | NUMBERS,
@@ -57,9 +57,9 @@ def test_what_people_type_becomes_values() -> None:
     assert typed.table('a = "x"\nb = eu west\nc = 3', field="p") == {"a": "x", "b": "eu west", "c": 3}
     assert typed.entries("a, b;c\n d,,") == ["a", "b", "c", "d"]
     assert typed.number("1,000", field="n") == 1000
-    with pytest.raises(Invalid, match="^p: "):
+    with pytest.raises(Invalid, match=r"^p: "):
         typed.table("nothing", field="p")
-    with pytest.raises(Invalid, match="^n: "):
+    with pytest.raises(Invalid, match=r"^n: "):
         typed.number("1.5", field="n")
 
 
@@ -85,7 +85,12 @@ def test_every_kind_of_trigger_can_be_written_as_a_form_and_read_again(kind: str
         "completion": {"queue": "other", "states": ["failed"]},
         "email": {"source": "inbox", "from": "a@b", "backlog": True},
     }
-    given = {"bot" if kind == "email" else "workflow": "x", "enabled": False, "parameters": {"a": 1}, kind: tables[kind]}
+    given = {
+        "bot" if kind == "email" else "workflow": "x",
+        "enabled": False,
+        "parameters": {"a": 1},
+        kind: tables[kind],
+    }
     stored = read_trigger(given).model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     shown = form_fields.written(trigger_form.FORMS[kind], trigger_form.fields_of(kind, stored))
     again = trigger_form.definition(kind, form_fields.read(trigger_form.FORMS[kind], shown))

@@ -84,7 +84,7 @@ def test_a_change_that_cannot_be_made_names_the_field(verb: str, given: dict[str
 
 
 def test_steps_that_are_no_tables_are_refused() -> None:
-    with pytest.raises(Invalid, match="^steps: "):
+    with pytest.raises(Invalid, match=r"^steps: "):
         changed({"steps": ["a"]}, "remove", {"step": "a"})
 
 

@@ -35,7 +35,7 @@ def test_a_step_is_below_all_that_it_comes_after_and_touches_no_other(steps: dic
     for row in set(places.values()):
         lefts = sorted(box.x for box in found.boxes if box.row == row)
         assert all(right - left >= WIDTH + GAP_X - 1 for left, right in pairwise(lefts))
-    assert all(0 <= box.x and box.x + WIDTH <= found.width for box in found.boxes)
+    assert all(box.x >= 0 and box.x + WIDTH <= found.width for box in found.boxes)
     assert all(box.y + HEIGHT <= found.height for box in found.boxes)
     assert drawing(steps) == found, "the same graph has the same drawing"
 

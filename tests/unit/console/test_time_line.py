@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from console.pages.time_line import LEFT, NEAREST, RIGHT, WIDTH, time_line
 from scheduler.misfire import Timing
@@ -21,7 +22,7 @@ def test_instants_stand_in_order_and_labels_have_room() -> None:
     assert places == sorted(places)
     assert (places[0] > LEFT, places[-1]) == (True, WIDTH - RIGHT)
     labelled = [mark.x for mark in line.marks if mark.label]
-    assert all(right - left >= NEAREST for left, right in zip(labelled, labelled[1:], strict=False))
+    assert all(right - left >= NEAREST for left, right in pairwise(labelled))
     assert line.bands == ()
 
 
