@@ -41,9 +41,10 @@ from console.api import (
     workspace,
 )
 from console.deps import Console
-from console.edge import Edge
+from console.edge import MAX_BODY, Edge
+from console.pages import asset_values, flow_drafts, home, refusals, static, trigger_editor
+from console.pages import assets as asset_pages
 from console.pages import calendars as calendar_pages
-from console.pages import flow_drafts, home, refusals, static, trigger_editor
 from console.pages import flows as flow_pages
 from console.pages import runs as run_pages
 from console.pages import sources as source_pages
@@ -107,11 +108,22 @@ PAGES: tuple[APIRouter, ...] = (
     flow_pages.workflows,
     run_pages.router,
     work_item_pages.router,
+    asset_pages.router,
+    asset_values.router,
 )
+
+#: Bytes that a form may have besides the values or files in it.
+FORM = 64 * 1024
 
 #: Routes whose bodies may be larger than the largest value, and how large.
 LARGER: dict[tuple[str, str], int] = {
     ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    # A value for each environment, and what a form has around them.
+    **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
+    **{
+        ("POST", f"{base}/assets/{{group}}/{{name}}/values/{{environment}}"): MAX_BODY + FORM
+        for base in ("", "/bots/{bot}")
+    },
 }
 
 

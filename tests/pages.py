@@ -1,60 +1,70 @@
-"""Pages of a test's console, read and posted as a browser does it: forms are sent as they stand on the page."""
+"""Pages for tests without a browser: opened, their forms sent as a browser without scripts does, read as elements.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Promises that every page that was seen is well-formed, kept by nobody, under the pages' policy, and remembered, so
+that a test can look for what must be in none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import httpx
 
-from tests import markup
-from tests.api import Api
-from tests.markup import Element
+from tests.markup import Element, read
+
+POLICY = "script-src 'self'; style-src 'self'"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pages:
-    """A visitor without scripts; `client` is who it is."""
+    """What one caller sees; `seen` is the text of every answer so far."""
 
-    api: Api
     client: httpx.Client
+    seen: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, api: Api) -> "Pages":
-        """A visitor with every right."""
-        return cls(api, api.client)
+    def get(self, path: str, *, status: int = 200) -> Element:
+        """The page at this address."""
+        return self._page(self.client.get(path), status)
 
-    def see(self, path: str, *, status: int = 200) -> Element:
-        """A page, which must be well nested."""
-        answer = self.client.get(path, headers={"Accept": "text/html"}, follow_redirects=True)
-        assert answer.status_code == status, said(answer)
-        return markup.read(answer.text)
+    def post(
+        self,
+        page: Element,
+        action: str,
+        *,
+        status: int = 303,
+        files: Mapping[str, tuple[str, bytes]] | None = None,
+        **fields: str,
+    ) -> Element:
+        """The page that follows the form of `page` with this action; fields are those it has, changed by `fields`.
 
-    def post(self, path: str, given: Mapping[str, str | Sequence[str]] | None = None) -> httpx.Response:
-        """The answer to a form of these fields."""
-        return self.client.post(path, data=dict(given or {}), headers={"Accept": "text/html"})
+        A field's name is written with `_` for `-`. The form is sent as its `enctype` says.
+        """
+        form = page.one("form", action=action)
+        names = {each.attributes["name"] for each in form.walk() if "name" in each.attributes}
+        given = {name if name in names else name.replace("_", "-"): value for name, value in fields.items()}
+        assert set(given) | set(files or {}) <= names, (set(given) | set(files or {})) - names
+        sent = {name: value for name, value in {**page.form(action), **given}.items() if name not in (files or {})}
+        if form.attributes.get("enctype") == "multipart/form-data":
+            parts = {name: (None, value.encode()) for name, value in sent.items()}
+            answer = self.client.post(action, files={**parts, **(files or {})})  # type: ignore[arg-type]
+        else:
+            answer = self.client.post(action, data=sent)
+        if status == 303:
+            assert answer.status_code == 303, (answer.status_code, read(answer.text).text)
+            return self.get(answer.headers["location"])
+        return self._page(answer, status)
 
-    def done(self, path: str, given: Mapping[str, str | Sequence[str]] | None = None) -> tuple[str, Element]:
-        """Where a form that was taken leads, and that page with its notice."""
-        answer = self.post(path, given)
-        assert answer.status_code == 303, said(answer)
-        return answer.headers["location"], self.see(answer.headers["location"])
-
-    def refused(self, path: str, given: Mapping[str, str | Sequence[str]], *, status: int = 422) -> Element:
-        """The form again, as it is shown when it was refused."""
-        answer = self.post(path, given)
-        assert answer.status_code == status, said(answer)
-        return markup.read(answer.text)
+    def _page(self, answer: httpx.Response, status: int) -> Element:
+        self.seen.append(answer.text + str(answer.headers))
+        assert answer.status_code == status, (answer.status_code, re.sub(r"<[^>]+>|\s+", " ", answer.text)[-1500:])
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        assert POLICY in answer.headers["content-security-policy"]
+        return read(answer.text)
 
 
-def wrong(page: Element) -> dict[str, str]:
-    """The sentences of a refused form by their fields; those of the whole form under an empty name."""
-    found = {}
-    for field in page.every("div", "field-bad"):
-        named = [each for each in field.walk() if each.tag in {"input", "textarea", "select"}]
-        found[named[0]["name"]] = field.one("span", "wrong").text
-    loose = page.every("div", "notice-bad")
-    return found | ({"": loose[0].text} if loose else {})
-
-
-def said(answer: httpx.Response) -> str:
-    """What a page says, for a test that failed."""
-    return f"{answer.status_code}: {markup.read(answer.text).text[:1500]}"
+def notice(page: Element) -> str:
+    """The sentence that a page shows once, about what was done before."""
+    return page.one(id="notice").text

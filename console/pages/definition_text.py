@@ -99,10 +99,12 @@ def _worded(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     plain, below = [], []
+    # What holds nothing but tables, such as the steps of a workflow, is no line of its own.
+    each_a_table = len(path) == 1 and all(isinstance(value, Mapping) for value in table.values())
     for key, value in table.items():
         inline = f"{_key(key)} = {_value(value)}"
         block = isinstance(value, str) and "\n" in value and '"""' not in value
-        if isinstance(value, Mapping) and (not path or len(inline) > WIDTH or _deep(value)):
+        if isinstance(value, Mapping) and (not path or each_a_table or len(inline) > WIDTH or _deep(value)):
             below += _table(value, (*path, key), header="[{}]")
         elif _tables(value) and (not path or len(inline) > WIDTH):
             for each in value:

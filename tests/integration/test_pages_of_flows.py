@@ -10,7 +10,7 @@ from runner.states import State
 from tests.api import Api, serving
 from tests.flow_api import FlowApi
 from tests.markup import Element
-from tests.pages import Pages, wrong
+from tests.plain_pages import Pages, wrong
 from tests.support import Stores
 
 QUEUE = """\

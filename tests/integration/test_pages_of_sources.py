@@ -8,7 +8,7 @@ import pytest
 from runner import source_checks
 from tests.api import Api, serving
 from tests.markup import Element
-from tests.pages import Pages, wrong
+from tests.plain_pages import Pages, wrong
 from tests.support import Stores
 from vault import db
 

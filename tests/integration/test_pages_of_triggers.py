@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.api import Api, serving
-from tests.pages import Pages, wrong
+from tests.plain_pages import Pages, wrong
 from tests.support import Stores
 
 

@@ -8,7 +8,7 @@ import pytest
 from runner import work_items
 from runner.work_items import Holder
 from tests.api import Api, serving
-from tests.pages import Pages, wrong
+from tests.plain_pages import Pages, wrong
 from tests.support import Stores
 from vault import db
 
