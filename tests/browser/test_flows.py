@@ -1,4 +1,4 @@
-"""Workflows, triggers and sources in a browser: drawn by hand and by keys, watched live, answered, on a phone as well."""
+"""Workflows, triggers and sources in a browser: drawn by hand and by keys, watched live, answered, also on a phone."""
 
 from collections.abc import Iterator
 from pathlib import Path
