@@ -168,15 +168,18 @@ def _swap(current: list[list[Place]], above: Mapping[Place, Sequence[Place]]) ->
 
 def _centres(ordered: Sequence[Sequence[Place]], above: Mapping[Place, Sequence[Place]]) -> dict[Place, float]:
     """The middle of each place, left to right in its order, near the middle of what it hangs together with."""
-    near: dict[Place, list[Place]] = {place: list(uppers) for place, uppers in above.items()}
+    below: dict[Place, list[Place]] = {place: [] for place in above}
     for lower, uppers in above.items():
         for upper in uppers:
-            near[upper].append(lower)
+            below[upper].append(lower)
     centres: dict[Place, float] = {}
     for layer in ordered:
         centres.update(zip(layer, _apart(layer, [0.0] * len(layer)), strict=True))
+    # Up and down in turns, and down at last: a step alone stands straight under the one that it comes after.
     for turn in range(ROUNDS):
-        for layer in ordered if turn % 2 == 0 else reversed(ordered):
+        up = turn % 2 == 0
+        for layer in reversed(ordered) if up else ordered:
+            near = below if up else above
             wanted = [
                 sum(centres[each] for each in near[place]) / len(near[place]) if near[place] else centres[place]
                 for place in layer

@@ -72,6 +72,11 @@ def test_a_line_that_passes_a_row_is_led_beside_its_steps() -> None:
     assert not middle.x <= passing[0] <= middle.x + WIDTH
 
 
+def test_steps_of_a_chain_stand_straight_below_each_other() -> None:
+    found = {box.name: box.x for box in drawing({**DIAMOND, "e": ["d"], "f": ["e"]}).boxes}
+    assert found["a"] == found["d"] == found["e"] == found["f"] == (found["b"] + found["c"]) / 2
+
+
 def test_a_graph_that_is_half_written_is_drawn_all_the_same() -> None:
     assert rows(drawing({"a": ["nowhere"], "b": ["a", "a"]})) == {"a": 0, "b": 1}
     assert len(drawing({"a": ["b"], "b": ["a"]}).lines) == 1, "the line that closes a circle is left out"
