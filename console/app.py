@@ -26,6 +26,7 @@ from console.api import (
     coverage,
     environments,
     fan_outs,
+    first_link,
     flows,
     hooks,
     jobs,
@@ -37,19 +38,34 @@ from console.api import (
     sources,
     tokens,
     triggers,
+    users,
     work_items,
     workspace,
+    workspaces,
 )
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import asset_values, flow_drafts, home, refusals, static, trigger_editor
+from console.pages import (
+    account,
+    asset_values,
+    flow_drafts,
+    home,
+    permissions,
+    refusals,
+    sign_in,
+    static,
+    trigger_editor,
+)
 from console.pages import assets as asset_pages
 from console.pages import calendars as calendar_pages
 from console.pages import flows as flow_pages
 from console.pages import runs as run_pages
 from console.pages import sources as source_pages
+from console.pages import tokens as token_pages
 from console.pages import triggers as trigger_pages
+from console.pages import users as user_pages
 from console.pages import work_items as work_item_pages
+from console.pages import workspaces as workspace_pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -89,6 +105,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     sources.router,
     fan_outs.router,
     tokens.router,
+    users.router,
+    first_link.router,
+    workspaces.router,
     environments.router,
     workspace.router,
     concurrency.router,
@@ -110,6 +129,12 @@ PAGES: tuple[APIRouter, ...] = (
     work_item_pages.router,
     asset_pages.router,
     asset_values.router,
+    sign_in.router,
+    account.router,
+    user_pages.router,
+    token_pages.router,
+    workspace_pages.router,
+    permissions.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.

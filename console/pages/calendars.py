@@ -9,9 +9,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.api import calendars as api
 from console.deps import After, Allowed, Call
+from console.forms import Form
 from console.pages import shell
 from console.pages.complaints import by_field
-from console.pages.forms import Fields, Form
+from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
 from scheduler import calendars
 

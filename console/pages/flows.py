@@ -16,10 +16,11 @@ from console.api import flows as api
 from console.api import runs as runs_api
 from console.api.flow_item import flow_item
 from console.deps import After, Allowed, Call
+from console.forms import Form
 from console.pages import definition_text, flow_edits, rights, shell, typed
 from console.pages.complaints import by_field
 from console.pages.flow_drawing import drawn
-from console.pages.forms import Fields, Form
+from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
 from console.paging import cut
 from console.permissions import Role

@@ -13,4 +13,4 @@ UNUSABLE = tuple(kind for kind in REFUSALS if kind is not Denied)
 
 def may(call: Call, role: Role, environment: str | None = None) -> bool:
     """Whether the caller has this role, in this environment where one is named."""
-    return call.caller.role.covers(role) and (environment is None or call.caller.may_touch(environment))
+    return call.caller.role.covers(role) and (environment is None or call.caller.may(role, environment))

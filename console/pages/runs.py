@@ -99,15 +99,13 @@ def _shown(call: Call, run_id: str, *, errors: Mapping[str, str] | None = None) 
 
 def _rights(call: Call, seen: Seen) -> dict[str, Any]:
     """What the page offers: an answer is only for those whom the question is for."""
-    environment = seen.run.environment
+    environment, own = seen.run.environment, api.asked_for_it(call, seen.run)
     answerable = {
         step.name
         for step in seen.asked
-        if step.approval is not None
-        and seen.run.requested_by != call.caller.name
-        and rights.may(call, Role(step.approval.role), environment)
+        if step.approval is not None and not own and rights.may(call, Role(step.approval.role), environment)
     }
-    return {"may_operate": rights.may(call, Role.OPERATOR, environment), "answerable": answerable}
+    return {"may_operate": rights.may(call, Role.OPERATOR, environment), "answerable": answerable, "own": own}
 
 
 def _seen(call: Call, run_id: str) -> Seen:

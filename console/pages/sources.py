@@ -17,9 +17,10 @@ from console.api import fan_outs as fan_outs_api
 from console.api import sources as api
 from console.deps import After, Allowed, Call
 from console.errors import complaints
+from console.forms import Form
 from console.pages import definition_text, form_fields, rights, shell, typed
 from console.pages.complaints import by_field
-from console.pages.forms import Fields, Form
+from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
 from console.pages.source_form import FORMS
 from console.permissions import Role

@@ -13,9 +13,10 @@ from starlette.responses import HTMLResponse
 
 from console.api import triggers as api
 from console.deps import Allowed, Call
+from console.forms import Form
 from console.pages import definition_text, form_fields, shell, trigger_form
 from console.pages.complaints import by_field
-from console.pages.forms import Fields, Form
+from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
 from console.pages.time_line import time_line
 from console.pages.trigger_form import FORMS

@@ -13,9 +13,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from console.api import work_items as api
 from console.deps import Allowed, Call
 from console.errors import complaints
+from console.forms import Form
 from console.pages import rights, shell
 from console.pages.complaints import by_field
-from console.pages.forms import Fields, Form
+from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
 from console.permissions import Role
 from runner.errors import Invalid, NotFound
@@ -152,6 +153,6 @@ def _form(call: Call, *, given: Mapping[str, str], errors: Mapping[str, str] | N
         "work_items/new.html",
         status=422 if errors else 200,
         given=given,
-        allowed=[each for each in ENVIRONMENTS if call.caller.may_touch(each)],
+        allowed=[each for each in ENVIRONMENTS if rights.may(call, Role.OPERATOR, each)],
         errors=errors or {},
     )
