@@ -45,12 +45,29 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import account, asset_values, history, home, permissions, refusals, sign_in, static
+from console.pages import (
+    account,
+    asset_values,
+    flow_drafts,
+    history,
+    home,
+    permissions,
+    refusals,
+    sign_in,
+    static,
+    trigger_editor,
+)
 from console.pages import assets as asset_pages
+from console.pages import calendars as calendar_pages
+from console.pages import flows as flow_pages
 from console.pages import jobs as job_pages
 from console.pages import runners as runner_pages
+from console.pages import runs as run_pages
+from console.pages import sources as source_pages
 from console.pages import tokens as token_pages
+from console.pages import triggers as trigger_pages
 from console.pages import users as user_pages
+from console.pages import work_items as work_item_pages
 from console.pages import workspaces as workspace_pages
 from console.permissions import PERMISSIONS
 
@@ -107,6 +124,15 @@ PAGES: tuple[APIRouter, ...] = (
     history.router,
     job_pages.router,
     runner_pages.router,
+    source_pages.router,
+    trigger_editor.router,
+    trigger_pages.router,
+    calendar_pages.router,
+    flow_drafts.router,
+    flow_pages.queues,
+    flow_pages.workflows,
+    run_pages.router,
+    work_item_pages.router,
     asset_pages.router,
     asset_values.router,
     sign_in.router,
