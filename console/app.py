@@ -42,8 +42,9 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import asset_values, home, refusals, static
+from console.pages import asset_values, bot_runs, home, refusals, static
 from console.pages import assets as asset_pages
+from console.pages import bots as bot_pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -95,6 +96,8 @@ PAGES: tuple[APIRouter, ...] = (
     home.router,
     asset_pages.router,
     asset_values.router,
+    bot_pages.router,
+    bot_runs.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.
@@ -103,6 +106,7 @@ FORM = 64 * 1024
 #: Routes whose bodies may be larger than the largest value, and how large.
 LARGER: dict[tuple[str, str], int] = {
     ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    ("POST", "/bots"): bots.MAX_ARCHIVE + FORM,
     # A value for each environment, and what a form has around them.
     **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
     **{

@@ -32,4 +32,14 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("POST", "/bots/{bot}/assets/{group}/{name}/values/{environment}"): ("dev", "asset.set"),
     ("POST", "/bots/{bot}/assets/{group}/{name}/values/{environment}/removal"): ("dev", "asset.unset"),
     ("POST", "/bots/{bot}/assets/{group}/{name}/values/{environment}/rollback"): ("dev", "asset.rollback"),
+    # Bots
+    ("GET", "/bots"): ("viewer", "bot.listed"),
+    ("GET", "/bots/new"): ("dev", "bot.listed"),
+    ("POST", "/bots"): ("dev", "bot.added"),
+    ("GET", "/bots/{bot}"): ("viewer", "bot.shown"),
+    ("GET", "/bots/{bot}/versions"): ("viewer", "bot.shown"),
+    ("GET", "/bots/{bot}/diff"): ("viewer", "bot.shown"),
+    ("POST", "/bots/{bot}/removal"): ("dev", "bot.removed"),
+    ("GET", "/bots/{bot}/run"): ("operator", "bot.shown"),
+    ("POST", "/bots/{bot}/jobs"): ("operator", "job.enqueued"),
 }

@@ -22,6 +22,7 @@ from console.page_permissions import PAGES
 from console.pages import static, words
 from console.pages.forms import REFUSALS, Fields, Form
 from console.permissions import Role
+from runner import limits
 from vault.names import ENVIRONMENTS
 
 __all__ = [
@@ -251,6 +252,7 @@ def _templates() -> Environment:
         machine=words.machine,
         lasting=words.lasting,
         bytes=words.size,
+        limit=limits.written,
         count=words.count,
         attributes=_attributes,
     )
