@@ -42,7 +42,7 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import asset_values, bot_runs, home, refusals, static
+from console.pages import asset_values, bot_runs, home, keys, refusals, settings, static
 from console.pages import assets as asset_pages
 from console.pages import bots as bot_pages
 from console.permissions import PERMISSIONS
@@ -98,6 +98,8 @@ PAGES: tuple[APIRouter, ...] = (
     asset_values.router,
     bot_pages.router,
     bot_runs.router,
+    keys.router,
+    settings.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.
