@@ -130,7 +130,7 @@ class Process:
                 wait = due()
             for file, _ in poll.poll(None if wait is None else math.ceil(wait * 1000)):
                 if file == self.fileno():
-                    self.wait(0)
+                    self._hear(self._receive())
                 elif data := os.read(file, CHUNK):
                     feed(names[file], data)
                 else:
