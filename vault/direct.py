@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
-from psycopg import RawCursor
 from sqlalchemy import Dialect, Engine
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
@@ -106,9 +105,9 @@ class Direct:
         # Answers of PostgreSQL in the wire's binary format: as text, ciphertexts would have twice their length.
         self._format: dict[str, Any] = {"binary": True} if self.dialect == "postgresql" else {}
         # What the driver raises when the database is away; anything else is a defect and passes.
-        driver: Any = engine.dialect.loaded_dbapi
-        closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
-        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *closed)
+        self._driver: Any = engine.dialect.loaded_dbapi
+        closed = () if self.dialect == "sqlite" else (self._driver.InterfaceError,)
+        self._away: tuple[type[Exception], ...] = (self._driver.OperationalError, *closed)
         self._writer = engine.get_execution_options().get("writer") or nullcontext()
 
     def read(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
@@ -170,7 +169,7 @@ class Direct:
         if connection is None:
             connection = self._kept.connection = db.driver_connection(self._engine)
             if self.dialect == "postgresql":
-                self._kept.cursor = RawCursor(connection)
+                self._kept.cursor = self._driver.RawCursor(connection)
             self._open.add(connection)
         return connection
 
