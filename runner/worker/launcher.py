@@ -150,9 +150,7 @@ class Attempt:
         self.usage = Usage(self.note_end)
         self.watch = Watch(request.watched, request.writable)
 
-    def start(
-        self, files: Descriptors, *, ground: Ground | None, nursery: Nursery | None, prctl: Prctl
-    ) -> int | None:
+    def start(self, files: Descriptors, *, ground: Ground | None, nursery: Nursery | None, prctl: Prctl) -> int | None:
         """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
         failure = ruleset = None
         try:

@@ -59,9 +59,7 @@ class Matcher:
     def finds(self, buffer: bytes) -> bool:
         """Whether any form is in `buffer`."""
         return bool(self.forms) and any(
-            buffer.startswith(form, start)
-            for index, start, _ in self._heads_in(buffer)
-            for form in self._groups[index]
+            buffer.startswith(form, start) for index, start, _ in self._heads_in(buffer) for form in self._groups[index]
         )
 
     def scan(self, buffer: bytes) -> tuple[list[Span], int]:

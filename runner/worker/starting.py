@@ -10,7 +10,8 @@ there a value is read outside worker and bot, by the very process that becomes t
 
 In both the bot is born in its Landlock domain, before its interpreter runs anything. A domain belongs to a thread, so
 in mode `bootstrap` a thread of its own enters it and spawns the bot (0.14 ms, half of it CPU time of making the
-ruleset; by fork it would be 0.7 ms). What is the same for every bot that thread inherits. Standard library only: the spawner's process loads it.
+ruleset; by fork it would be 0.7 ms). What is the same for every bot that thread inherits. Standard library only: the
+spawner's process loads it.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def test_what_a_bot_changes_is_seen_in_folders_that_were_empty_before(
     assert made.is_unused(folders), "nothing was left in it"
     changes: tuple[Callable[[], object], ...] = (
         lambda: (folders.output / "report").write_text("x"),
-        lambda: (folders.home / "inside").mkdir(),
+        (folders.home / "inside").mkdir,
         lambda: folders.tmp.chmod(0o755),
         lambda: (folders.root / "beside").write_text("x"),
     )
