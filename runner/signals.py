@@ -22,7 +22,7 @@ from redis import ConnectionError as RedisConnectionError
 from redis import Redis, RedisError
 from redis.client import PubSub
 
-from runner.lanes import PREFIX
+from runner.lanes import PREFIX, client_of
 from runner.logging import logger
 
 #: The channels, with the prefix that `lanes.transport` gives to every key.
@@ -91,11 +91,8 @@ def publish(app: Celery, channel: str, word: str | bytes) -> int:
     Raises:
         One of `AWAY`: when Redis cannot be reached.
     """
-    with (
-        app.pool.acquire(block=True) as connection,
-        connection.default_channel.conn_or_acquire() as client,
-    ):
-        return int(plain(client).publish(channel, word))
+    with app.pool.acquire(block=True) as connection:
+        return int(plain(client_of(connection)).publish(channel, word))
 
 
 def _publish(app: Celery, channel: str, word: str) -> bool:

@@ -17,7 +17,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
 from sqlalchemy import Dialect, Engine
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
 
@@ -43,6 +42,8 @@ class _Prepared:
         compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
         assert isinstance(compiled, SQLCompiler)  # noqa: S101  (a statement, no DDL)
         self.text = str(compiled)
+        #: The names of the parameters in their order, where the driver takes them by number.
+        self._order = compiled.positiontup
         processors = {name: _in(bind.type, dialect) for name, bind in compiled.binds.items()}
         self._in = {name: convert for name, convert in processors.items() if convert is not None}
         self._constants = {
@@ -57,12 +58,12 @@ class _Prepared:
         names = [column.name for column in columns]
         self._row: Any = namedtuple("Row", names) if names else None  # noqa: PYI024  (its names are known here only)
 
-    def bound(self, parameters: Mapping[str, object]) -> dict[str, Any]:
+    def bound(self, parameters: Mapping[str, object]) -> dict[str, Any] | list[Any]:
         """The driver's parameters."""
         bound = {**self._constants, **parameters}
         for name in self._in.keys() & parameters.keys():
             bound[name] = self._in[name](bound[name])
-        return bound
+        return bound if self._order is None else [bound[name] for name in self._order]
 
     def rows(self, cursor: Any) -> list[Row]:  # noqa: ANN401  (either driver's)
         """What the statement answered."""
@@ -95,17 +96,18 @@ class Direct:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.dialect = engine.dialect.name
-        # Named parameters on both databases.
-        self._compiler = sqlite.dialect(paramstyle="named") if self.dialect == "sqlite" else engine.dialect
+        # As the server itself takes them: psycopg would put `$1` for each `%(name)s` again with each execution.
+        style = "named" if self.dialect == "sqlite" else "numeric_dollar"
+        self._compiler = type(engine.dialect)(paramstyle=style)
         self._prepared: dict[int, tuple[Executable, _Prepared]] = {}
         self._kept = threading.local()
         self._open: set[Any] = set()
         # Answers of PostgreSQL in the wire's binary format: as text, ciphertexts would have twice their length.
         self._format: dict[str, Any] = {"binary": True} if self.dialect == "postgresql" else {}
         # What the driver raises when the database is away; anything else is a defect and passes.
-        driver: Any = engine.dialect.loaded_dbapi
-        closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
-        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *closed)
+        self._driver: Any = engine.dialect.loaded_dbapi
+        closed = () if self.dialect == "sqlite" else (self._driver.InterfaceError,)
+        self._away: tuple[type[Exception], ...] = (self._driver.OperationalError, *closed)
         self._writer = engine.get_execution_options().get("writer") or nullcontext()
 
     def read(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
@@ -137,7 +139,7 @@ class Direct:
     def release(self) -> None:
         """Close the calling thread's connection; what it had not committed is undone."""
         connection = getattr(self._kept, "connection", None)
-        self._kept.connection = None
+        self._kept.connection = self._kept.cursor = None
         if connection is not None:
             self._open.discard(connection)
             with contextlib.suppress(*self._away):
@@ -156,12 +158,18 @@ class Direct:
         if known is None:
             known = self._prepared[id(statement)] = (statement, _Prepared(statement, self._compiler))
         prepared = known[1]
-        return prepared.rows(self._connection().execute(prepared.text, prepared.bound(parameters), **self._format))
+        return prepared.rows(self._cursor().execute(prepared.text, prepared.bound(parameters), **self._format))
+
+    def _cursor(self) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.RawCursor)
+        connection = self._connection()
+        return connection if self.dialect == "sqlite" else self._kept.cursor
 
     def _connection(self) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
         connection = getattr(self._kept, "connection", None)
         if connection is None:
             connection = self._kept.connection = db.driver_connection(self._engine)
+            if self.dialect == "postgresql":
+                self._kept.cursor = self._driver.RawCursor(connection)
             self._open.add(connection)
         return connection
 

@@ -215,26 +215,23 @@ def _visible(
 
     Its rows are text and bytes, which are compared at once; ids would not be.
     """
+    number = select(CurrentValue.number).where(
+        CurrentValue.asset_id == Asset.id, CurrentValue.environment == bindparam("chosen")
+    )
+    # By asset, since a planner that has no statistics yet compares each asset's value with all others in a join.
+    envelope = select(AssetValue.envelope).where(
+        AssetValue.asset_id == Asset.id,
+        AssetValue.environment == bindparam("chosen"),
+        AssetValue.number == number.correlate(Asset).scalar_subquery(),
+    )
     query = (
         select(
             cast(Asset.id, Text).label("id"),
             cast(Asset.bot_id, Text).label("bot_id"),
             Asset.group_name,
             Asset.name,
-            AssetValue.number,
-            AssetValue.envelope,
-        )
-        .outerjoin(
-            CurrentValue,
-            and_(CurrentValue.asset_id == Asset.id, CurrentValue.environment == bindparam("chosen")),
-        )
-        .outerjoin(
-            AssetValue,
-            and_(
-                AssetValue.asset_id == CurrentValue.asset_id,
-                AssetValue.environment == CurrentValue.environment,
-                AssetValue.number == CurrentValue.number,
-            ),
+            number.correlate(Asset).scalar_subquery().label("number"),
+            envelope.correlate(Asset).scalar_subquery().label("envelope"),
         )
         .where(
             Asset.workspace_id == bindparam("workspace"),

@@ -6,6 +6,7 @@ It runs on the bot's interpreter, which may be older than ours, and before each 
 # pathlib would cost more than all that happens here.
 # ruff: noqa: PTH118, PTH119, PTH120, PTH123, PTH208
 
+import gc
 import os
 import sys
 import time
@@ -47,6 +48,8 @@ def main(descriptor: str, package: str, entry: str, sdk: str, *, loader: type) -
     receive_environment(int(descriptor))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     offer_sdk(sdk)
+    # What the interpreter made for itself lives as long as it: the collections at its end need not look (0.6 of 8 ms).
+    gc.freeze()
     sys.exit(run(os.path.join(package, entry), loader))
 
 

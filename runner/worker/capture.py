@@ -61,6 +61,8 @@ def collect(
 ) -> list[Kept]:
     """Store what the bot left in its output folder; what is found was masked, or is withheld."""
     try:
+        if station.scratch.is_unused(folders):
+            return []
         found = collection.collect(
             folders.output,
             masker,

@@ -80,6 +80,8 @@ def _alike(texts: list[bytes]) -> Iterator[list[bytes]]:
 
 def _written(texts: list[bytes]) -> set[bytes]:
     """The texts as every text encoder writes them, which sees them joined."""
+    if not texts:
+        return set()
     joined = b"".join(texts)
     # Letters and digits that no encoder changes and no escape holds, and that overlap nothing but themselves.
     mark = next(mark for mark in map(b"ZqJ%dX".__mod__, count()) if mark not in joined)

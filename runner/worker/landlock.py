@@ -98,16 +98,19 @@ class Ground:
         """
         return create(0, self.scoped) if self.scoped else None
 
-    def enter(self, ruleset: int, *, walled: bool) -> None:
-        """Puts the calling thread, and all that it starts from now on, into a domain; needs `no_new_privs`.
-
-        `walled` is for a domain about files.
+    def settle(self, *, walled: bool = True) -> None:
+        """Puts the calling thread, and all that it starts from now on, under what is the same for every bot: the filter
+        of system calls and, for domains about files, the wall. Needs `no_new_privs`.
         """
         if walled and self.wall is not None:
             enter(self.wall)
-        enter(ruleset)
         if self.calls is not None:
             self.calls.enter()
+
+    def enter(self, ruleset: int, *, walled: bool) -> None:
+        """As `settle`, and into the domain of one attempt."""
+        self.settle(walled=walled)
+        enter(ruleset)
 
     def _built(self, wall: Iterable[tuple[str, int]]) -> int | None:
         ruleset = None

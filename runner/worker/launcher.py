@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from runner.worker import landlock
 from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
 from runner.worker.endlines import append, outcome
 from runner.worker.landlock import Ground
@@ -34,6 +35,7 @@ from runner.worker.starting import (
     Cradle,
     Descriptors,
     NotStarted,
+    Nursery,
     Prctl,
     Request,
     become_bot,
@@ -50,6 +52,11 @@ ATTEMPTS = 1000
 #: Longest request in bytes; the worker refuses longer ones. It fits the kernel's default socket buffer (208 KiB).
 MAX_REQUEST = 128 * 1024
 
+#: No event has more bytes. Memory of more than 128 KiB would be mapped, and given back, for each.
+MAX_NEWS = 64 * 1024
+#: Where a request is received: new memory for each would be mapped, and given back, each time.
+_room = memoryview(bytearray(MAX_REQUEST))
+
 
 def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
     """The life of a launcher, just forked: attempts, until the spawner is gone or it has done enough of them."""
@@ -59,11 +66,12 @@ def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     deaths = notice_deaths()
+    nursery = None if ground is None else Nursery(ground.settle)
     for left in reversed(range(ATTEMPTS)):
         message, files = receive(link)
         if not message:
             return
-        run(message, Descriptors(*files), deaths, link=link, ground=ground, prctl=prctl)
+        run(message, Descriptors(*files), deaths, link=link, ground=ground, nursery=nursery, prctl=prctl)
         if left:
             link.send(b"idle")
 
@@ -71,17 +79,24 @@ def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
 def receive(source: socket.socket) -> tuple[bytes, list[int]]:
     """One request with its descriptors. `socket.recv_fds` drops the flag that keeps them from the bots (3.11)."""
     room = socket.CMSG_SPACE(Descriptors.COUNT * struct.calcsize("i"))
-    message, extras, _, _ = source.recvmsg(MAX_REQUEST, room, socket.MSG_CMSG_CLOEXEC)
-    return message, [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
+    length, extras, _, _ = source.recvmsg_into([_room], room, socket.MSG_CMSG_CLOEXEC)
+    return bytes(_room[:length]), [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
 
 
 def run(
-    message: bytes, files: Descriptors, deaths: int, *, link: socket.socket, ground: Ground | None, prctl: Prctl
+    message: bytes,
+    files: Descriptors,
+    deaths: int,
+    *,
+    link: socket.socket,
+    ground: Ground | None,
+    nursery: Nursery | None,
+    prctl: Prctl,
 ) -> None:
     """One attempt, from request to outcome; the spawner learns whose end it has to look for in our stead."""
     request = Request(message)
     attempt = Attempt(request, files.control, files.journal)
-    failure = attempt.start(files, ground=ground, prctl=prctl)
+    failure = attempt.start(files, ground=ground, nursery=nursery, prctl=prctl)
     tell_spawner(link, attempt.bot)
     attempt.supervise(failure, deaths)
     report(request, files.journal, files.control, attempt.end())
@@ -135,19 +150,20 @@ class Attempt:
         self.usage = Usage(self.note_end)
         self.watch = Watch(request.watched, request.writable)
 
-    def start(self, files: Descriptors, *, ground: Ground | None, prctl: Prctl) -> int | None:
+    def start(self, files: Descriptors, *, ground: Ground | None, nursery: Nursery | None, prctl: Prctl) -> int | None:
         """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
         failure = ruleset = None
         try:
             ruleset = make_ruleset(self.request, ground)
-            enter = None
-            if ground is not None and ruleset is not None:
-                enter = partial(ground.enter, ruleset, walled=not self.request.sandbox)
             if self.request.mode == "bootstrap" and not self.request.sandbox:
-                self.bot, self.cradle = spawn_bot(self.request, files, enter)
+                alone = None if ruleset is None else partial(landlock.enter, ruleset)
+                self.bot, self.cradle = spawn_bot(self.request, files, nursery=nursery, enter=alone)
                 self.usage.bot = self.bot
                 self.hear_of_start("")
             else:
+                enter = None
+                if ground is not None and ruleset is not None:
+                    enter = partial(ground.enter, ruleset, walled=not self.request.sandbox)
                 failure = self.fork(files, enter, prctl)
         except NotStarted as reason:
             self.hear_of_start(str(reason))

@@ -21,6 +21,8 @@ MASK = b"***"
 #: A stream searches its input in parts of this size, so that what it holds at once is bounded.
 WINDOW = 1 << 16
 
+_NOTHING = Matcher(frozenset())
+
 #: Forms that were added one by one and are looked for apart; with more of them all are put together again. So adding
 #: one value of 13 forms to 1,000 takes 1 ms on average, and not the 20 ms that a matcher of all takes.
 APART = 600
@@ -38,8 +40,8 @@ class Masker:
         #: Labels of the values that are not masked, in the order given.
         self.weak: tuple[str, ...] = beside.weak if beside else ()
         self._known: set[bytes] = set(beside.forms if beside else ())
-        self._matchers: tuple[Matcher, ...] = (Matcher(frozenset()),)
-        self._add(values, all_anew=True)
+        self._matchers: tuple[Matcher, ...] = (Matcher(self._known),) if self._known else (_NOTHING,)
+        self._add(values)
 
     @property
     def forms(self) -> list[bytes]:
@@ -54,11 +56,11 @@ class Masker:
     def add(self, values: Iterable[tuple[str, bytes]]) -> None:
         """Mask these (label, value) too, from now on; streams look at what they hold back anew."""
         with self._adding:
-            self._add(values, all_anew=False)
+            self._add(values)
 
     def mask(self, data: bytes) -> bytes:
         """`data` without any value."""
-        return self.stream().flush(data) if self._known else data
+        return self.stream().flush(data) if any(matcher.finds(data) for matcher in self._matchers) else data
 
     def mask_text(self, text: str) -> str:
         """`text` without any value; characters that no encoding can hold pass too."""
@@ -82,18 +84,18 @@ class Masker:
             spans.sort()
         return spans, partial
 
-    def _add(self, values: Iterable[tuple[str, bytes]], *, all_anew: bool) -> None:
+    def _add(self, values: Iterable[tuple[str, bytes]]) -> None:
         given = [(label, value.strip()) for label, value in values]
         self.weak += tuple(label for label, value in given if too_weak(value))
         fresh = forms(*(value for _, value in given))
         if self._known:
             fresh -= self._known
-        if not fresh and not all_anew:
+        if not fresh:
             return
         self._known = self._known | fresh if self._known else fresh
         apart = fresh.union(*(matcher.forms for matcher in self._matchers[1:]))
         together = len(self._matchers[0].forms)
-        if all_anew or len(apart) > together or len(apart) > max(APART, together // 16):
+        if len(apart) > together or len(apart) > max(APART, together // 16):
             self._matchers = (Matcher(self._known),)
         else:
             self._matchers = (self._matchers[0], Matcher(apart))

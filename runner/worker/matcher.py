@@ -56,6 +56,12 @@ class Matcher:
         """The forms in order, which is needed first when a write ends like a beginning of one."""
         return sorted(self.forms)
 
+    def finds(self, buffer: bytes) -> bool:
+        """Whether any form is in `buffer`."""
+        return bool(self.forms) and any(
+            buffer.startswith(form, start) for index, start, _ in self._heads_in(buffer) for form in self._groups[index]
+        )
+
     def scan(self, buffer: bytes) -> tuple[list[Span], int]:
         """Where forms are in `buffer`, in order, and where a form may begin that is not complete yet."""
         end = partial = len(buffer)

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 from runner.worker import cgroups
 from runner.worker.launch import Launch, SpawnerFailed
-from runner.worker.launcher import MAX_REQUEST
+from runner.worker.launcher import MAX_NEWS
 from runner.worker.outcomes import Outcome
 from runner.worker.pipes import CHUNK, give, pipes, readable, rest
 
@@ -130,7 +130,7 @@ class Process:
                 wait = due()
             for file, _ in poll.poll(None if wait is None else math.ceil(wait * 1000)):
                 if file == self.fileno():
-                    self.wait(0)
+                    self._hear(self._receive())
                 elif data := os.read(file, CHUNK):
                     feed(names[file], data)
                 else:
@@ -164,7 +164,7 @@ class Process:
 
     def _receive(self) -> bytes:
         try:
-            return self._control.recv(MAX_REQUEST)
+            return self._control.recv(MAX_NEWS)
         except ConnectionResetError:
             return b""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 import uuid
 from dataclasses import replace
 from itertools import count
@@ -28,6 +29,13 @@ from runner.worker.removal import remove
 _FOLDERS = ("home", "tmp", "output")
 _PACKAGE = "package"
 _OURS = frozenset({*_FOLDERS, _PACKAGE})
+
+#: Nanoseconds after which a folder that is changed shows another time of it, on any file system: two seconds is the
+#: coarsest.
+_SETTLED = 3_000_000_000
+
+#: Which folder it is, and when its rights, attributes or contents were last changed: no process can set that back.
+_Mark = tuple[int, int]
 
 
 class Scratch:
@@ -47,6 +55,8 @@ class Scratch:
         self._locks = [_claim(self._disk), _claim(self._memory)]
         self._free: list[Folders] = []
         self._made = count(1)
+        #: By the root of each tree the marks of its folders, as they were when they were found empty.
+        self._seen: dict[Path, tuple[_Mark, ...]] = {}
 
     def open(self, job_id: uuid.UUID, attempt: int) -> Folders:
         """The folders of one attempt. All are private and empty, but `package` may hold what its last attempt left."""
@@ -61,10 +71,32 @@ class Scratch:
     def discard(self, folders: Folders) -> None:
         """Remove what an attempt left, values first."""
         remove(folders.assets)
-        if _emptied(folders):
+        if self._untouched(folders) or self._emptied(folders):
             self._free.append(folders)
         else:
+            self._seen.pop(folders.root, None)
             remove(folders.root)
+
+    def is_unused(self, folders: Folders) -> bool:
+        """Whether the output folder is known to be empty; it may be so, too, where this says no."""
+        seen = self._seen.get(folders.root)
+        try:
+            return seen is not None and seen[-1] == _mark(folders.output)
+        except OSError:
+            return False
+
+    def _untouched(self, folders: Folders) -> bool:
+        seen = self._seen.get(folders.root)
+        return seen is not None and seen == _marks(folders)
+
+    def _emptied(self, folders: Folders) -> bool:
+        before = _marks(folders)
+        if not _emptied(folders):
+            return False
+        settled = time.time_ns() - _SETTLED
+        if before is not None and before == _marks(folders) and all(changed < settled for _, changed in before):
+            self._seen[folders.root] = before
+        return True
 
     def close(self) -> None:
         """Remove this process's trees."""
@@ -98,6 +130,18 @@ def _emptied(folders: Folders) -> bool:
     except OSError:
         return False
     return True
+
+
+def _marks(folders: Folders) -> tuple[_Mark, ...] | None:
+    try:
+        return tuple(map(_mark, (folders.root, folders.home, folders.tmp, folders.output)))
+    except OSError:
+        return None
+
+
+def _mark(folder: Path) -> _Mark:
+    found = os.lstat(folder)
+    return found.st_ino, found.st_ctime_ns
 
 
 def _is_plain(folder: Path) -> bool:

@@ -271,4 +271,4 @@ def test_a_tiny_bot_pays_for_few_modules_only(run: Run) -> None:
     ended = run("import sys; print(*sys.modules)", options=("-S",))
     plain = subprocess.check_output([sys.executable, "-I", "-S", "-c", "import sys; print(*sys.modules)"], text=True)
     extra = set(ended.out.split()) - set(plain.split())
-    assert extra <= {"_ctypes", "os", "os.path", "posixpath", "genericpath", "stat", "_stat", "_collections_abc"}
+    assert extra <= {"_ctypes", "gc", "os", "os.path", "posixpath", "genericpath", "stat", "_stat", "_collections_abc"}

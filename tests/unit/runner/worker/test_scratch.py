@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.worker import scratch as scratch_module
 from runner.worker.scratch import Scratch
 from tests.support import ROOT, wait_until
 
@@ -204,3 +205,30 @@ def test_a_tree_deeper_than_a_path_or_a_call_can_go_is_removed(tmp_path: Path) -
     made.discard(folders)
     assert list(folders.home.iterdir()) == []
     assert made.open(JOB, 2).root == folders.root
+
+
+def test_what_a_bot_changes_is_seen_in_folders_that_were_empty_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch_module, "_SETTLED", 0)  # what was changed a moment ago is remembered, too
+    made = scratch(tmp_path)
+    made.discard(made.open(JOB, 1))
+    folders = made.open(JOB, 2)
+    assert made.is_unused(folders), "nothing was left in it"
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: (folders.output / "report").write_text("x"),
+        (folders.home / "inside").mkdir,
+        lambda: folders.tmp.chmod(0o755),
+        lambda: (folders.root / "beside").write_text("x"),
+    )
+    for number, change in enumerate(changes, 3):
+        change()
+        assert made.is_unused(folders) == (number > 3)
+        made.discard(folders)
+        folders = made.open(JOB, number)
+        found = sorted((path.name, stat.S_IMODE(path.stat().st_mode)) for path in folders.root.rglob("*"))
+        assert found == [("home", 0o700), ("output", 0o700), ("tmp", 0o700)]
+        made.discard(folders)
+        folders = made.open(JOB, 10 + number)
+    folders.output.rename(folders.home / "elsewhere")
+    assert not made.is_unused(folders)
