@@ -27,6 +27,7 @@ from cli.commands import (
     item,
     job,
     key,
+    local,
     log,
     roboto,
     runner,
@@ -89,6 +90,7 @@ def application() -> typer.Typer:
     passing = {"allow_extra_args": True, "ignore_unknown_options": True}
     for process in (system.console, system.scheduler, system.migrate):
         app.command(context_settings=passing, add_help_option=False)(process)
+    app.command(context_settings=passing, add_help_option=False)(local.local)
     app.command()(job.run)
     app.command("history")(job.list_jobs)
     for name, group in _groups():

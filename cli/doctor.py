@@ -12,13 +12,14 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from cli import resp
+from cli import processes, resp
 from cli.client import Client, Probe
 from cli.connection import connection
 from cli.errors import CliError
@@ -54,6 +55,7 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     yield from check_isolation()
     yield from check_home(home)
     yield from check_keys(home, environ)
+    yield from check_local_values(home, environ)
     yield from check_database(home, environ)
     yield from check_broker(home, environ)
     yield from check_console(home, environ, now=now)
@@ -134,6 +136,35 @@ def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(f"key {environment}", "warn", f"{path} is not there.", mend)
         else:
             yield _private(f"key {environment}", path, 0o600)
+
+
+def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether values that live on this host can be opened, as their own process says; silent where there are none."""
+    if not (home.path / "local" / "values.json").exists():
+        return
+    argv = processes.module("runner.worker.local", "status", "--json")
+    own = {**processes.environment(environ), "BOTKEEP_HOME": str(home.path)}
+    try:
+        done = subprocess.run(argv, env=own, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+        found = json.loads(done.stdout.splitlines()[0])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
+        yield Finding("local values", "fail", "They cannot be asked for.", "Run `botkeep local status` to see why.")
+        return
+    yield judge_local_values(found)
+
+
+def judge_local_values(found: Mapping[str, Any]) -> Finding:
+    """The finding about local values that told about themselves."""
+    error, waiting = found.get("error"), found.get("waiting") or []
+    if isinstance(error, dict):
+        return Finding("local values", "fail", str(error.get("message")), "See docs/LOCAL-VALUES.md.")
+    if found.get("locked") and waiting:
+        message = f"They are locked, and these bots need them: {', '.join(map(str, waiting))}."
+        return Finding("local values", "fail", message, "Run `botkeep local unlock`.")
+    if found.get("locked"):
+        return Finding("local values", "warn", "They are locked; no bot needs them now.", "Run `botkeep local unlock`.")
+    numbers = f"{found.get('set')} set, {found.get('missing')} missing, {found.get('orphans')} orphans"
+    return Finding("local values", "ok", f"{numbers}; the key is protected as {found.get('protection')}.")
 
 
 def _key_command(text: str) -> Finding:

@@ -65,6 +65,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("PUT", "/api/v1/assets/{group}/{name}/values/{environment}"): Permission(Role.DEV, "asset.set"),
     ("DELETE", "/api/v1/assets/{group}/{name}/values/{environment}"): Permission(Role.DEV, "asset.unset"),
     ("POST", "/api/v1/assets/{group}/{name}/values/{environment}/rollback"): Permission(Role.DEV, "asset.rollback"),
+    ("PUT", "/api/v1/assets/{group}/{name}/local"): Permission(Role.DEV, "asset.declared"),
+    ("GET", "/api/v1/local-values"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/coverage"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/coverage/refusals"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/jobs"): Permission(Role.VIEWER, "job.listed"),

@@ -288,3 +288,5 @@ class Runner(Model):
     isolation: Mapped[dict[str, Any] | None]
     #: Where it stores logs and artefacts, as people may see it.
     log_store: Mapped[str | None] = mapped_column(Text)
+    #: Which local values its host has, never what they are; `runner.local_values` says it.
+    local_values: Mapped[dict[str, Any] | None]

@@ -54,9 +54,10 @@ def lacking(manifest: Manifest, visible: Sequence[Described], *, environment: st
     """The assets that a bot declares and that have no value in an environment, by name.
 
     `visible` is what the bot could see. A declared name that does not exist has no value either; a pattern that
-    nothing matches asks for nothing.
+    nothing matches asks for nothing, and whether a local value is set is known on its host alone.
     """
-    unset = {one.name for one in visible if manifest.declares(one.name) and one.environments[environment] is None}
+    central = (one for one in visible if not one.local)
+    unset = {one.name for one in central if manifest.declares(one.name) and one.environments[environment] is None}
     unknown = set(manifest.named()) - {one.name for one in visible}
     return tuple(sorted(unset | unknown, key=str))
 

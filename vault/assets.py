@@ -19,7 +19,7 @@ from vault import audit
 from vault.audit import Actor
 from vault.encrypt import encrypt
 from vault.envelope import Context
-from vault.errors import AssetExists, InvalidValue, UnknownAsset, UnknownValue
+from vault.errors import AssetExists, Conflict, InvalidValue, LocalAsset, UnknownAsset, UnknownValue
 from vault.grading import grade
 from vault.models import Asset, AssetValue, CurrentValue
 from vault.names import AssetName, check_environment
@@ -101,6 +101,7 @@ def set_value(
 
     Raises:
         InvalidValue: for a value above `MAX_VALUE_BYTES`.
+        LocalAsset: for an asset whose values live on runners' hosts.
         InvalidName: for an unknown environment.
         NameCollision: when a variable derived from `name` belongs to another asset or to the runner.
         NoRecipient: when the environment has no key pair.
@@ -114,6 +115,8 @@ def set_value(
     asset = _find(session, name, scope=scope, lock=True)
     if asset is None:
         asset = _create(session, name, scope=scope, actor=actor, now=now)
+    if asset.local:
+        raise LocalAsset(str(name), scope.label, environment)
     if description is not None:
         asset.description = description
     number = _next_number(session, asset.id, environment)
@@ -145,6 +148,48 @@ def set_value(
         details={"number": number},
     )
     return Written(number=number, warnings=grade(plaintext, name))
+
+
+def declare_local(
+    session: Session,
+    name: AssetName,
+    *,
+    scope: Scope,
+    actor: Actor,
+    now: datetime,
+    description: str | None = None,
+) -> Asset:
+    """Define an asset of one bot whose values live on runners' hosts; again, to change its description.
+
+    Raises:
+        InvalidValue: for an asset that belongs to no bot.
+        Conflict: when the asset has values here.
+        NameCollision: when a variable derived from `name` belongs to another asset or to the runner.
+    """
+    if scope.bot_id is None:
+        raise InvalidValue(f"{name} needs the bot that it belongs to: a local value is one bot's alone.")
+    asset = _find(session, name, scope=scope, lock=True)
+    if asset is None:
+        asset = _create(session, name, scope=scope, actor=actor, now=now)
+        asset.local = True
+    elif not asset.local:
+        raise Conflict(
+            f"{name} of bot {scope.label} has its values in the central database. Remove it first: "
+            f"botkeep asset remove {name} --bot {scope.label}"
+        )
+    if description is not None:
+        asset.description = description
+    audit.record(
+        session,
+        actor,
+        workspace_id=scope.workspace_id,
+        action="asset.declared",
+        target=scope.target(name),
+        now=now,
+        details={"local": True},
+    )
+    session.flush()
+    return asset
 
 
 def rollback(

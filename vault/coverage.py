@@ -35,9 +35,13 @@ class Described:
     description: str
     environments: dict[str, CurrentNumber | None]
     overrides: bool
+    #: Its values live on runners' hosts; what is here says nothing of them.
+    local: bool = False
 
     def status(self, environment: str) -> str:
-        """`set`, `empty` or `missing`: the word in the coverage grid."""
+        """`set`, `empty`, `missing` or `local`: the word in the coverage grid."""
+        if self.local:
+            return "local"
         value = self.environments[environment]
         if value is None:
             return "missing"
@@ -259,6 +263,7 @@ def _described(session: Session, assets: Sequence[Asset], *, shared: frozenset[t
             description=asset.description,
             environments={environment: values[asset.id].get(environment) for environment in ENVIRONMENTS},
             overrides=asset.bot_id is not None and (asset.group_name, asset.name) in shared,
+            local=asset.local,
         )
         for asset in assets
     ]

@@ -15,6 +15,7 @@ The middle classes are what callers catch: the console maps them to a status onc
     │   └── UnknownValue         the asset has no value of that number
     ├── Conflict                 it exists and stands in the way (409)
     │   ├── NameCollision        two owners of one variable
+    │   ├── LocalAsset           its values live on runners' hosts and are set there
     │   └── NoRecipient          the environment has no key pair yet
     ├── Unavailable              the database cannot be used now; nothing was lost (503)
     ├── DecryptError             a stored value does not open
@@ -141,6 +142,23 @@ class NameCollision(Conflict):
         return (
             f"{self.owner} would reach bots as {self.variable}, which already belongs to {self.other}. "
             f"Choose another group or name for {self.owner}."
+        )
+
+
+class LocalAsset(Conflict):
+    """The asset's values live on the hosts of runners; the central database takes none."""
+
+    def __init__(self, asset: str, bot: str, environment: str) -> None:
+        super().__init__(asset, bot, environment)
+        self.asset = asset
+        self.bot = bot
+        self.environment = environment
+
+    def __str__(self) -> str:
+        """The sentence a person reads."""
+        return (
+            f"The values of {self.asset} of bot {self.bot} live on the hosts of its runners and nowhere else. Set it "
+            f"there: botkeep local set {self.bot} {self.asset} --env {self.environment}"
         )
 
 

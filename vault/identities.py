@@ -13,30 +13,23 @@ and one that holds keys of another environment, which is how two swapped files a
 A private key or passphrase is never taken from an environment variable or an argument: others see those.
 """
 
-import fcntl
 import os
 import re
-import stat
 import subprocess
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from getpass import getpass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from vault import private_files
 from vault.decrypt import Identity
 from vault.encrypt import base64url, parse_base64url
 from vault.errors import IdentityFileError, InvalidName
 from vault.names import check_environment
-
-#: Shortest passphrase that protects a new file: below that, guessing is cheaper than the file is safe.
-MIN_PASSPHRASE = 12
+from vault.passphrases import SALT_SIZE, check_new, passphrase_key
 
 #: How long a command may take to print a key file, in seconds: it may have to ask a server.
 COMMAND_TIMEOUT = 60
@@ -91,7 +84,7 @@ def load_identities(
 def read_identities(source: Source, environment: str, *, passphrase: Passphrase | None = None) -> dict[bytes, Identity]:
     """The identities of one environment by recipient id, the newest last; never empty."""
     check_environment(environment)
-    return _parse(_read(source), environment, where=_where(source), passphrase=passphrase)
+    return _parse(read_source(source), environment, where=_where(source), passphrase=passphrase)
 
 
 def newest(identities: Mapping[bytes, Identity]) -> Identity:
@@ -102,21 +95,18 @@ def newest(identities: Mapping[bytes, Identity]) -> Identity:
 def create_key_file(path: Path, identity: Identity, *, passphrase: Passphrase | None = None) -> None:
     """Writes a new key file, and its directory where that is missing; refuses if the file exists."""
     content = _render([identity], identity.environment, passphrase=passphrase)
-    with _locked(path.parent), _written(path, content) as written:
-        try:
-            # A link, because a rename would overwrite what someone else created a moment ago.
-            os.link(written, path)
-        except FileExistsError:
+    with private_files.locked(path.parent):
+        if not private_files.publish_new(path, content):
             raise IdentityFileError(
                 f"The key file {path} exists and is never overwritten, because it may be all that opens the "
                 f"values of {identity.environment}: to change the key, rotate it."
-            ) from None
+            )
 
 
 def append_identity(path: Path, identity: Identity, *, passphrase: Passphrase | None = None) -> None:
     """Adds the newest identity of a rotation; the older ones stay, and a protected file stays protected."""
     passphrase = _asked_once(passphrase)
-    with _locked(path.parent):
+    with private_files.locked(path.parent):
         held = read_identities(path, identity.environment, passphrase=passphrase)
         if identity.id in held:
             raise IdentityFileError(f"The key file {path} holds {identity.id.hex()} already: nothing to do.")
@@ -126,7 +116,7 @@ def append_identity(path: Path, identity: Identity, *, passphrase: Passphrase | 
 def remove_identity(path: Path, environment: str, *, key_id: bytes, passphrase: Passphrase | None = None) -> None:
     """Removes an identity that nothing needs any more; refuses to remove the newest one."""
     passphrase = _asked_once(passphrase)
-    with _locked(path.parent):
+    with private_files.locked(path.parent):
         held = read_identities(path, environment, passphrase=passphrase)
         if key_id not in held:
             raise IdentityFileError(f"The key file {path} holds no key {key_id.hex()}: list what it holds.")
@@ -159,15 +149,16 @@ def prompt_new_passphrase(environment: str) -> str:
 
 def file_passphrase(source: Path | Credential) -> Passphrase:
     """A passphrase from the first line of a file, which is held to the rules of a key file."""
-    return lambda _environment: _read(source).decode("utf-8", errors="replace").partition("\n")[0]
+    return lambda _environment: read_source(source).decode("utf-8", errors="replace").partition("\n")[0]
 
 
-def _read(source: Source) -> bytes:
+def read_source(source: Source) -> bytes:
+    """The bytes of a key file, from wherever it comes, after its rules were checked."""
     if isinstance(source, Command):
         return _run(source)
     if isinstance(source, Credential):
-        return _read_file(source.path, forbidden=0o037, owners={os.geteuid(), 0})
-    return _read_file(source, forbidden=0o077, owners={os.geteuid()})
+        return _read_file(source.path, forbidden=0o037, owners=frozenset({os.geteuid(), 0}))
+    return _read_file(source)
 
 
 def _where(source: Source) -> str:
@@ -176,52 +167,9 @@ def _where(source: Source) -> str:
     return f"the key file {source.path if isinstance(source, Credential) else source}"
 
 
-def _read_file(path: Path, *, forbidden: int, owners: set[int]) -> bytes:
-    """The content of a plain file that nobody but its owners can read or replace.
-
-    Every check is made on the open descriptor, so that the file checked is the file read.
-    """
-    try:
-        # O_NONBLOCK: a pipe in place of the file must be refused, not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise IdentityFileError(
-            f"There is no key file {path}: create it with `python -m vault keygen --all --if-missing`, or restore it."
-        ) from None
-    except OSError as error:
-        reason = "a symbolic link" if path.is_symlink() else f"unreadable ({error.strerror})"
-        raise IdentityFileError(f"The key file {path} is {reason}: put the file itself there.") from None
-    try:
-        _check_owned(path, os.fstat(descriptor), forbidden=forbidden, owners=owners)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_SIZE)
-    finally:
-        os.close(descriptor)
-
-
-def _check_owned(path: Path, status: os.stat_result, *, forbidden: int, owners: set[int]) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise IdentityFileError(f"The key file {path} is not a plain file: put the file itself there.")
-    if status.st_uid not in owners:
-        raise IdentityFileError(
-            f"The key file {path} belongs to the user {status.st_uid}: run as that user, or give the file to "
-            f"the user {os.geteuid()}."
-        )
-    if status.st_mode & forbidden:
-        raise IdentityFileError(
-            f"The key file {path} can be used by others (mode {stat.S_IMODE(status.st_mode):04o}): "
-            f"run `chmod 600 {path}`, and rotate the key if anyone may have read it."
-        )
-    _check_directory(path.parent)
-
-
-def _check_directory(directory: Path) -> None:
-    status = directory.stat()
-    if status.st_mode & 0o022 or status.st_uid not in {os.geteuid(), 0}:
-        raise IdentityFileError(
-            f"Others can replace files in {directory}, where a key file is: run `chmod 700 {directory}` as "
-            "its owner, or keep the keys elsewhere."
-        )
+def _read_file(path: Path, *, forbidden: int = 0o077, owners: frozenset[int] | None = None) -> bytes:
+    missing = f"There is no key file {path}: create it with `python -m vault keygen --all --if-missing`, or restore it."
+    return private_files.read_private(path, missing=missing, limit=MAX_SIZE, forbidden=forbidden, owners=owners)
 
 
 def _run(command: Command) -> bytes:
@@ -286,12 +234,10 @@ def _render(identities: Iterable[Identity], environment: str, *, passphrase: Pas
 
 
 def _protect(content: bytes, environment: str, *, passphrase: Passphrase) -> bytes:
-    text = passphrase(environment)
-    if len(text) < MIN_PASSPHRASE:
-        raise IdentityFileError(f"A passphrase needs at least {MIN_PASSPHRASE} characters: choose a longer one.")
-    salt, nonce = os.urandom(16), os.urandom(12)
+    text = check_new(passphrase(environment))
+    salt, nonce = os.urandom(SALT_SIZE), os.urandom(12)
     label = f"{_PROTECTED}.{environment}.{base64url(salt)}.{base64url(nonce)}"
-    ciphertext = _passphrase_key(text, salt).encrypt(nonce, content, label.encode("ascii"))
+    ciphertext = passphrase_key(text, salt).encrypt(nonce, content, label.encode("ascii"))
     return f"{label}.{base64url(ciphertext)}\n".encode("ascii")
 
 
@@ -304,18 +250,11 @@ def _unprotect(line: str, environment: str, *, where: str, passphrase: Passphras
     if passphrase is None:
         raise IdentityFileError(f"A passphrase protects {where}: give it at the prompt or as a file.")
     try:
-        return _passphrase_key(passphrase(environment), salt).decrypt(nonce, ciphertext, match[1].encode("ascii"))
+        return passphrase_key(passphrase(environment), salt).decrypt(nonce, ciphertext, match[1].encode("ascii"))
     except InvalidTag:
         raise IdentityFileError(
             f"The passphrase does not open {where}: try again, or restore the file if it was changed."
         ) from None
-
-
-def _passphrase_key(text: str, salt: bytes) -> AESGCM:
-    # RFC 9106, 4: the second recommended option (64 MiB, 3 passes, 4 lanes); 0.14 s, once per start.
-    derivation = Argon2id(salt=salt, length=32, iterations=3, lanes=4, memory_cost=64 * 1024)
-    # NFC: the same passphrase typed on another keyboard must give the same bytes.
-    return AESGCM(derivation.derive(unicodedata.normalize("NFC", text).encode("utf-8")))
 
 
 def _asked_once(passphrase: Passphrase | None) -> Passphrase | None:
@@ -323,45 +262,8 @@ def _asked_once(passphrase: Passphrase | None) -> Passphrase | None:
     return None if passphrase is None else cache(passphrase)
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One writer at a time, in a directory that only we can write to; what was written is durable."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise IdentityFileError(
-            f"The directory {directory} cannot hold key files ({error.strerror}): choose another."
-        ) from None
-    try:
-        _check_directory(directory)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _written(path: Path, content: bytes) -> Iterator[Path]:
-    """The content in a synced file beside the path, which is gone afterwards unless it was renamed."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    except OSError as error:
-        raise IdentityFileError(f"The key file {path} cannot be written ({error.strerror}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _replace(path: Path, identities: list[Identity], *, passphrase: Passphrase | None) -> None:
     environment = identities[0].environment
-    protected = f"\n{_PROTECTED}.".encode("ascii") in _read(path)
+    protected = f"\n{_PROTECTED}.".encode("ascii") in read_source(path)
     content = _render(identities, environment, passphrase=passphrase if protected else None)
-    with _written(path, content) as written:
-        written.replace(path)
+    private_files.replace(path, content)

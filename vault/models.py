@@ -142,8 +142,16 @@ class Asset(Model):
     description: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    #: Its values live on the hosts of runners, and never here.
+    local: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
+Index(
+    "ix_assets_local",
+    Asset.bot_id,
+    postgresql_where=Asset.local.is_(True),
+    sqlite_where=Asset.local.is_(True),
+)
 Index(
     "uq_assets_workspace",
     Asset.workspace_id,

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, false, or_, select, text
+from sqlalchemy import ColumnElement, Integer, Select, Text, and_, bindparam, cast, false, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
 from vault.decrypt import DataKeys, Identities, Sealed, Secret
@@ -25,6 +25,9 @@ from vault.names import AssetName, matches, parse_pattern
 
 #: The scope of an asset that every bot of the workspace may see.
 WORKSPACE_SCOPE = "workspace"
+
+#: The scope of an asset whose value lives on the runner's host.
+LOCAL_SCOPE = "local"
 
 #: Values in all remembered snapshots: some 2 kB each.
 REMEMBERED = 4096
@@ -56,6 +59,8 @@ class SealedValue:
     bot: str
     number: int | None
     envelope: bytes | None
+    #: Its value lies on this host, if anywhere: `runner.worker.local`.
+    local: bool = False
     #: The envelope in its place, once it was opened.
     sealed: Sealed | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -79,14 +84,14 @@ class Snapshot:
         return tuple(value for value in self.values if value.envelope is None)
 
     @cached_property
+    def local(self) -> tuple[SealedValue, ...]:
+        """The visible assets whose values live on this host."""
+        return tuple(value for value in self.values if value.local)
+
+    @cached_property
     def readings(self) -> str:
-        """The JSON document of what `record` writes."""
-        rows = [
-            {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": value.number}
-            for value in self.values
-            if value.envelope is not None
-        ]
-        return json.dumps(rows)
+        """The JSON document of what `record` writes of values from the database."""
+        return json.dumps([_reading(value, value.number) for value in self.values if value.envelope is not None])
 
     def open(self, value: SealedValue, identities: Identities, *, keys: DataKeys) -> Secret:
         """Decrypt one value of this snapshot.
@@ -156,14 +161,25 @@ class Snapshots:
         self._remember(place, rows, taken)
         return taken
 
-    def record(self, taken: Snapshot, *, job_id: uuid.UUID, attempt: int, runner: str) -> None:
+    def record(
+        self,
+        taken: Snapshot,
+        *,
+        job_id: uuid.UUID,
+        attempt: int,
+        runner: str,
+        local: Mapping[AssetName, int] | None = None,
+    ) -> None:
         """Write the readings of a snapshot, committed when this returns.
+
+        `local` are the numbers of those of its local values that this host has.
 
         Raises:
             Unavailable: when the database cannot be reached; nothing of the snapshot may be opened then.
         """
-        if len(taken.unset) == len(taken.values):
+        if not local and len(taken.unset) == len(taken.values):
             return
+        rows = taken.readings if not local else _with_local(taken, local)
         self._direct.write(
             _INSERT_READINGS[self._direct.dialect],
             {
@@ -171,7 +187,7 @@ class Snapshots:
                 "attempt": attempt,
                 "environment": taken.environment,
                 "runner": runner,
-                "rows": taken.readings,
+                "rows": rows,
             },
         )
 
@@ -183,6 +199,15 @@ class Snapshots:
             while self._held > self._limit:
                 _, (oldest, _) = self._latest.popitem(last=False)
                 self._held -= _size(oldest)
+
+
+def _reading(value: SealedValue, number: int | None) -> dict[str, object]:
+    return {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": number}
+
+
+def _with_local(taken: Snapshot, numbers: Mapping[AssetName, int]) -> str:
+    rows = [_reading(value, numbers[value.name]) for value in taken.local if value.name in numbers]
+    return json.dumps([*json.loads(taken.readings), *rows])
 
 
 def _size(rows: Sequence[Row]) -> int:
@@ -199,10 +224,11 @@ def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) ->
         chosen[name] = SealedValue(
             asset_id=uuid.UUID(row.id),
             name=name,
-            scope=WORKSPACE_SCOPE if row.bot_id is None else bot,
+            scope=LOCAL_SCOPE if row.local else WORKSPACE_SCOPE if row.bot_id is None else bot,
             bot=NONE if row.bot_id is None else str(uuid.UUID(row.bot_id)),
             number=row.number,
             envelope=row.envelope,
+            local=bool(row.local),
         )
     return tuple(chosen.values())
 
@@ -210,7 +236,7 @@ def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) ->
 @lru_cache(maxsize=1024)
 def _visible(
     patterns: tuple[str, ...] | None,
-) -> Select[str, str | None, str, str, int, bytes]:
+) -> Select[str, str | None, str, str, int, int, bytes]:
     """The statement for one declaration, built once (building it costs more than running it).
 
     Its rows are text and bytes, which are compared at once; ids would not be.
@@ -230,6 +256,7 @@ def _visible(
             cast(Asset.bot_id, Text).label("bot_id"),
             Asset.group_name,
             Asset.name,
+            cast(Asset.local, Integer).label("local"),  # a number needs no conversion on either database
             number.correlate(Asset).scalar_subquery().label("number"),
             envelope.correlate(Asset).scalar_subquery().label("envelope"),
         )

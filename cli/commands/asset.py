@@ -81,6 +81,26 @@ def save_value(
 
 
 @app.command()
+def local(
+    asset: AssetArgument,
+    *,
+    bot: Annotated[str, typer.Option("--bot", help="The bot that it belongs to.")],
+    description: Annotated[str | None, typer.Option("--description", help="What it is for.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Declare an asset of one bot whose values live on the hosts of runners, never here."""
+    to = screen(as_json=as_json)
+    path = path_of("assets", *asset_parts(asset), "local")
+    with connected() as client:
+        answer = client.ask("PUT", path, query={"bot": bot, "description": description})
+    if as_json:
+        to.item(answer)
+    else:
+        name = plain(str(answer.get("asset")))
+        to.line(f"{name} of {plain(bot)} is local. Set it on each host: botkeep local set {plain(bot)} {name}")
+
+
+@app.command()
 def unset(asset: AssetArgument, *, environment: InEnvironment, bot: OfBot = None, as_json: AsJson = False) -> None:
     """Leave an asset without a value in an environment; the numbered values stay for a rollback."""
     to = screen(as_json=as_json)
@@ -134,7 +154,9 @@ def asset_columns(to: Screen) -> tuple[Column, ...]:
     def state(environment: Environment) -> Column:
         return Column(
             environment.upper(),
-            lambda asset: _value((asset.get("environments") or {}).get(environment), to.now),
+            lambda asset: (
+                "local" if asset.get("local") else _value((asset.get("environments") or {}).get(environment), to.now)
+            ),
         )
 
     return (

@@ -20,6 +20,7 @@ from vault.names import AssetName
 router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
 
 OfBot = Annotated[str | None, Query(description="The bot whose own asset is meant, not the workspace's.")]
+OfLocal = Annotated[str, Query(description="The bot that the asset belongs to.")]
 Description = Annotated[str | None, Query(max_length=1000, description="What the asset is for.")]
 BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 
@@ -43,6 +44,7 @@ class AssetItem(BaseModel):
     description: str
     environments: dict[str, Value | None]
     overrides: bool
+    local: bool = Field(description="Its values live on the hosts of runners: see /api/v1/local-values.")
 
 
 class PastValue(BaseModel):
@@ -110,6 +112,20 @@ def remove(call: Allowed, group: str, name: str, bot: OfBot = None) -> None:
     with call.writing() as session:
         scope = _scope(session, call, bot)
         assets.remove(session, asset_name, scope=scope, actor=call.actor, now=call.now)
+
+
+@router.put("/{group}/{name}/local", summary="Declare a local asset")
+def declare_local(call: Allowed, group: str, name: str, bot: OfLocal, *, description: Description = None) -> AssetItem:
+    """Define an asset of one bot whose values live on the hosts of runners; again, to change its description."""
+    call.require_every_environment("declaring a local asset")
+    asset_name = AssetName(group, name)
+    with call.writing() as session:
+        scope = _scope(session, call, bot)
+        asset = assets.declare_local(
+            session, asset_name, scope=scope, actor=call.actor, now=call.now, description=description
+        )
+        found = coverage.describe(session, asset)
+    return _item(found, scope)
 
 
 @router.put(
@@ -192,6 +208,7 @@ def _item(row: Described, scope: Scope) -> AssetItem:
         description=row.description,
         environments={name: _value(value) for name, value in row.environments.items()},
         overrides=row.overrides,
+        local=row.local,
     )
 
 

@@ -15,7 +15,7 @@ from vault.coverage import Described
 
 router = APIRouter(prefix="/api/v1/coverage", tags=["assets"])
 
-Status = Literal["set", "empty", "missing"]
+Status = Literal["set", "empty", "missing", "local"]
 ForBot = Annotated[str | None, Query(description="All that this bot can see, its own before the workspace's.")]
 
 

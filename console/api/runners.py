@@ -18,6 +18,15 @@ from vault import audit
 router = APIRouter(prefix="/api/v1/runners", tags=["runners"])
 
 
+class LocalState(BaseModel):
+    """How a host's local values are kept; which are set says /api/v1/local-values."""
+
+    protection: str
+    locked: bool
+    orphans: int
+    problem: str | None
+
+
 class RunnerItem(BaseModel):
     """A runner; `state` is `online`, `draining`, `stopped` or `lost`: not heard of for 30 s by the database's clock.
 
@@ -41,6 +50,7 @@ class RunnerItem(BaseModel):
     drain_requested_at: datetime | None
     isolation: dict[str, Any] | None
     log_store: str | None = Field(description="Where it stores logs and artefacts.")
+    local_values: LocalState | None = Field(description="The values that live on its host; null where there are none.")
 
 
 @router.get("", summary="List runners")
@@ -102,4 +112,5 @@ def _item(seen: Seen) -> RunnerItem:
         drain_requested_at=row.drain_requested_at,
         isolation=row.isolation,
         log_store=row.log_store,
+        local_values=None if row.local_values is None else LocalState.model_validate(row.local_values),
     )

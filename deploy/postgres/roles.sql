@@ -172,7 +172,7 @@ GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivo
     paused_seconds, ended_by, adopted_at, log_bytes, artefact_bytes) ON attempts TO botkeep_runner;
 GRANT SELECT, INSERT ON runners TO botkeep_runner;
 GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
-    drain_requested_at, labels, isolation, log_store) ON runners TO botkeep_runner;
+    drain_requested_at, labels, isolation, log_store, local_values) ON runners TO botkeep_runner;
 GRANT SELECT ON data_sources TO botkeep_runner;
 GRANT SELECT, UPDATE (runner, claimed_at, finished_at, ok, answer) ON source_checks TO botkeep_runner;
 GRANT SELECT, INSERT ON mail_messages TO botkeep_runner;

@@ -17,7 +17,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -54,6 +54,9 @@ from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launch import ProcessError
 from runner.worker.launching import sdk_folder
+from runner.worker.local import residence
+from runner.worker.local.correspondence import Correspondence
+from runner.worker.local.values import LocalValues
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
@@ -131,29 +134,30 @@ def _serve(settings: RunnerSettings) -> int:
     keyring.prove(engine)
     instance = uuid.uuid4()
     presence.hold(instance)
-    group = _group(instance)
-    facts = replace(isolation.examine(), cgroup=group is not None)
-    _log.info("runner.isolation", **facts.document())
+    premises = _premises(instance)
+    _log.info("runner.isolation", **premises.facts.document())
     store = settings.log_store(group=settings.log_group_id())
-    _register(engine, settings, instance, facts, log_store=store.shown)
+    _register(engine, settings, instance, premises.facts, log_store=store.shown)
     app = lanes.transport(settings.broker())
     lanes.refuse_cluster(app)
     inbox.receive_with(app, settings.broker())
     lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stopping = Stopping(grace=settings.drain_grace)
     _adopt(engine, settings, instance)
-    held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain)
+    local = residence.of(settings, in_memory=premises.memory)
+    letters = local.letters(engine, runner=settings.runner_name, instance=instance, environments=settings.environments)
+    held = _held(engine, settings, keyring, instance=instance, drain=stopping.drain, letters=letters)
     station = _station(
         engine,
         settings,
         keyring,
         app=app,
         instance=instance,
-        facts=facts,
+        premises=premises,
         held=held,
         censor=censor,
         store=store,
-        group=group,
+        local=local.values(),
     )
     try:
         return _work(app, station, stopping)
@@ -162,10 +166,17 @@ def _serve(settings: RunnerSettings) -> int:
 
 
 def _held(
-    engine: Engine, settings: RunnerSettings, keyring: Keyring, *, instance: uuid.UUID, drain: Callable[[], None]
+    engine: Engine,
+    settings: RunnerSettings,
+    keyring: Keyring,
+    *,
+    instance: uuid.UUID,
+    drain: Callable[[], None],
+    letters: Correspondence,
 ) -> Held:
     def each_beat() -> None:
         keyring.expire()
+        letters.beat()
         _adopt(engine, settings, instance)
 
     return Held(
@@ -191,31 +202,31 @@ def _station(
     *,
     app: Celery,
     instance: uuid.UUID,
-    facts: isolation.Facts,
+    premises: _Premises,
     held: Held,
     censor: Censor,
     store: Store,
-    group: str | None,
+    local: LocalValues,
 ) -> Station:
     direct = Direct(engine)
     interpreter = own_interpreter()
-    in_memory = memory_folder.folder(os.environ, mounts=memory_folder.MOUNTS.read_text())
-    scratch = Scratch(settings.home / "work", instance=instance, memory=in_memory)
-    grants, ground = _ground(settings, facts, own=[*settings.own(), scratch.memory], interpreter=interpreter)
+    scratch = Scratch(settings.home / "work", instance=instance, memory=premises.memory)
+    grants, ground = _ground(settings, premises.facts, own=[*settings.own(), scratch.memory], interpreter=interpreter)
     return Station(
         settings=settings,
         engine=engine,
         direct=direct,
         snapshots=Snapshots(direct),
         keyring=keyring,
+        local=local,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(ground, group=group),
+        spawner=Spawner(ground, group=premises.group),
         endpoint=Endpoint(),
         scratch=scratch,
         journal=Journal(settings.home / OUTCOMES, instance=instance),
         held=held,
         interpreter=interpreter,
-        facts=facts,
+        facts=premises.facts,
         grants=grants,
         policies=Policies(engine),
         censor=censor,
@@ -253,6 +264,21 @@ def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
                 announcements.unmark(session, [claim.job_id])
     except VaultError as error:
         _log.warning("announcement.delayed", error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Premises:
+    """What this host gives: what keeps bots apart, a control group for them, a folder in memory."""
+
+    facts: isolation.Facts
+    group: str | None
+    memory: Path | None
+
+
+def _premises(instance: uuid.UUID) -> _Premises:
+    group = _group(instance)
+    facts = replace(isolation.examine(), cgroup=group is not None)
+    return _Premises(facts, group, memory_folder.folder(os.environ, mounts=memory_folder.MOUNTS.read_text()))
 
 
 def _group(instance: uuid.UUID) -> str | None:

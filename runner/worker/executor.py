@@ -276,6 +276,7 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
             station.snapshots,
             station.keyring,
             run.claim,
+            local=station.local,
             bot=run.version.bot,
             manifest=package.manifest,
             runner=station.settings.runner_name,
@@ -304,6 +305,8 @@ def _grant(run: Run, resolved: Resolved, requested: Requested, sources: AttemptS
 
     def read(name: AssetName) -> Secret | None:
         value = sealed[name]
+        if name in resolved.local:
+            return run.station.local.open(resolved.local[name])
         return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
 
     desk = Desk(run.station.engine, run.claim, masker=lambda: run.masker if run.masked.wait(_MASKER_WAIT) else None)

@@ -15,12 +15,14 @@ from runner.manifest import Manifest
 from runner.states import Reason
 from runner.worker.environment import Delivery, deliver
 from runner.worker.keyring import Keyring
+from runner.worker.local.document import Entry
+from runner.worker.local.values import LocalValues
 from runner.worker.refusal import Refusal
 from runner.worker.typed import Typed
 from vault import tokens
 from vault.decrypt import Secret
 from vault.direct import Direct
-from vault.errors import DecryptError, InvalidToken, InvalidValue
+from vault.errors import InvalidToken, InvalidValue, VaultError
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
 from vault.tokens import JSON, Reference
@@ -31,6 +33,8 @@ class Resolved:
     """The plaintexts of one attempt, for as short a time as it takes to hand them over."""
 
     sealed: Snapshot
+    #: Of its local assets those that have a value on this host.
+    local: dict[AssetName, Entry]
     values: dict[AssetName, Secret | None] = field(repr=False)
     parameters: JSON = field(repr=False)
     delivery: Delivery = field(repr=False)
@@ -54,6 +58,7 @@ def resolve(
     keyring: Keyring,
     claim: Claim,
     *,
+    local: LocalValues,
     bot: str,
     manifest: Manifest,
     runner: str,
@@ -73,12 +78,14 @@ def resolve(
         patterns=manifest.assets,
     )
     _check_references(claim, manifest, sealed)
-    lacking = _lacking(manifest, sealed)
+    here = _here(sealed, local)
+    lacking = _lacking(manifest, sealed, here)
     if lacking:
         policy = workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id)
-        _check_unset(lacking, policy, environment=claim.environment)
-    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
-    values = _open(sealed, keyring)
+        _check_unset(lacking, policy, sealed, bot=bot)
+    numbers = {name: entry.number for name, entry in here.items()}
+    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner, local=numbers)
+    values = _open(sealed, here, keyring, local=local)
     try:
         delivery = deliver(values, files=manifest.files)
         parameters = _render(claim, values)
@@ -92,11 +99,12 @@ def resolve(
         jobs.refer(direct, claim.job_id, attempt=claim.attempt, parameters=typed.parameters)
     return Resolved(
         sealed=sealed,
+        local=here,
         values=values,
         parameters=parameters,
         delivery=delivery,
         warnings=(
-            *(_unset_warning(name, sealed) for name in lacking),
+            *(_unset_warning(name, sealed, bot=bot) for name in lacking),
             *typed.warnings,
             *delivery.warnings,
         ),
@@ -121,25 +129,52 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
             )
 
 
-def _lacking(manifest: Manifest, sealed: Snapshot) -> tuple[AssetName, ...]:
+def _here(sealed: Snapshot, local: LocalValues) -> dict[AssetName, Entry]:
+    """Of the local assets those that have a value on this host; no file is looked at where there is none."""
+    if not sealed.local:
+        return {}
+    try:
+        return local.find(sealed.local, sealed.environment)
+    except VaultError as error:
+        raise Refusal(Reason.UNDECRYPTABLE, f"{error} Then retry the job.") from None
+
+
+def _lacking(manifest: Manifest, sealed: Snapshot, here: dict[AssetName, Entry]) -> tuple[AssetName, ...]:
     """What the bot declares and cannot be given: unset values, and names of which there is no asset."""
     unknown = (name for name in manifest.named() if name not in sealed.by_name)
-    return (*(value.name for value in sealed.unset), *unknown)
+    return (*(value.name for value in sealed.unset if value.name not in here), *unknown)
 
 
-def _check_unset(lacking: tuple[AssetName, ...], policy: workspaces.Unset, *, environment: str) -> None:
+def _check_unset(lacking: tuple[AssetName, ...], policy: workspaces.Unset, sealed: Snapshot, *, bot: str) -> None:
     if policy is workspaces.Unset.REFUSE:
+        environment = sealed.environment
+        command = f"botkeep asset set {lacking[0]}"
+        if _is_local(lacking[0], sealed):
+            command = f"botkeep local set {bot} {lacking[0]}"
         raise Refusal(
             Reason.ASSET_MISSING,
             f"No value is set in {environment} for {', '.join(map(str, lacking))}, and the workspace refuses unset "
-            f"values there. Set it with: botkeep asset set {lacking[0]} --env {environment}",
+            f"values there. Set it with: {command} --env {environment}",
         )
 
 
-def _open(sealed: Snapshot, keyring: Keyring) -> dict[AssetName, Secret | None]:
+def _is_local(name: AssetName, sealed: Snapshot) -> bool:
+    return name in sealed.by_name and sealed.by_name[name].local
+
+
+def _open(
+    sealed: Snapshot, here: dict[AssetName, Entry], keyring: Keyring, *, local: LocalValues
+) -> dict[AssetName, Secret | None]:
     try:
-        return {value.name: None if value.envelope is None else keyring.open(sealed, value) for value in sealed.values}
-    except DecryptError as error:
+        return {
+            value.name: keyring.open(sealed, value)
+            if value.envelope is not None
+            else local.open(here[value.name])
+            if value.name in here
+            else None
+            for value in sealed.values
+        }
+    except VaultError as error:
         raise Refusal(Reason.UNDECRYPTABLE, str(error)) from None
 
 
@@ -157,7 +192,12 @@ def _render(claim: Claim, values: dict[AssetName, Secret | None]) -> JSON:
         ) from None
 
 
-def _unset_warning(name: AssetName, sealed: Snapshot) -> str:
+def _unset_warning(name: AssetName, sealed: Snapshot, *, bot: str) -> str:
+    if _is_local(name, sealed):
+        return (
+            f"{name} has no value on this host in {sealed.environment}; the bot got an empty text. "
+            f"Set it there: botkeep local set {bot} {name} --env {sealed.environment}"
+        )
     if name in sealed.by_name:
         return f"{name} has no value in {sealed.environment}; the bot got an empty text."
     return f"The bot declares {name}, which does not exist; it got nothing. See: botkeep asset list"

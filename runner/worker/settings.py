@@ -18,6 +18,7 @@ from runner.jobs import LEASE
 from runner.lanes import DEFAULT_GROUP, check_group
 from runner.runners import HEARTBEAT
 from runner.settings import StoreSettings
+from runner.worker.local.settings import LocalSettings
 from vault.identities import Command, Credential, Source, key_path
 from vault.names import ENVIRONMENTS, check_environment
 
@@ -27,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 BEATS_IN_A_LEASE = 4
 
 
-class RunnerSettings(StoreSettings):
+class RunnerSettings(StoreSettings, LocalSettings):
     """One runner: which environments and groups it serves, how many bots at once, and where its keys are."""
 
     environments: tuple[str, ...] = Field(
@@ -183,7 +184,14 @@ class RunnerSettings(StoreSettings):
         """Files and folders of this runner that no bot may reach."""
         database = self.database()
         passed = os.environ.get("CREDENTIALS_DIRECTORY")
-        named = [self.key_dir, self.key_passphrase_file, self.log_dir, Path(passed) if passed else None]
+        named = [
+            self.key_dir,
+            self.key_passphrase_file,
+            self.local_key_file,
+            self.local_passphrase_file,
+            self.log_dir,
+            Path(passed) if passed else None,
+        ]
         if self.log_url is not None and self.log_url.startswith("file:"):
             named.append(Path(urlsplit(self.log_url).path))
         if database.startswith("sqlite:///"):

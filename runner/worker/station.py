@@ -15,6 +15,7 @@ from runner.worker.endpoint import Endpoint
 from runner.worker.environments import Interpreter
 from runner.worker.held import Held
 from runner.worker.keyring import Keyring
+from runner.worker.local.values import LocalValues
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
@@ -35,6 +36,7 @@ class Station:
     direct: Direct
     snapshots: Snapshots
     keyring: Keyring
+    local: LocalValues
     packages: PackageStore
     spawner: Spawner
     endpoint: Endpoint
