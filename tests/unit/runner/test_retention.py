@@ -41,4 +41,4 @@ def test_words_are_read_back(keep: Keep) -> None:
 def test_an_id_tells_when_its_job_was_queued() -> None:
     now = datetime.now(UTC)
     second = timedelta(seconds=1)
-    assert retention._first_id(now - second) < uuid7() < retention._first_id(now + 10 * second)
+    assert retention.first_id(now - second) < uuid7() < retention.first_id(now + 10 * second)
