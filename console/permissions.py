@@ -137,6 +137,9 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/sources/{name}/checks/{check_id}"): Permission(Role.VIEWER, "source.check_shown"),
     ("POST", "/api/v1/sources/{name}/fan-outs"): Permission(Role.OPERATOR, "source.fan_out"),
     ("GET", "/api/v1/sources/{name}/fan-outs/{fan_out_id}"): Permission(Role.VIEWER, "source.fan_out_shown"),
+    ("POST", "/api/v1/sources/{name}/fan-outs/{fan_out_id}/cancellation"): Permission(
+        Role.OPERATOR, "source.fan_out_cancelled"
+    ),
     ("GET", "/api/v1/tokens"): Permission(Role.ADMIN, "token.listed"),
     ("POST", "/api/v1/tokens"): Permission(Role.ADMIN, "token.created"),
     ("DELETE", "/api/v1/tokens/{name}"): Permission(Role.ADMIN, "token.removed"),
@@ -160,6 +163,8 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/retention"): Permission(Role.VIEWER, "retention.listed"),
     ("PUT", "/api/v1/retention"): Permission(Role.ADMIN, "retention.decided"),
     ("GET", "/api/v1/retention/due"): Permission(Role.VIEWER, "retention.listed"),
+    ("GET", "/api/v1/retention/records"): Permission(Role.VIEWER, "retention.listed"),
+    ("PUT", "/api/v1/retention/records/{kind}"): Permission(Role.ADMIN, "retention.decided"),
     ("GET", "/api/v1/workspace/connections"): Permission(Role.VIEWER, "workspace.connections_shown"),
     ("PATCH", "/api/v1/workspace/connections"): Permission(Role.ADMIN, "workspace.connections"),
     ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),

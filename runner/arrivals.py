@@ -11,15 +11,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from runner.models import Job
+from runner.started import RUNS
 from runner.states import FINAL, State
 from runner.triggers import Firing, FiringState, Kind, Trigger, storable_key
-from vault.db import database_time
+from vault.db import clock, database_time
 
 _INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -66,6 +67,16 @@ def arrive(session: Session, trigger_id: uuid.UUID, key: str, *, event: Mapping[
     return session.execute(statement).first() is not None
 
 
+def moved(session: Session, trigger_id: uuid.UUID, key: str) -> None:
+    """Note that what arrived is out of the way, so that its firing need not be kept to keep it from firing again."""
+    session.execute(
+        update(Firing)
+        .where(Firing.trigger_id == trigger_id, Firing.key == storable_key(key))
+        .values(moved_at=clock())
+        .execution_options(synchronize_session=False)
+    )
+
+
 def outcomes(session: Session, trigger_id: uuid.UUID, keys: Collection[str]) -> dict[str, Outcome]:
     """What came of these arrivals so far, by key; those that nobody has written down are missing.
 
@@ -73,15 +84,16 @@ def outcomes(session: Session, trigger_id: uuid.UUID, keys: Collection[str]) -> 
     """
     stored = {storable_key(key): key for key in keys}
     rows = session.execute(
-        select(Firing.key, Firing.state, Job.state)
+        select(Firing.key, Firing.state, func.coalesce(Job.state, RUNS.c.state))
         .outerjoin(Job, Job.id == Firing.started_id)
+        .outerjoin(RUNS, RUNS.c.id == Firing.started_id)
         .where(Firing.trigger_id == trigger_id, Firing.key.in_(stored))
     ).all()
-    return {stored[key]: _outcome(state, job_state) for key, state, job_state in rows}
+    return {stored[key]: _outcome(state, started) for key, state, started in rows}
 
 
-def _outcome(state: str, job_state: str | None) -> Outcome:
+def _outcome(state: str, started: str | None) -> Outcome:
     if state in {FiringState.SKIPPED, FiringState.FAILED}:
         return Outcome(over=True, succeeded=False)
-    over = state == FiringState.STARTED and job_state in FINAL
-    return Outcome(over=over, succeeded=over and job_state == State.SUCCEEDED)
+    over = state == FiringState.STARTED and started in FINAL
+    return Outcome(over=over, succeeded=over and started == State.SUCCEEDED)

@@ -8,7 +8,9 @@ goes through three hands, each step one transaction that can be repeated.
 | `waiting` | the console wrote the request | a runner of the environment took it (`claim`) |
 | `reading` | a runner took it | it wrote down all batches at once (`deliver`), or its lease ran out |
 | `starting` | all batches are there | the scheduler made the last of them a job (`start_some`) |
-| `done`, `failed` | every batch is a job; or the source failed, or `TRIES` runners were lost over it | never |
+| `done` | every batch is a job | somebody cancels it |
+| `failed` | the source failed, or `TRIES` runners were lost over it | as well |
+| `cancelled` | somebody cancelled it, with all its jobs that had not ended | never |
 
 A batch is deleted in the transaction that inserts its job: whoever dies in the middle leaves both or neither.
 """
@@ -27,6 +29,7 @@ from sqlalchemy.orm import Session
 from runner import jobs, requests, sources
 from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause, Priority, Request
+from runner.models import Job
 from runner.source_models import DataSource, FanOut, FanOutBatch
 from vault import audit, db
 from vault.audit import Actor
@@ -167,6 +170,8 @@ def recent(session: Session, source: str, *, workspace_id: uuid.UUID, limit: int
 
 def state(row: FanOut) -> str:
     """The state of a fan-out, as people see it."""
+    if row.cancelled_by is not None:
+        return "cancelled"
     if row.finished_at is not None:
         return "done" if row.ok else "failed"
     if row.read_at is not None:
@@ -274,6 +279,48 @@ def start_some(
         row.finished_at, row.ok = database_time(session), True
     session.flush()
     return started, ended
+
+
+def cancel(session: Session, row: FanOut, *, actor: Actor, now: datetime) -> list[uuid.UUID]:
+    """Let it start nothing more, and cancel its jobs; answers those that run, whose runners are to be told.
+
+    A scheduler that makes jobs of it holds its row meanwhile, so that no job escapes. A second time changes nothing.
+    """
+    changed = db.changes(
+        session,
+        update(FanOut)
+        .where(FanOut.id == row.id, FanOut.cancelled_by.is_(None))
+        .values(
+            cancelled_by=actor.name,
+            finished_at=func.coalesce(FanOut.finished_at, clock()),
+            ok=False,
+            detail=f"Cancelled by {actor.name}.",
+        ),
+    )
+    running = jobs.cancel_all(
+        session,
+        and_(Job.bot_id == row.bot_id, Job.cause_kind == "source", Job.cause_id == str(row.id)),
+        actor=actor,
+        now=now,
+    )
+    session.refresh(row)
+    if changed:
+        audit.record(
+            session,
+            actor,
+            workspace_id=row.workspace_id,
+            action="source.fan_out_cancelled",
+            target=f"fan-out {row.id} of source {row.source}",
+            environment=row.environment,
+            now=now,
+        )
+    return running
+
+
+def sweep(session: Session) -> int:
+    """Remove what cancelled fan-outs would have given to jobs; answers how much."""
+    cancelled = select(FanOut.id).where(FanOut.cancelled_by.is_not(None))
+    return db.changes(session, delete(FanOutBatch).where(FanOutBatch.fan_out_id.in_(cancelled)))
 
 
 def end_lost(session: Session) -> int:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Self
 
-from sqlalchemy import case, select, update
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -353,23 +353,44 @@ def cancel(session: Session, job: Job, *, actor: Actor, now: datetime) -> State:
     raise Conflict(f"Job {job.id} has ended ({job.state}); only queued and running jobs can be cancelled.")
 
 
+def cancel_all(session: Session, where: ColumnElement[bool], *, actor: Actor, now: datetime) -> list[uuid.UUID]:
+    """Cancel the queued among these jobs, and ask the runners of the running ones, whose ids it answers."""
+    quiet = {"synchronize_session": False}
+    # Twice, as for a single one.
+    for _ in range(2):
+        session.execute(
+            update(Job)
+            .where(where, Job.state == State.QUEUED)
+            .values(_cancelled(actor, now))
+            .execution_options(**quiet)
+        )
+        running = session.scalars(
+            update(Job)
+            .where(where, Job.state == State.RUNNING)
+            .values(cancel_requested_at=now, cancel_requested_by=actor.name)
+            .returning(Job.id)
+            .execution_options(**quiet)
+        ).all()
+    return list(running)
+
+
 def _cancel_queued(session: Session, job: Job, *, actor: Actor, now: datetime) -> int:
-    return db.changes(
-        session,
-        update(Job)
-        .where(Job.id == job.id, Job.state == State.QUEUED)
-        .values(
-            state=State.CANCELLED,
-            reason=Reason.CANCELLED,
-            detail=case(
-                (Job.attempt == 0, f"Cancelled by {actor.name} before it started."),
-                else_=f"Cancelled by {actor.name} before its next attempt.",
-            ),
-            finished_at=clock(),
-            cancel_requested_at=now,
-            cancel_requested_by=actor.name,
+    queued = update(Job).where(Job.id == job.id, Job.state == State.QUEUED)
+    return db.changes(session, queued.values(_cancelled(actor, now)))
+
+
+def _cancelled(actor: Actor, now: datetime) -> dict[str, Any]:
+    return {
+        "state": State.CANCELLED,
+        "reason": Reason.CANCELLED,
+        "detail": case(
+            (Job.attempt == 0, f"Cancelled by {actor.name} before it started."),
+            else_=f"Cancelled by {actor.name} before its next attempt.",
         ),
-    )
+        "finished_at": clock(),
+        "cancel_requested_at": now,
+        "cancel_requested_by": actor.name,
+    }
 
 
 def storable(text: str | None) -> str | None:

@@ -2,7 +2,8 @@
 
 Promises that one message is given to one consumer for one job at a time, and never again once that job succeeded,
 whatever crashes when: `take` is committed before a bot sees the message, it is fenced by the running attempt, and
-success is the job's own state, written with the job's end. So a message is
+success is the job's own state, written with the job's end; where a trigger started a run, it is the run's, whose jobs
+all are given the message. So a message is
 
 | state | by | then |
 |---|---|---|
@@ -10,7 +11,7 @@ success is the job's own state, written with the job's end. So a message is
 | held | its job is queued or running | the job's next attempt is given it again |
 | free | its job failed or was cancelled, `tries` is below the limit | another job may `take` it |
 | left | the same, `tries` is at the limit | it stays where it is, unmarked |
-| settled | its job succeeded | it is marked in the mailbox (`runner.mail_marking`) |
+| settled | its job, or its run, succeeded | it is marked in the mailbox (`runner.mail_marking`) |
 
 A consumer is a bot (`bot:ID`) or a trigger (`trigger:ID`). A server that renumbers a folder (UIDVALIDITY) gives new
 numbers to messages that were given before; `recognise` finds their rows by Message-ID, date and size.
@@ -30,6 +31,7 @@ from uuid_utils.compat import uuid7
 
 from runner.mail_messages import MailMessage
 from runner.models import Job
+from runner.started import runs_of
 from runner.states import State
 from runner.triggers import Firing
 from vault import db
@@ -173,12 +175,13 @@ def bind(session: Session, place: Place, message: Message, *, firing_id: uuid.UU
 
 
 def bound(session: Session, holder: Holder, source: str) -> list[tuple[Place, Message]]:
-    """The messages of one source that the job, or the one that it repeats, was made for; now they are its own."""
+    """The messages of one source that the job, one that it repeats, or its run was made for; now they are its own."""
     jobs = _repeated(session, holder.job_id)
+    started = [*jobs, *runs_of(session, jobs)]
     rows = session.execute(
         select(MailMessage)
         .join(Firing, Firing.id == MailMessage.firing_id)
-        .where(Firing.started_id.in_(jobs), MailMessage.source == source)
+        .where(Firing.started_id.in_(started), MailMessage.source == source)
         .order_by(MailMessage.id)
     ).all()
     found = [row[0] for row in rows]

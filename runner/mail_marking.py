@@ -1,6 +1,6 @@
-"""Messages whose jobs succeeded, and what is still to be done with them in their mailboxes.
+"""Messages whose jobs or runs succeeded, and what is still to be done with them in their mailboxes.
 
-Promises that a message is due only after its job's success is in the database, that one runner at a time tries, and
+Promises that a message is due only after that success is in the database, that one runner at a time tries, and
 that what failed is due again later.
 """
 
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from runner.mail_ledger import Message
 from runner.mail_messages import MailMessage
 from runner.models import Job
+from runner.started import RUNS, TRIES
 from runner.states import State
 from runner.triggers import Firing
 from vault import db
@@ -134,12 +135,24 @@ def _open_in(environments: Collection[str]) -> ColumnElement[bool]:
 
 
 def _succeeded() -> ColumnElement[bool]:
-    own = exists().where(Job.id == MailMessage.job_id, Job.state == State.SUCCEEDED)
-    fired = exists().where(
-        Firing.id == MailMessage.firing_id, Job.id == Firing.started_id, Job.state == State.SUCCEEDED
+    """Whether what has the message succeeded: its job; or, where a trigger started a run, a run of that job."""
+    of_run = exists().where(TRIES.c.job_id == MailMessage.job_id)
+    own = and_(
+        exists().where(Job.id == MailMessage.job_id, Job.state == State.SUCCEEDED).correlate(MailMessage),
+        or_(MailMessage.firing_id.is_(None), ~of_run.correlate(MailMessage)),
     )
-    # Said in so many words: without it the subquery could look at another message than the one that is judged.
-    return or_(own.correlate(MailMessage), fired.correlate(MailMessage))
+    run = exists().where(
+        TRIES.c.job_id == MailMessage.job_id, RUNS.c.id == TRIES.c.run_id, RUNS.c.state == State.SUCCEEDED
+    )
+    fired = [
+        exists().where(
+            Firing.id == MailMessage.firing_id, started.id == Firing.started_id, started.state == State.SUCCEEDED
+        )
+        for started in (Job, RUNS.c)
+    ]
+    by_run = and_(MailMessage.firing_id.is_not(None), run.correlate(MailMessage))
+    # Said in so many words: without it a subquery could look at another message than the one that is judged.
+    return or_(own, by_run, *(one.correlate(MailMessage) for one in fired))
 
 
 def _due(environments: Collection[str]) -> ColumnElement[bool]:

@@ -257,6 +257,19 @@ class RetentionRule(Model):
     set_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
 
 
+class RecordAge(Model):
+    """How long the records of one kind are kept, where the workspace decided; see `scheduler.records`."""
+
+    __tablename__ = "record_ages"
+
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    #: Seconds; 0 keeps for ever.
+    age: Mapped[int] = mapped_column(BigInteger)
+    set_at: Mapped[datetime]
+    set_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+
 class Pruning(Model):
     """How far a bot's jobs in an environment are pruned: all before `up_to`, an id of a job."""
 

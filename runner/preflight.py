@@ -23,6 +23,10 @@ from vault.names import AssetName
 _NAMED = 5
 
 
+class Unset(Invalid):
+    """A bot lacks values where unset ones are refused; the sentence names them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A bot that would be refused in an environment, and the assets that lack a value there."""
@@ -38,13 +42,13 @@ def check(
     """Refuse a bot that lacks a value in an environment which refuses unset ones.
 
     Raises:
-        Invalid: naming the assets, and the command that sets the first.
+        Unset: naming the assets, and the command that sets the first.
     """
     visible = coverage.visible(session, workspace_id=workspace_id, bot_id=bot_id)
     if missing := lacking(manifest, visible, environment=environment):
         shown = ", ".join(map(str, missing[:_NAMED]))
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise Invalid(
+        raise Unset(
             f"No value is set in {environment} for {shown}{more}, and the workspace refuses unset values there. "
             f"Set it with: botkeep asset set {missing[0]} --env {environment}"
         )

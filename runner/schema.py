@@ -7,11 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 #: The newest revision in `runner/migrations/versions`; a test compares.
-<<<<<<< HEAD
 REVISION = "0016"
-=======
-REVISION = "0010"
->>>>>>> localvalues
 
 
 def is_current(session: Session) -> bool:

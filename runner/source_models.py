@@ -93,6 +93,7 @@ class FanOut(Model):
     finished_at: Mapped[datetime | None]
     ok: Mapped[bool | None]
     detail: Mapped[str | None] = mapped_column(Text)
+    cancelled_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
     jobs: Mapped[int] = mapped_column(default=0)
 
     __table_args__ = (Index("ix_fan_outs_unfinished", "id", postgresql_where=UNFINISHED, sqlite_where=UNFINISHED),)

@@ -135,6 +135,8 @@ class Firing(Model):
     #: How many firings led to this one, each by the end of what the one before started.
     depth: Mapped[int]
     created_at: Mapped[datetime]
+    #: When a runner moved the file away that it is about; until then the row keeps the file from firing again.
+    moved_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("uq_firings_key", "trigger_id", "key", unique=True),

@@ -177,16 +177,7 @@ def set_limits(
     row = session.get_one(Workspace, workspace_id, with_for_update=True)
     chosen = read_limits({**(row.limits or {}), **changes})
     row.limits = chosen.model_dump(mode="json", exclude_none=True) or None
-    audit.record(
-        session,
-        actor,
-        workspace_id=workspace_id,
-        action="workspace.limits",
-        target="workspace",
-        now=now,
-        details={"limits": row.limits or {}},
-    )
-    session.flush()
+    _decided(session, row, "limits", actor=actor, now=now)
     return chosen
 
 
@@ -214,14 +205,19 @@ def set_connections(
     merged = {**(row.connections or {}), **changes}
     chosen = read_policy({name: value for name, value in merged.items() if value is not None})
     row.connections = chosen.model_dump(mode="json", exclude_defaults=True) or None
+    _decided(session, row, "connections", actor=actor, now=now)
+    return chosen
+
+
+def _decided(session: Session, row: Workspace, what: str, *, actor: Actor, now: datetime) -> None:
+    """Flush what was decided for the workspace, with its audit row."""
     audit.record(
         session,
         actor,
-        workspace_id=workspace_id,
-        action="workspace.connections",
+        workspace_id=row.id,
+        action=f"workspace.{what}",
         target="workspace",
         now=now,
-        details={"connections": row.connections or {}},
+        details={what: getattr(row, what) or {}},
     )
     session.flush()
-    return chosen

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from celery import Celery
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, insert, select, union_all, update
 from sqlalchemy.orm import Session
 
 from runner import batches, jobs, requests, signals
@@ -30,7 +30,7 @@ from scheduler.models import Approval, Flow, Run, RunTry
 from scheduler.outlook import Dispatch, End, Facts, Outlook
 from vault import db
 from vault.audit import Actor
-from vault.db import clock
+from vault.db import clock, moment
 from vault.errors import Unavailable, VaultError
 
 #: The longest time between two looks at a run, whatever its outlook says.
@@ -58,17 +58,21 @@ class Done:
 
 def due(session: Session, *, limit: int = ROUND) -> list[uuid.UUID]:
     """The runs of which a job ended that nobody has seen, and those whose time to be looked at has come."""
-    ended = session.scalars(
+    ended = (
         select(RunTry.run_id)
         .join(Job, Job.id == RunTry.job_id)
         .where(~RunTry.seen, Job.state.in_(sorted(FINAL)))
-        .distinct()
         .limit(limit)
-    ).all()
-    timed = session.scalars(
-        select(Run.id).where(Run.state == State.RUNNING, Run.look_at <= clock()).order_by(Run.look_at).limit(limit)
-    ).all()
-    return list(dict.fromkeys([*ended, *timed]))
+        .subquery()
+    )
+    timed = (
+        select(Run.id)
+        .where(Run.state == State.RUNNING, Run.look_at <= moment())
+        .order_by(Run.look_at)
+        .limit(limit)
+        .subquery()
+    )
+    return list(dict.fromkeys(session.scalars(union_all(select(ended), select(timed)))))
 
 
 def advance(session: Session, run_id: uuid.UUID, *, wait: bool = True) -> Done:

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from runner import batches, bots, jobs, preflight, requests, workspaces
+from runner import batches, jobs, preflight, requests, workspaces
+from runner.bots import unknown
 from runner.errors import Conflict, Invalid, NotFound, RunnerError
 from runner.jobs import Priority, Request
 from runner.manifest import Manifest
@@ -33,6 +34,11 @@ _Known = dict[tuple[uuid.UUID, str], Version | None]
 def environment(_session: Session, wanted: Wanted) -> str:
     """Where its jobs go."""
     return environment_of(explicit=wanted.explicit, trigger=wanted.environment)
+
+
+def bots(_session: Session, wanted: Wanted) -> frozenset[str]:
+    """The bot itself."""
+    return frozenset({wanted.name})
 
 
 def check(session: Session, wanted: Wanted) -> None:
@@ -120,7 +126,7 @@ def _newest(session: Session, wanted: Wanted, known: _Known) -> Version:
             known[place] = None
     found = known[place]
     if found is None:
-        raise NotFound(f"bot: {bots.unknown(wanted.name)}")
+        raise NotFound(f"bot: {unknown(wanted.name)}")
     return found
 
 

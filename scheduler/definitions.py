@@ -234,8 +234,6 @@ class Definition(_Table):
             raise ValueError(str(error)) from None
         if self.parameters_from and self.schedule is not None:
             raise ValueError("parameters_from: a schedule brings nothing to take parameters from")
-        if self.email is not None and self.bot is None:
-            raise ValueError("email: a message starts a bot; write bot")
         if both := self.parameters.keys() & self.parameters_from.keys():
             raise ValueError(f"parameters_from.{min(both)}: it is among parameters, too; remove one of the two")
         return self

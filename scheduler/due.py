@@ -20,7 +20,7 @@ from scheduler.misfire import due
 from scheduler.shots import Fired, Shot
 from scheduler.triggers import timing_of
 from vault import db
-from vault.db import clock
+from vault.db import moment
 from vault.models import Model
 
 #: Triggers in one transaction: enough that its cost is spread, few enough that another scheduler soon gets some.
@@ -112,4 +112,4 @@ def _missed(trigger: Trigger, first: datetime, *, now: datetime) -> str:
 
 
 def _any_due(session: Session) -> bool:
-    return session.execute(select(Trigger.id).where(Trigger.next_fire_at <= clock()).limit(1)).first() is not None
+    return session.execute(select(Trigger.id).where(Trigger.next_fire_at <= moment()).limit(1)).first() is not None

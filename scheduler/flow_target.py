@@ -16,10 +16,12 @@ from runner.errors import Conflict, Invalid, NotFound, RunnerError
 from runner.requests import fill_declared
 from runner.states import State
 from runner.triggers import Firing
-from scheduler import flows, runs
+from scheduler import flow_preflight, flows, runs
 from scheduler.flows import Kind
 from scheduler.models import Flow, Run
+from scheduler.queues import Queue
 from scheduler.starting import Started, Wanted
+from scheduler.workflows import Workflow
 from vault.audit import Actor
 
 
@@ -37,19 +39,34 @@ class FlowTarget:
         """
         return runs.environment_for(session, self._flow(session, wanted), _asked(wanted))
 
+    def bots(self, session: Session, wanted: Wanted) -> frozenset[str]:
+        """The bots of its steps.
+
+        Raises:
+            NotFound: when there is no such flow.
+        """
+        return frozenset(bot for bot, _ in self._definition(session, self._flow(session, wanted)).bots().values())
+
     def check(self, session: Session, wanted: Wanted) -> None:
-        """Refuse an unknown flow, and parameters that it does not declare or needs.
+        """Refuse an unknown flow, parameters that it does not declare or needs, and steps that could not start.
 
         Raises:
             NotFound, Invalid: naming the field.
         """
         flow = self._flow(session, wanted)
-        definition = flows.restored(self._kind, flows.version(session, flow).definition)
+        definition = self._definition(session, flow)
         given = {**wanted.parameters, **dict.fromkeys(wanted.promised, "")}
         try:
-            fill_declared(definition.parameters, given, owner=self._kind)
+            filled = fill_declared(definition.parameters, given, owner=self._kind)
         except Invalid as error:
             raise Invalid(f"parameters: {error}") from None
+        chosen = runs.environment_for(session, flow, _asked(wanted))
+        try:
+            flow_preflight.check(
+                session, definition, workspace_id=wanted.workspace_id, environment=chosen, parameters=filled
+            )
+        except Invalid as error:
+            raise Invalid(f"{self._kind}: {error}") from None
 
     def start(self, session: Session, wanted: Sequence[Wanted], *, now: datetime) -> list[Started | str]:
         """A run for each, in order; text where there cannot be one: the sentence that says why."""
@@ -79,6 +96,9 @@ class FlowTarget:
             runs.cancel(session, run, actor=actor, now=now)
         except Conflict:
             return
+
+    def _definition(self, session: Session, flow: Flow) -> Queue | Workflow:
+        return flows.restored(self._kind, flows.version(session, flow).definition)
 
     def _flow(self, session: Session, wanted: Wanted) -> Flow:
         try:

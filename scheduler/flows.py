@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from runner import requests
 from runner.errors import Invalid, NotFound
 from runner.jobs import Cause, Priority
+from runner.preflight import Unset
 from scheduler import flow_files
 from scheduler.flow_files import DefinitionInvalid
 from scheduler.models import Flow, FlowVersion, Run
@@ -134,7 +135,7 @@ def _check_bots(session: Session, definition: Queue | Workflow, *, workspace_id:
                 group=definition.group,
                 priority=Priority.of(definition.priority),
             )
-        except NotFound as error:
+        except (NotFound, Unset) as error:
             raise DefinitionInvalid(f"{place}.bot: {error}") from None
         except (Invalid, VaultInvalid) as error:
             raise DefinitionInvalid(f"{place}.parameters: {error}") from None

@@ -134,6 +134,7 @@ class RunTry(Model):
     created_at: Mapped[datetime]
 
     __table_args__ = (
+        Index("ix_run_tries_job", "job_id"),
         Index("ix_run_tries_unseen", "job_id", "run_id", postgresql_where=UNSEEN_TRIES, sqlite_where=UNSEEN_TRIES),
     )
 

@@ -1,4 +1,4 @@
-"""The pruner: removes logs and artefacts that no rule keeps any more, a little at a time.
+"""The pruner: removes logs, artefacts and records that no rule keeps any more, a little at a time.
 
 From the store first, then in the database: one that dies in between is repeated, and finds nothing. Two schedulers do
 no harm.
@@ -7,19 +7,26 @@ no harm.
 from __future__ import annotations
 
 import time
+import uuid
 from collections import deque
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from runner import retention
 from runner.logging import logger
 from runner.retention import Due, Keep, Scope
 from runner.stores import Store
+from scheduler import records
+from scheduler.records import Rule
 from vault import db
 from vault.db import database_time
+from vault.models import Workspace
 
 #: Seconds that one call takes at most, since other duties wait for it, and attempts that one transaction marks.
 PATIENCE, AT_ONCE = 0.5, 100
+
+#: Records that one transaction removes.
+RECORDS_AT_ONCE = 500
 
 #: Seconds between two calls while there is more to prune.
 EVERY = 2.0
@@ -36,16 +43,18 @@ class Pruner:
     def __init__(self, engine: Engine, store: Store, *, every: float) -> None:
         self._engine, self._store, self._every = engine, store, every
         self._left: deque[tuple[Scope, Keep]] = deque()
+        self._records: deque[tuple[uuid.UUID, Rule]] = deque()
         self._begun: float | None = None
 
     def check(self) -> int:
         """Prune for a moment, if it is time; answers how many attempts."""
         now = time.monotonic()
-        if not self._left:
+        if not self._left and not self._records:
             if self._begun is not None and now - self._begun < self._every:
                 return 0
             self._begun = now
             self._left.extend(self._all())
+            self._records.extend(self._rules())
         count = 0
         while self._left and time.monotonic() - now < PATIENCE:
             scope, keep = self._left[0]
@@ -53,6 +62,24 @@ class Pruner:
             if len(found) < AT_ONCE:
                 self._left.popleft()
             count += len(found)
+        while not self._left and self._records and time.monotonic() - now < PATIENCE:
+            if self._some_records(*self._records[0]) < RECORDS_AT_ONCE:
+                self._records.popleft()
+        return count
+
+    def _rules(self) -> list[tuple[uuid.UUID, Rule]]:
+        with db.reading(self._engine) as session:
+            workspaces = session.scalars(select(Workspace.id)).all()
+            return [(one, rule) for one in workspaces for rule in records.rules(session, workspace_id=one)]
+
+    def _some_records(self, workspace_id: uuid.UUID, rule: Rule) -> int:
+        with db.reading(self._engine) as session:
+            now = database_time(session)
+            if not records.count_due(session, rule, workspace_id=workspace_id, now=now, limit=1):
+                return 0
+        with db.writing(self._engine) as session:
+            count = records.prune(session, rule, workspace_id=workspace_id, now=now, limit=RECORDS_AT_ONCE)
+        _log.info("records.pruned", kind=rule.kind, count=count)
         return count
 
     def _all(self) -> list[tuple[Scope, Keep]]:

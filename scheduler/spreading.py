@@ -37,6 +37,7 @@ def start_jobs(engine: Engine, app: Celery, *, now: Callable[[], datetime]) -> i
             count += len(started)
     with db.writing(engine) as session:
         fan_outs.end_lost(session)
+        fan_outs.sweep(session)
     if count:
         _log.info("jobs.fanned_out", count=count)
     return count

@@ -1,6 +1,6 @@
 """What it means to start something, for whatever kind of thing: the words that targets and firings share.
 
-A target is a module or object with the four functions of `Target`. It starts many at once, so that ten thousand
+A target is a module or object with the functions of `Target`. It starts many at once, so that ten thousand
 schedules of one minute cost a few statements; it works inside the transaction that records the firing, and never
 commits.
 """
@@ -53,6 +53,9 @@ class Target(Protocol):
 
     def environment(self, session: Session, wanted: Wanted) -> str:
         """Where it would start. Raises `NotFound` where there is no such thing."""
+
+    def bots(self, session: Session, wanted: Wanted) -> frozenset[str]:
+        """The names of the bots that it runs. Raises `NotFound` where there is no such thing."""
 
     def check(self, session: Session, wanted: Wanted) -> None:
         """Refuse what could never be started. Raises `NotFound` or `Invalid`, naming the field."""

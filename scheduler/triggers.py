@@ -99,7 +99,8 @@ def checked(session: Session, name: str, given: dict[str, Any], *, workspace_id:
     if definition.completion is not None:
         _check_source(session, definition, environment=place, workspace_id=workspace_id)
     if definition.email is not None:
-        _check_mailbox(session, definition, environment=place, workspace_id=workspace_id)
+        bots = target(definition.target[0]).bots(session, _wanted(name, definition, workspace_id=workspace_id))
+        _check_mailbox(session, definition, bots, environment=place, workspace_id=workspace_id)
     return definition
 
 
@@ -273,8 +274,10 @@ def _check_source(session: Session, definition: Definition, *, environment: str,
         )
 
 
-def _check_mailbox(session: Session, definition: Definition, *, environment: str, workspace_id: uuid.UUID) -> None:
-    """Refuse a mailbox that the trigger's bot could not read a message from."""
+def _check_mailbox(
+    session: Session, definition: Definition, bots: frozenset[str], *, environment: str, workspace_id: uuid.UUID
+) -> None:
+    """Refuse a mailbox from which no bot that the trigger starts could read a message."""
     assert definition.email is not None  # noqa: S101 - the caller looked
     name = definition.email.source
     try:
@@ -285,5 +288,5 @@ def _check_mailbox(session: Session, definition: Definition, *, environment: str
         raise Invalid(f"email.source: {name} is a source of kind {row.kind}; messages come from one of kind imap.")
     if environment not in row.environments:
         raise Invalid(f"email.source: {name} is open in {', '.join(row.environments)} only, not in {environment}.")
-    if row.bots is not None and definition.bot not in row.bots:
-        raise Invalid(f"email.source: {name} is not open to the bot {definition.bot}.")
+    if row.bots is not None and not bots & set(row.bots):
+        raise Invalid(f"email.source: {name} is not open to the bot {' or '.join(sorted(bots))}.")

@@ -20,6 +20,7 @@ from sqlalchemy import (
     CursorResult,
     Engine,
     Executable,
+    ScalarSelect,
     SQLColumnExpression,
     create_engine,
     event,
@@ -86,6 +87,15 @@ def _sqlite_clock(element: _ClockTime, compiler: SQLCompiler, **kw: Any) -> str:
 def clock(offset: timedelta = timedelta(0)) -> ColumnElement[datetime]:
     """The database's time, `offset` later, as an SQL expression."""
     return _ClockTime(literal(offset.total_seconds()))
+
+
+def moment() -> ScalarSelect[datetime]:
+    """The database's time, taken once for a statement, so that an index is searched by it.
+
+    PostgreSQL asks `clock_timestamp()`, which is volatile, anew for every row, and so looks at all of an index
+    (postgresql.org/docs/current/xfunc-volatility.html).
+    """
+    return select(clock()).scalar_subquery()
 
 
 def clock_after(seconds: BindParameter[float]) -> ColumnElement[datetime]:

@@ -248,4 +248,7 @@ def _refusal(item: Item) -> str:
     missing = item.get("missing")
     names = ", ".join(plain(str(name)) for name in missing) if isinstance(missing, list) else "an asset"
     bot, environment = plain(str(item.get("bot"))), plain(str(item.get("environment")))
-    return f"{bot} would be refused in {environment}: no value for {names}."
+    used_by = item.get("used_by")
+    flows = [plain(str(name)) for name in used_by] if isinstance(used_by, list) else []
+    also = f" So would be {', '.join(flows)}." if flows else ""
+    return f"{bot} would be refused in {environment}: no value for {names}.{also}"

@@ -1,4 +1,4 @@
-"""`botkeep log`: how long logs and the files of jobs are kept, and what that lets go."""
+"""`botkeep log`: how long logs, the files of jobs and records are kept, and what that lets go."""
 
 from __future__ import annotations
 
@@ -72,6 +72,36 @@ def prune(
     with connected() as client:
         pages = client.pages(path_of("retention", "due"), query={"environment": environment})
         show_list(to, pages, columns, empty="Nothing is to be pruned now.")
+
+
+@app.command("records")
+def records(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="firings, runs, results, items or dead (work items).")
+    ] = None,
+    *,
+    age: Annotated[str | None, typer.Option("--age", metavar="AGE", help="30d, 12h, forever, or default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how long firings, runs, results and work items are kept and how many are due to go, or change one kind."""
+    to = screen(as_json=as_json)
+    if (kind is None) != (age is None):
+        raise Misused("Nothing was to be set.", hint="Give both, for example: botkeep log records firings --age 30d")
+    columns = (
+        Column("KIND", lambda item: plain(str(item.get("kind")))),
+        Column("AGE", lambda item: plain(str(item.get("age")))),
+        Column("DUE", lambda item: f"{int(item.get('due') or 0):,}"),
+        Column("SET BY", lambda item: plain(str(item.get("set_by") or "Botkeep"))),
+    )
+    with connected() as client:
+        if kind is None:
+            show_list(to, client.pages(path_of("retention", "records")), columns, empty="")
+            return
+        answer = client.ask("PUT", path_of("retention", "records", kind), body={"age": age or ""})
+    if as_json:
+        to.item(answer)
+        return
+    to.line(f"Records of {plain(kind)} are kept: {plain(str(answer.get('age')))}.")
 
 
 def _show(to: Screen, pages: Iterator[list[Item]]) -> None:

@@ -127,6 +127,23 @@ def check(name: NameArgument, *, environment: InEnvironment, as_json: AsJson = F
 
 
 @app.command()
+def cancel(
+    name: NameArgument,
+    fan_out: Annotated[str, typer.Argument(metavar="ID", help="The id that `botkeep run BOT --source NAME` said.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a fan-out: it starts nothing more, and those of its jobs that have not ended are cancelled."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        found = client.ask("POST", path_of("sources", name, "fan-outs", fan_out, "cancellation"))
+    if as_json:
+        to.item(found)
+    else:
+        to.line(f"Cancelled; {found.get('jobs')} jobs had been started. See what became of them: botkeep job list")
+
+
+@app.command()
 def remove(name: NameArgument, *, as_json: AsJson = False) -> None:
     """Forget a data source; the assets that it refers to stay."""
     to = screen(as_json=as_json)

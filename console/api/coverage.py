@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from console.deps import After, Allowed, Limit
 from console.paging import Page, cut
 from runner import bots, preflight
+from scheduler import flow_preflight
 from vault import coverage
 from vault.coverage import Described
 
@@ -48,6 +49,7 @@ class RefusalItem(BaseModel):
     bot: str
     environment: str
     missing: list[str]
+    used_by: list[str] = Field(description="Queues and workflows of which a step would be refused with it.")
 
 
 @router.get("/refusals", summary="Show which bots would be refused")
@@ -55,9 +57,15 @@ def refused(call: Allowed, bot: ForBot = None, limit: Limit = 50, after: After =
     """The bots that lack a value in an environment where the workspace refuses unset ones."""
     with call.reading() as session:
         rows = preflight.refusals(session, workspace_id=call.workspace_id, bot=bot)
+        users = flow_preflight.users(session, workspace_id=call.workspace_id) if rows else {}
     page, following = cut(rows, key=lambda row: f"{row.bot} {row.environment}", limit=limit, after=after)
     items = [
-        RefusalItem(bot=row.bot, environment=row.environment, missing=[str(name) for name in row.missing])
+        RefusalItem(
+            bot=row.bot,
+            environment=row.environment,
+            missing=[str(name) for name in row.missing],
+            used_by=users.get(row.bot, []),
+        )
         for row in page
     ]
     return Page(items=items, next=following)

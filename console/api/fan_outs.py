@@ -35,7 +35,7 @@ class FanOutOrder(BaseModel):
 
 
 class FanOutItem(BaseModel):
-    """A fan-out; `state` is `waiting`, `reading`, `starting`, `done` or `failed`, and `jobs` how many it has started.
+    """A fan-out; `state` is `waiting`, `reading`, `starting`, `done`, `failed` or `cancelled`; `jobs` were started.
 
     The jobs' cause has its id. `detail` says why it failed.
     """
@@ -85,6 +85,19 @@ def shown(call: Allowed, name: str, fan_out_id: uuid.UUID) -> FanOutItem:
     """How far it is."""
     with call.reading() as session:
         return fan_out_item(session, fan_outs.find(session, fan_out_id, source=name, workspace_id=call.workspace_id))
+
+
+@router.post("/{name}/fan-outs/{fan_out_id}/cancellation", summary="Cancel a fan-out")
+def cancel(call: Allowed, name: str, fan_out_id: uuid.UUID) -> FanOutItem:
+    """Let it start nothing more, and cancel those of its jobs that have not ended."""
+    with call.writing() as session:
+        row = fan_outs.find(session, fan_out_id, source=name, workspace_id=call.workspace_id)
+        call.require_environment(row.environment)
+        running = fan_outs.cancel(session, row, actor=call.actor, now=call.now)
+        item = fan_out_item(session, row)
+    for job_id in running:
+        signals.look_at_job(call.console.transport, job_id)
+    return item
 
 
 def fan_out_item(session: Session, row: FanOut) -> FanOutItem:

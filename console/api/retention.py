@@ -1,4 +1,4 @@
-"""How long logs and artefacts are kept, over HTTP: the rules, and what they would let go now."""
+"""How long logs, artefacts and records are kept, over HTTP: the rules, and what they would let go now."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from console.text import Text
 from runner import bots, retention
 from runner.models import Bot
 from runner.retention import INHERIT, Keep
+from scheduler import records
 from vault.db import database_time
 
 router = APIRouter(prefix="/api/v1/retention", tags=["retention"])
@@ -113,6 +114,57 @@ def due(
         items, key=lambda item: f"{item.bot}/{item.environment}/{item.rule}", limit=limit, after=after
     )
     return Page(items=list(page), next=following)
+
+
+class RecordItem(BaseModel):
+    """How long one kind of records is kept, and how many the scheduler would remove now, counted up to 10,000."""
+
+    kind: str
+    age: str
+    due: int
+    set_at: datetime | None
+    set_by: str | None
+
+
+class RecordOrder(BaseModel):
+    """An age: `30d`, `12h`, `forever`, or `default` for Botkeep's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    age: Text
+
+
+@router.get("/records", summary="Say how long records are kept")
+def records_listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[RecordItem]:
+    """Firings, runs, results and work items: their rules, and a dry run of the scheduler's pruner."""
+    with call.reading() as session:
+        items = _record_items(session, call)
+    page, following = cut(items, key=lambda item: item.kind, limit=limit, after=after)
+    return Page(items=list(page), next=following)
+
+
+@router.put("/records/{kind}", summary="Decide how long records are kept")
+def records_decided(call: Allowed, kind: str, order: RecordOrder) -> RecordItem:
+    """Change the rule of one kind; it holds in every environment."""
+    call.require_every_environment("a rule for every environment")
+    with call.writing() as session:
+        chosen = records.kind_of(kind)
+        records.decide(session, chosen, order.age, workspace_id=call.workspace_id, actor=call.actor, now=call.now)
+        return next(item for item in _record_items(session, call) if item.kind == chosen)
+
+
+def _record_items(session: Session, call: Call) -> list[RecordItem]:
+    now = database_time(session)
+    return [
+        RecordItem(
+            kind=rule.kind,
+            age=retention.in_words(Keep(rule.age, None))[0],
+            due=records.count_due(session, rule, workspace_id=call.workspace_id, now=now),
+            set_at=rule.set_at,
+            set_by=rule.set_by,
+        )
+        for rule in records.rules(session, workspace_id=call.workspace_id)
+    ]
 
 
 def _due_items(found: list[retention.Due], scope: retention.Scope) -> list[DueItem]:

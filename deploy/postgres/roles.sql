@@ -76,7 +76,7 @@ GRANT USAGE, CREATE ON SCHEMA public TO botkeep_owner;
 
 -- botkeep_console -------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, readings, attempts, artefacts, prunings TO botkeep_console;
-GRANT SELECT, INSERT, DELETE ON retention_rules TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON retention_rules, record_ages TO botkeep_console;
 GRANT UPDATE (unset, isolation) ON environments TO botkeep_console;
 GRANT SELECT, INSERT ON audit_events TO botkeep_console;
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_tokens TO botkeep_console;
@@ -116,7 +116,7 @@ GRANT SELECT, INSERT, DELETE ON limit_members TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (kind, definition, environments, bots, updated_at, updated_by)
     ON data_sources TO botkeep_console;
 GRANT SELECT, INSERT, DELETE ON source_checks TO botkeep_console;
-GRANT SELECT, INSERT ON fan_outs TO botkeep_console;
+GRANT SELECT, INSERT, UPDATE (finished_at, ok, detail, cancelled_by) ON fan_outs TO botkeep_console;
 
 -- People save queues and workflows, ask for runs and answer them; only the scheduler makes jobs of runs.
 GRANT SELECT, INSERT, UPDATE (version, removed_at, pause_requested_at, pause_requested_by) ON flows TO botkeep_console;
@@ -128,7 +128,7 @@ GRANT SELECT ON attempt_results TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (state, reason, detail, tries, not_before, finished_at, deadline)
     ON work_items TO botkeep_console;
 
--- What starts things; nobody takes back that a trigger fired. The keys of webhooks are the console's alone.
+-- What starts things; that a trigger fired is taken back by nobody, and pruned by the scheduler only. The keys of webhooks are the console's alone.
 GRANT SELECT, INSERT ON triggers, firings TO botkeep_console;
 GRANT UPDATE (target_kind, target, environment, group_name, parameters, definition, enabled, paused_at, paused_by,
     next_instant, next_fire_at, watched_until, changed_at, removed_at) ON triggers TO botkeep_console;
@@ -146,8 +146,12 @@ GRANT UPDATE (state, reason, detail, finished_at, lease_expires_at, published_at
 GRANT UPDATE (enabled, next_instant, next_fire_at, watched_until) ON triggers TO botkeep_scheduler;
 GRANT UPDATE (state, reason, detail, finished_at, ended_by, pruned_at, pruned_by) ON attempts TO botkeep_scheduler;
 
-GRANT SELECT ON flows, flow_versions, attempt_results TO botkeep_scheduler;
-GRANT SELECT, UPDATE (state, reason, detail, finished_at, timed_out_at, look_at) ON runs TO botkeep_scheduler;
+GRANT SELECT ON flows, flow_versions, attempt_results, record_ages TO botkeep_scheduler;
+GRANT SELECT (id) ON workspaces TO botkeep_scheduler;
+-- It prunes what no rule keeps any more.
+GRANT DELETE ON firings, runs, run_tries, approvals, attempt_results, work_items TO botkeep_scheduler;
+GRANT SELECT, INSERT, UPDATE (state, reason, detail, finished_at, timed_out_at, look_at, cancel_requested_at,
+    cancel_requested_by) ON runs TO botkeep_scheduler;
 GRANT SELECT, INSERT, UPDATE (seen) ON run_tries TO botkeep_scheduler;
 GRANT SELECT, INSERT ON approvals TO botkeep_scheduler;
 GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_items TO botkeep_scheduler;
@@ -166,7 +170,10 @@ GRANT INSERT ON readings, audit_events TO botkeep_runner;
 GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings,
     not_before, published_at, paused_at, parameters) ON jobs TO botkeep_runner;
 GRANT SELECT ON triggers TO botkeep_runner;
-GRANT SELECT, INSERT ON firings TO botkeep_runner;
+-- How what its files and messages started has ended.
+GRANT SELECT (id, state, restart_of) ON runs TO botkeep_runner;
+GRANT SELECT (run_id, job_id) ON run_tries TO botkeep_runner;
+GRANT SELECT, INSERT, UPDATE (moved_at) ON firings TO botkeep_runner;
 GRANT SELECT, INSERT ON attempts, artefacts TO botkeep_runner;
 GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivors, max_rss_kb, cpu_seconds, steps,
     paused_seconds, ended_by, adopted_at, log_bytes, artefact_bytes) ON attempts TO botkeep_runner;

@@ -134,8 +134,9 @@ class Folders:
             if outcome is None:
                 if trigger.active and now - self._since.setdefault(file, now) >= stable:
                     self._fire(trigger, file)
-            elif outcome.over:
-                _move(file, _setting(trigger, "done" if outcome.succeeded else "failed"))
+            elif outcome.over and _move(file, _setting(trigger, "done" if outcome.succeeded else "failed")):
+                with db.writing(self._engine) as session:
+                    arrivals.moved(session, trigger.id, file.key)
 
     def _fire(self, trigger: Trigger, file: Seen) -> None:
         with db.writing(self._engine) as session:
@@ -213,18 +214,20 @@ def _seen(path: Path) -> Seen | None:
     return Seen(path, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-def _move(file: Seen, where: str) -> None:
-    """Move a file whose job has ended, unless it is another one by now or another runner moved it."""
+def _move(file: Seen, where: str) -> bool:
+    """Move a file that is done with, unless it is another one by now or another runner moved it; tells if it did."""
     if _seen(file.path) != file:
-        return
+        return False
     target = file.path.parent / where
     try:
         target.mkdir(exist_ok=True)
         file.path.rename(_free(target, file.path))
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         _log.warning("file.stays", file=str(file.path), error=error.strerror)
+        return False
+    return True
 
 
 def _free(folder: Path, path: Path) -> Path:

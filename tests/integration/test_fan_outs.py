@@ -167,6 +167,43 @@ def die_before_the_commit(engine: Engine, wanted: uuid.UUID) -> None:
         raise RuntimeError
 
 
+def test_a_cancelled_fan_out_starts_nothing_more_and_its_jobs_are_cancelled(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, wanted = api.console.engine, requested(api)
+    claim = claimed(engine, wanted, "one")
+    assert claim is not None
+    monkeypatch.setattr(fan_outs, "AT_ONCE", 3)
+    with db.writing(engine) as session:
+        fan_outs.deliver(session, claim, [{"id": number} for number in range(5)])
+    with db.writing(engine) as session:
+        started = [job_id for job_id, _ in fan_outs.start_some(session, wanted, now=datetime.now(UTC))[0]]
+    other = api.run()["id"]
+    done, runs = api.claim(str(started[0])), api.claim(str(started[1]))
+    api.finish(done)
+    place = f"/api/v1/sources/lines/fan-outs/{wanted}/cancellation"
+    assert api.role("viewer").post(place).status_code == 403
+    for _ in range(2):
+        answer = api.client.post(place)
+        assert (answer.status_code, answer.json()["state"], answer.json()["jobs"]) == (200, "cancelled", 3)
+    assert spreading.start_jobs(engine, api.console.transport, now=lambda: datetime.now(UTC)) == 0
+    with db.reading(engine) as session:
+        assert session.scalars(select(FanOutBatch)).all() == []
+        states = {job.id: (job.state, job.cancel_requested_by) for job in session.scalars(select(Job))}
+    assert states == {
+        started[0]: ("succeeded", None),
+        runs.job_id: ("running", "root"),
+        started[2]: ("cancelled", "root"),
+        uuid.UUID(str(other)): ("queued", None),
+    }
+    unread = requested(api)
+    claim = claimed(engine, unread, "one")
+    assert claim is not None
+    assert api.client.post(f"/api/v1/sources/lines/fan-outs/{unread}/cancellation").json()["state"] == "cancelled"
+    with db.writing(engine) as session:
+        assert not fan_outs.deliver(session, claim, [{"id": 1}]), "the runner that reads it finds it gone"
+
+
 def test_a_fan_out_that_loses_its_runners_ends_with_a_sentence(api: Api) -> None:
     engine, wanted = api.console.engine, requested(api)
     for number in range(fan_outs.TRIES):

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from scheduler import completion, due
+from runner.states import State
+from runner.worker.folders import Folders
+from scheduler import completion, due, pending
 from tests.api import Api, error_of, serving
 from tests.flow_api import FlowApi
 from tests.support import Stores, wait_until
+from vault import db
 
 ITEMS = [{"bot": "hello"}]
 
@@ -143,3 +146,60 @@ def test_a_trigger_of_what_cannot_run_is_refused_by_its_field(
     assert answer.status_code in {404, 422}, answer.text
     assert words in error_of(answer)
     assert world.api.client.get("/api/v1/runs").json()["items"] == []
+
+
+@pytest.mark.parametrize(("state", "place"), [(State.SUCCEEDED, "done"), (State.FAILED, "failed")])
+def test_a_file_starts_a_run_and_moves_when_that_has_ended(
+    world: FlowApi, tmp_path: Path, state: State, place: str
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.csv").write_text("1\n")
+    world.save("queue", "q", {"items": [*ITEMS, {"bot": "hello", "name": "second"}]})
+    definition = {"queue": "q", "file": {"folder": str(folder)}}
+    assert world.api.client.post("/api/v1/triggers", json={"name": "t", "definition": definition}).status_code == 201
+    engine = world.api.console.engine
+    watcher = Folders(engine, environments=("dev",), groups=("default",), allowed=[folder])
+    for now in (0.0, 3.0):
+        watcher.look(now=now)
+    with db.writing(engine) as session:
+        assert [one.state for one in pending.decide_batch(session)] == ["started"]
+    world.tick()
+    world.do()
+    watcher.look(now=6.0)
+    assert (folder / "a.csv").exists(), "the first of two jobs is no end"
+    world.do(state)
+    watcher.look(now=9.0)
+    assert [path.name for path in (folder / place).iterdir()] == ["a.csv"]
+
+
+def test_a_run_of_which_a_step_could_not_start_is_refused_and_the_grid_says_so(world: FlowApi) -> None:
+    client = world.api.client
+    assert client.put("/api/v1/environments/prod", json={"unset": "refuse"}).status_code == 200
+    world.api.add_bot("plain", **{"bot.toml": 'assets = ["NONE.*"]\n'})
+    world.api.add_bot("uses", **{"bot.toml": 'assets = ["DB.URL"]\n'})
+    world.api.set_value("DB.URL", b"a-long-address", "dev")
+    steps = {"first": {"bot": "plain"}, "second": {"bot": "uses", "after": "first"}}
+    world.save("workflow", "w", {"steps": steps})
+    world.save("queue", "q", {"items": [{"bot": "uses"}]})
+    answer = client.post("/api/v1/workflows/w/runs", json={"environment": "prod"})
+    assert answer.status_code == 422
+    assert "steps.second: No value is set in prod for DB.URL" in error_of(answer)
+    assert world.refused("workflow", {"environment": "prod", "steps": steps}).startswith("steps.second.bot: No value")
+    body = {"name": "t", "definition": {"workflow": "w", "environment": "prod", "schedule": {"every": "1h"}}}
+    assert "workflow: steps.second: No value" in error_of(client.post("/api/v1/triggers", json=body))
+    (line,) = client.get("/api/v1/coverage/refusals", params={"bot": "uses"}).json()["items"]
+    assert (line["bot"], line["environment"], line["used_by"]) == ("uses", "prod", ["queue q", "workflow w"])
+    world.api.set_value("DB.URL", b"a-long-address", "prod")
+    assert client.post("/api/v1/workflows/w/runs", json={"environment": "prod"}).status_code == 201
+
+
+def test_a_reference_that_a_parameter_of_a_run_brings_into_a_step_is_checked(world: FlowApi) -> None:
+    step = {"bot": "hello", "parameters": {"login": "{{RUN.login}}"}}
+    world.save("workflow", "w", {"parameters": {"login": {"required": True}}, "steps": {"a": step}})
+    order = {"parameters": {"login": "{{ASSET.DB.URL}}"}}
+    answer = world.api.client.post("/api/v1/workflows/w/runs", json=order)
+    assert answer.status_code == 422
+    assert "steps.a: The reference {{ASSET.DB.URL}} names the asset DB.URL, which does not exist" in error_of(answer)
+    world.api.set_value("DB.URL", b"a-long-address", "dev")
+    assert world.api.client.post("/api/v1/workflows/w/runs", json=order).status_code == 201

@@ -85,6 +85,38 @@ def test_a_job_that_failed_starts_no_second_one_and_its_repetition_is_given_the_
         remove_triggers(system)
 
 
+def test_a_message_starts_a_run_whose_jobs_are_given_it_and_is_marked_after_all_of_them(
+    system: System, mail_server: MailServer, user: str, bot: str
+) -> None:
+    system.add_bot(bot, READS)
+    system.add_bot(f"{bot}-fails", READS.replace('how.get("exit", 0)', "0 if how.get('go') else 1"))
+    add_source(system, mail_server, user, mark="seen")
+    items = [{"bot": bot}, {"bot": f"{bot}-fails", "parameters": {}}]
+    queue = f"mail-{bot}"
+    saved = system.client.post("/api/v1/queues", params={"name": queue}, json={"items": items})
+    assert saved.status_code == 201, saved.text
+    definition = {"queue": queue, "email": {"source": "inbox", "interval": "1s"}}
+    answer = system.client.post("/api/v1/triggers", json={"name": "on-mail", "definition": definition})
+    assert answer.status_code == 201, answer.text
+    uid = mail_server.append(user, message("Two readers"))
+    try:
+        (first,) = ended(system, bot, 1)
+        (second,) = ended(system, f"{bot}-fails", 1)
+        given = [[line for line in system.log(one["id"]) if "Two readers" in line] for one in (first, second)]
+        assert [len(lines) for lines in given] == [1, 1]
+        (run,) = system.client.get(f"/api/v1/queues/{queue}/runs").json()["items"]
+        wait_until(lambda: system.client.get(f"/api/v1/runs/{run['id']}").json()["state"] == "failed", 30, "its end")
+        assert mail_server.uids(user, criteria="SEEN") == [], "one of its jobs succeeded, the run did not"
+        system.add_bot(f"{bot}-fails", READS)
+        again = system.client.post(f"/api/v1/runs/{run['id']}/restart", json={})
+        assert again.status_code == 201, again.text
+        mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN")
+        assert len(jobs(system, bot)) == 1, "what succeeded is not done again"
+    finally:
+        remove_triggers(system)
+        system.client.delete(f"/api/v1/queues/{queue}")
+
+
 @pytest.mark.parametrize(
     ("definition", "words"),
     [

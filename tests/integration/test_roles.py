@@ -13,12 +13,12 @@ MATRIX = """
                     console  scheduler  runner  keyhost
 alembic_version     S        S          S       -
 api_tokens          SIu      -          -       -
-approvals           Su       SI         -       -
+approvals           Su       SID        -       -
 artefacts           S        -          SI      -
 asset_values        sID      -          S       Su
 asset_variables     SID      -          -       -
 assets              SIuD     -          S       S
-attempt_results     S        S          SID     -
+attempt_results     S        SD         SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       SI         I       I
 audit_links         S        SI         -       -
@@ -29,8 +29,8 @@ current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
 environments        SIu      -          S       -
 fan_out_batches     -        SD         I       -
-fan_outs            SI       Su         Su      -
-firings             SIu      SIu        SI      -
+fan_outs            SIu      Su         Su      -
+firings             SIu      SIuD       SIu     -
 flow_versions       SI       S          -       -
 flows               SIu      S          -       -
 hook_keys           SIuD     -          -       -
@@ -43,18 +43,19 @@ package_versions    SI       S          S       -
 prunings            S        SIu        -       -
 readings            S        -          I       -
 recipients          s        -          S       SIu
+record_ages         SID      S          -       -
 retention_rules     SID      S          -       -
-run_tries           SI       SIu        -       -
+run_tries           SI       SIuD       s       -
 runners             SuD      S          SIu     -
-runs                SIu      Su         -       -
+runs                SIu      SIuD       s       -
 sessions            SIuD     -          -       -
 sign_in_flows       SID      -          -       -
 sign_in_links       SIu      -          -       -
 source_checks       SID      -          Su      -
 triggers            SIu      Su         S       -
 users               SIu      -          -       -
-work_items          SIuD     Su         SIu     -
-workspaces          SIu      -          S       S
+work_items          SIuD     SuD        SIu     -
+workspaces          SIu      s          S       S
 """
 
 #: The columns of the small letters; a minus before the first: all but these.
@@ -69,6 +70,7 @@ console    u  calendars       days changed_at changed_by
 console    u  concurrency_limits at_once
 console    u  current_values  number set_at set_by
 console    u  environments    unset isolation
+console    u  fan_outs        finished_at ok detail cancelled_by
 console    u  firings         state why event started_kind started_id
 console    u  hook_keys       - trigger_id
 console    u  jobs            state reason detail finished_at cancel_requested_at cancel_requested_by \
@@ -85,16 +87,21 @@ console    u  sessions        workspace_id seen_at revoked_at
 console    u  sign_in_links   used_at
 console    u  runners         drain_requested_at
 console    u  triggers        - id workspace_id name kind created_at created_by
+scheduler  s  workspaces      id
 scheduler  u  attempts        state reason detail finished_at ended_by pruned_at pruned_by
 scheduler  u  fan_outs        finished_at ok detail jobs
 scheduler  u  prunings        up_to
 scheduler  u  jobs            state reason detail finished_at lease_expires_at published_at not_before warnings \
 paused_at cancel_requested_at cancel_requested_by
-scheduler  u  runs            state reason detail finished_at timed_out_at look_at
+scheduler  u  runs            state reason detail finished_at timed_out_at look_at cancel_requested_at \
+cancel_requested_by
 scheduler  u  run_tries       seen
 scheduler  u  work_items      state reason detail not_before finished_at
 scheduler  u  firings         state why event started_kind started_id
 scheduler  u  triggers        enabled next_instant next_fire_at watched_until
+runner     s  runs            id state restart_of
+runner     s  run_tries       run_id job_id
+runner     u  firings         moved_at
 runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
 warnings not_before published_at paused_at parameters
@@ -141,11 +148,14 @@ console    UPDATE runs SET state = 'succeeded'
 console    INSERT INTO approvals SELECT * FROM approvals
 scheduler  UPDATE approvals SET allowed = true
 scheduler  UPDATE runs SET requested_by = ''
-runner     SELECT state FROM runs
+runner     SELECT parameters FROM runs
+runner     UPDATE runs SET state = 'succeeded'
 runner     UPDATE work_items SET data = '{}'
 scheduler  SELECT sealed FROM hook_keys
 scheduler  UPDATE triggers SET environment = 'prod'
-scheduler  DELETE FROM firings
+console    DELETE FROM firings
+scheduler  SELECT limits FROM workspaces
+scheduler  DELETE FROM jobs
 runner     SELECT sealed FROM hook_keys
 runner     UPDATE triggers SET environment = 'prod'
 runner     UPDATE firings SET state = 'started'

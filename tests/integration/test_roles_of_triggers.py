@@ -12,10 +12,13 @@ from console.hook_keys import HookRing
 from console.key_file import KeyFile
 from runner import arrivals, bots, workspaces
 from runner.archive import canonical
+from runner.arrivals import Outcome
 from runner.models import Job
+from runner.started import runs_of
 from runner.triggers import Firing, Kind, Trigger
-from scheduler import calendars, completion, due, firing, pending, triggers
+from scheduler import advancing, calendars, completion, due, firing, flow_files, flows, pending, triggers
 from scheduler.definitions import Style
+from scheduler.queues import Queue
 from scheduler.shots import Shot
 from tests.api import TESTER, zipped
 from tests.integration.ruled import ROLES, copy_of_ruled, ruled_cluster
@@ -41,14 +44,17 @@ def engines(cluster: PostgresServer) -> Iterator[dict[str, Engine]]:
             engine.dispose()
 
 
-def save(engines: dict[str, Engine], name: str, **definition: object) -> UUID:
-    """As the console does; answers the trigger's id."""
+def save(engines: dict[str, Engine], name: str, *, flow: str = "", **definition: object) -> UUID:
+    """As the console does; answers the trigger's id. It starts the bot `hello`, or a queue of it."""
     with db.writing(engines["console"]) as session:
         workspace_id = workspaces.default_workspace(session)
         package = canonical(zipped("print('hello')\n"))
         bots.add(session, "hello", workspace_id=workspace_id, package=package, actor=TESTER, now=NOW)
         calendars.put(session, "free", ["2031-03-04"], workspace_id=workspace_id, actor=TESTER, now=NOW)
-        given = {"bot": "hello", **definition}
+        if flow:
+            queue = flow_files.from_json({"items": [{"bot": "hello"}]}, Queue)
+            flows.save(session, flows.Kind.QUEUE, flow, queue, workspace_id=workspace_id, actor=TESTER, now=NOW)
+        given = {**({"queue": flow} if flow else {"bot": "hello"}), **definition}
         return triggers.save(session, name, given, workspace_id=workspace_id, actor=TESTER, now=NOW).trigger.id
 
 
@@ -75,6 +81,26 @@ def test_a_runner_leaves_a_pending_firing_and_the_scheduler_starts_it(
         assert [one.state for one in pending.decide_batch(session)] == ["started"]
     with db.reading(engines["runner"]) as session:
         assert not arrivals.outcomes(session, trigger_id, ["key"])["key"].over
+
+
+def test_a_queue_is_started_and_cancelled_by_the_scheduler_and_the_runner_sees_its_end(
+    engines: dict[str, Engine], tmp_path: Path
+) -> None:
+    trigger_id = save(engines, "files", flow="q", overlap="cancel_previous", file={"folder": str(tmp_path)})
+    for key in ("first", "second"):
+        with db.writing(engines["runner"]) as session:
+            assert arrivals.arrive(session, trigger_id, key, event={"name": key})
+        with db.writing(engines["scheduler"]) as session:
+            assert [one.state for one in pending.decide_batch(session)] == ["started"]
+            run_id = advancing.due(session)[0]
+            advancing.advance(session, run_id)
+    with db.writing(engines["scheduler"]) as session:
+        for run_id in advancing.due(session):
+            advancing.advance(session, run_id)
+    with db.reading(engines["runner"]) as session:
+        found = arrivals.outcomes(session, trigger_id, ["first", "second"])
+        assert runs_of(session, list(session.scalars(select(Job.id)))) != []
+    assert found == {"first": Outcome(over=True, succeeded=False), "second": Outcome(over=False, succeeded=False)}
 
 
 def test_the_console_fires_deliveries_and_keeps_their_keys(engines: dict[str, Engine], tmp_path: Path) -> None:
