@@ -30,9 +30,10 @@ import psycopg
 from runner.connection_policy import ConnectionPolicy
 from runner.definitions import check
 from runner.worker import sql_source
-from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.endpoint import Endpoint
 from runner.worker.failures import SourceFailed
 from runner.worker.filling import Values
+from runner.worker.grant import Grant
 from runner.worker.questions import Context, Opened, Question, Reply
 from tests.services import PostgresServer
 from vault.decrypt import Secret
@@ -164,7 +165,7 @@ def serve(directory: str) -> None:
     endpoint.start()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     source = Once(sql_source.open(stored, values, context))
-    token = endpoint.admit(Grant((), lambda _name: None, lambda _value: True, source))
+    token = endpoint.admit(Grant(tuple, lambda _name: None, lambda _value: True, source))
     print(json.dumps({"url": endpoint.url, "token": token}), flush=True)
     while not idle(source.opened):
         time.sleep(0.05)

@@ -8,6 +8,7 @@ name) stays behind.
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 import zipfile
@@ -31,8 +32,10 @@ MAX_FILES = 10_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def archive(path: Path) -> bytes:
-    """A ZIP archive of a `.py` file, or of a folder that has a `bot.toml`.
+def archive(path: Path, *, task: str | None = None) -> bytes:
+    """A ZIP archive of a `.py` file, or of a folder that has a `bot.toml` or a `robot.yaml`.
+
+    `task` says which task of a robot.yaml is meant; it is written into a bot.toml, which the folder must not have then.
 
     Raises:
         NotFound: when nothing is at the path.
@@ -52,12 +55,24 @@ def archive(path: Path) -> bytes:
                     hint="Leave out data and tools that the bot does not need.",
                 )
             target.writestr(_entry(name, file), content)
+        if task is not None:
+            _add_task(path, task, target)
     return buffer.getvalue()
+
+
+def _add_task(path: Path, task: str, target: zipfile.ZipFile) -> None:
+    if not (path / "robot.yaml").is_file():
+        raise Refused(f"{path} has no robot.yaml, so it has no tasks.", hint="Leave --task out.")
+    if (path / "bot.toml").exists():
+        raise Refused(f"{path} has a bot.toml.", hint=f"Write there: [robot] and below it task = {json.dumps(task)}")
+    entry = zipfile.ZipInfo("bot.toml", date_time=_EPOCH)
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    target.writestr(entry, f"[robot]\ntask = {json.dumps(task)}\n")
 
 
 def _members(path: Path) -> Iterator[tuple[str, Path]]:
     if path.is_dir():
-        if not (path / "bot.toml").is_file():
+        if not any((path / name).is_file() for name in ("bot.toml", "robot.yaml")):
             raise Refused(f"{path} has no bot.toml.", hint="Add one that names the entry point, or name a .py file.")
         yield from _walk(path)
     elif path.suffix == ".py":

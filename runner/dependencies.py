@@ -4,8 +4,9 @@ One source counts, the first that is there; sources are never merged:
 
 1. `requirements` in bot.toml (an empty list says: none at all);
 2. the PEP 723 block of the entry file (`# /// script`);
-3. `requirements.txt` in the top folder (`-r OTHER` is read from the package);
-4. `[project] dependencies` of `pyproject.toml` in the top folder.
+3. the conda file that a `robot.yaml` names, of which the part below `pip` counts (`runner.robots`);
+4. `requirements.txt` in the top folder (`-r OTHER` is read from the package);
+5. `[project] dependencies` of `pyproject.toml` in the top folder.
 
 Promises that packages with the same requirements have the same canonical text, whatever their order, spacing
 and comments, so that they share one virtual environment; and that a requirement nobody can build later is
@@ -30,6 +31,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidName, canonicalize_name
 
+from runner import robots
 from runner.errors import Invalid
 
 #: Bytes of a file that declares dependencies; a lock with hashes of 500 packages has about 500 KB.
@@ -88,8 +90,20 @@ def find_dependencies(
     Raises:
         RequirementInvalid: a source that counts cannot be read, or asks for something refused.
     """
-    found = _from_manifest(requirements) or _from_script(files, entry) or _from_text(files) or _from_project(files)
+    found = _from_manifest(requirements) or _from_script(files, entry) or _from_files(files)
     return found if found and (found.text or found.python) else None
+
+
+def _from_files(files: Mapping[str, bytes]) -> Dependencies | None:
+    return _from_robot(files) or _from_text(files) or _from_project(files)
+
+
+def _from_robot(files: Mapping[str, bytes]) -> Dependencies | None:
+    found = robots.requirements(files) if robots.FILE in files else None
+    if found is None:
+        return None
+    listed, python, source = found
+    return _canonical(listed, python=python, source=source)
 
 
 def _from_manifest(requirements: Sequence[str] | None) -> Dependencies | None:

@@ -3,6 +3,7 @@
     name = "report"                    # optional: the name it is usually registered under
     entry = "main.py"                  # a Python file of the package, or:
     command = ["./report", "--fast"]   # for a bot that is not Python: argv, no shell
+    python_path = ["lib"]              # folders of the package on PYTHONPATH, for a command
     timeout = "1h"                     # default 1h; "30s", "5m", "1.5h", "2d" or a number of seconds
     grace = "10s"                      # between the request to stop and the kill; default 10s
     retries = { limit = 3, delay = "10s", factor = 2.0 }    # default: no retry; all keys: `Retries`
@@ -11,6 +12,8 @@
     files = ["DB.CERTIFICATE"]         # of these, also delivered as files
     sources = ["orders"]               # data sources; omitted: every one that is open to it
     connections = ["orders"]           # of these, also the connection itself, with its credentials
+    writes = ["GLOBAL.SESSION"]        # assets that the bot may set in its job's environment; omitted: none
+    dialects = ["robocorp"]            # "roboto", "robocorp"; omitted: those of the required packages
     requirements = ["requests>=2"]     # omitted: see `runner.dependencies`
     isolation = "sandbox"              # or "landlock": only on runners that give it; default "any"
     network = false                    # with "sandbox": no network at all, the SDK's endpoint included
@@ -18,6 +21,11 @@
 
     [parameters.REGION]
     default = "eu"                     # or: required = true
+
+    [robot]                            # for a package with a robot.yaml; see `runner.robots`
+    task = "consumer"                  # which of its tasks; omitted: the only one
+    input = "orders"                   # the tray of its work items; omitted: the bot's name
+    output = "invoices"                # the tray of what it makes; omitted: the bot's name and ".output"
 
 Promises that a manifest is complete (exactly one of `entry` and `command`, and the entry is in the package),
 that it can be kept as JSON, and that every refusal names the key and, where it can be found, the line.
@@ -36,7 +44,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -53,6 +61,7 @@ from pydantic import (
     model_validator,
 )
 
+from runner import robots
 from runner.durations import Duration
 from runner.errors import Invalid
 from runner.limits import Limits
@@ -81,6 +90,7 @@ _COMPLAINTS = {
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "enum": "must be any, landlock or sandbox",
+    "literal_error": "must hold roboto or robocorp",
     "invalid-json-value": "must be text, a number, true or false, a list or a table",
     "string_pattern_mismatch": "is no name: write at most 128 ASCII letters, digits, - and _, a letter first",
 }
@@ -104,6 +114,7 @@ def _times(value: object) -> object:
 
 
 Patterns = tuple[Annotated[str, AfterValidator(_asset_pattern)], ...]
+Tray = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}\z")]
 
 
@@ -154,12 +165,21 @@ class Parameter(_Table):
         return self
 
 
+class Robot(_Table):
+    """What a package with a robot.yaml leaves open: which task, and the trays of its work items."""
+
+    task: str | None = None
+    input: Tray | None = None
+    output: Tray | None = None
+
+
 class Manifest(_Table):
     """A complete bot.toml; see the module's docstring for the keys. Durations are `timedelta`."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\z")] | None = None
     entry: str | None = None
     command: tuple[str, ...] | None = None
+    python_path: tuple[str, ...] = ()
     timeout: Duration = timedelta(hours=1)
     grace: Duration = timedelta(seconds=10)
     retries: Retries = Retries()
@@ -168,11 +188,14 @@ class Manifest(_Table):
     files: Patterns = ()
     sources: tuple[str, ...] | None = None
     connections: tuple[str, ...] = ()
+    writes: Patterns = ()
+    dialects: tuple[Literal["roboto", "robocorp"], ...] | None = None
     requirements: tuple[str, ...] | None = None
     isolation: Isolation = Isolation.ANY
     network: StrictBool = True
     limits: Limits = Limits()
     parameters: dict[ParameterName, Parameter] = {}
+    robot: Robot | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, JsonValue]) -> Self:
@@ -189,6 +212,10 @@ class Manifest(_Table):
     def declares(self, name: AssetName) -> bool:
         """Whether the bot may see the asset; one that declares nothing may see all of its workspace."""
         return self.assets is None or any(matches(pattern, name) for pattern in self.assets)
+
+    def may_write(self, name: AssetName) -> bool:
+        """Whether the bot may set the asset: one that it may see, too."""
+        return self.declares(name) and any(matches(pattern, name) for pattern in self.writes)
 
     def named(self) -> tuple[AssetName, ...]:
         """The assets that are declared by name and not by a pattern."""
@@ -220,8 +247,9 @@ class Manifest(_Table):
 def read_manifest(files: Mapping[str, bytes]) -> Manifest:
     """Reads the bot.toml of a package, or makes a manifest for a package without one.
 
-    `files` maps the names in the package to their contents; only bot.toml is looked into. Where neither
-    `entry` nor `command` is written, the entry is main.py, bot.py or the only .py file of the top folder.
+    `files` maps the names in the package to their contents; only bot.toml and robot.yaml are looked into. Where neither
+    `entry` nor `command` is written, the command is that of robot.yaml; without one the entry is main.py, bot.py or
+    the only .py file of the top folder.
 
     Raises:
         ManifestInvalid: the bot.toml is unusable, the entry is not there, none or several could be meant.
@@ -229,7 +257,7 @@ def read_manifest(files: Mapping[str, bytes]) -> Manifest:
     text = _text(files[FILE]) if FILE in files else ""
     table = _parse(text)
     if "entry" not in table and "command" not in table:
-        table["entry"] = _obvious_entry(files)
+        table |= _of_robot(table, files) if robots.FILE in files else {"entry": _obvious_entry(files)}
     try:
         manifest = Manifest.model_validate(table)
     except ValidationError as error:
@@ -273,6 +301,13 @@ def _leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[tuple
     return []
 
 
+def _of_robot(table: Mapping[str, object], files: Mapping[str, bytes]) -> dict[str, object]:
+    robot = table.get("robot")
+    task = robot.get("task") if isinstance(robot, dict) else None
+    found = robots.start(files, task if isinstance(task, str) else None)
+    return {"command": list(found.argv), "python_path": list(found.python_path)}
+
+
 def _obvious_entry(files: Collection[str]) -> str:
     top = sorted(name for name in files if name.endswith(".py") and "/" not in name)
     likely = [name for name in top if name in ENTRY_NAMES] or top
@@ -302,12 +337,19 @@ def _sentences(error: ValidationError, text: str) -> str:
     return " ".join(_sentence(one["type"], one["loc"], one["msg"], text=text) for one in problems)
 
 
+_TABLES: dict[object, type[BaseModel]] = {
+    "retries": Retries,
+    "limits": Limits,
+    "parameters": Parameter,
+    "robot": Robot,
+}
+
+
 def _sentence(kind: str, path: tuple[str | int, ...], message: str, *, text: str) -> str:
     if not path:
         return f"{FILE}: {message.removeprefix('Value error, ')}"
     if kind == "extra_forbidden":
-        tables: dict[object, type[BaseModel]] = {"retries": Retries, "limits": Limits, "parameters": Parameter}
-        model = tables.get(path[0], Manifest) if len(path) > 1 else Manifest
+        model = _TABLES.get(path[0], Manifest) if len(path) > 1 else Manifest
         near = difflib.get_close_matches(str(path[-1]), model.model_fields, 1)
         hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(model.model_fields)}."
         return f"{_place(path, text)} is not a key of {FILE}; {hint}"

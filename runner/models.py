@@ -146,6 +146,8 @@ class Job(Model):
     pause_requested_by: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
     #: Since when the bot's processes stand still; its runner says so.
     paused_at: Mapped[datetime | None]
+    #: How far the bot of `attempt` says it is: `attempt`, `fraction`, `text`, `at`, masked. Only a running job has it.
+    progress: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         # Ids are UUIDv7: their order is the order of creation, so each list is one range of one index.

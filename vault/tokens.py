@@ -7,6 +7,9 @@
 | `secret://NAME` | the whole string | the asset GLOBAL.NAME |
 | `roboto-secret://NAME[@WORKSPACE]` | the whole string | the asset GLOBAL.NAME, of that workspace only |
 
+Roboto's names may hold hyphens and dots, which are underscores here: `my-api-key` is GLOBAL.MY_API_KEY. A workspace is
+letters, digits and underscores, as Roboto's own clients read it: what follows one is an error, and never cut off.
+
 Promises: one pass. Looked-up text is never scanned again, so a value that contains a reference stays as it
 is. `find` and `render` walk the same way, so what was found is what is replaced. Lists and the values of
 objects are walked; keys, numbers, booleans and null are returned untouched. Pure: no input or output.
@@ -29,6 +32,8 @@ MAX_DEPTH = 64
 
 _NAME = rf"[A-Za-z0-9_]{{1,{MAX_LENGTH}}}"
 
+_FOREIGN = rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_LENGTH - 1}}}"
+
 # The second alternative is text that begins a reference, with or without blanks, and is none: at least that
 # much of it is kept, without the rest of the string, to be named in the error.
 _EMBEDDED = re.compile(
@@ -38,7 +43,7 @@ _EMBEDDED = re.compile(
 )
 _WHOLE = re.compile(
     rf"secret://(?:(?P<group>{_NAME})/)?(?P<name>{_NAME})"
-    rf"|roboto-secret://(?P<foreign>{_NAME})(?:@(?P<workspace>[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}))?",
+    rf"|roboto-secret://(?P<foreign>{_FOREIGN})(?:@(?P<workspace>{_NAME}))?",
     re.ASCII,
 )
 _SCHEMES = ("secret://", "roboto-secret://")
@@ -66,6 +71,11 @@ def find(value: JSON) -> tuple[Reference, ...]:
 
     render(value, note)
     return tuple(found)
+
+
+def roboto_name(text: str) -> AssetName | None:
+    """The asset that Roboto's clients mean by a bare name, `None` for text that names none."""
+    return _roboto_asset(text) if re.fullmatch(_FOREIGN, text, re.ASCII) else None
 
 
 def render(value: JSON, lookup: Lookup) -> JSON:
@@ -117,5 +127,10 @@ def _whole(text: str) -> Reference:
             "roboto-secret://NAME@WORKSPACE, with ASCII letters, digits and underscores.",
             token=text,
         )
-    name = match["name"] or match["foreign"]
-    return Reference(text, AssetName(match["group"] or GLOBAL, name), match["workspace"])
+    if match["foreign"]:
+        return Reference(text, _roboto_asset(match["foreign"]), match["workspace"])
+    return Reference(text, AssetName(match["group"] or GLOBAL, match["name"]))
+
+
+def _roboto_asset(name: str) -> AssetName:
+    return AssetName(GLOBAL, name.replace("-", "_").replace(".", "_"))

@@ -21,14 +21,19 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bot.")]
 @app.command()
 def add(
     name: NameArgument,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A .py file, or a folder with a bot.toml.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A .py file, or a folder with bot.toml or robot.yaml.")
+    ],
     *,
+    task: Annotated[str | None, typer.Option("--task", help="Which task of the robot.yaml.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a bot, or a new version of one."""
     to = screen(as_json=as_json)
     with connected() as client:
-        answer = client.send("POST", path_of("bots"), archive(path), kind="application/zip", query={"name": name})
+        answer = client.send(
+            "POST", path_of("bots"), archive(path, task=task), kind="application/zip", query={"name": name}
+        )
     if as_json:
         to.item(answer)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from runner import progress
 from runner.history import Entry
 from runner.jobs import Priority
 from runner.models import Attempt
@@ -49,6 +50,14 @@ class AttemptItem(BaseModel):
     pruned_by: str | None = Field(description="By which rule.")
 
 
+class ProgressItem(BaseModel):
+    """How far a bot says it is."""
+
+    fraction: float | None = Field(description="From 0 to 1, where it says so.")
+    text: str
+    at: datetime
+
+
 class ReadingItem(BaseModel):
     """A value that an attempt was given, by its number."""
 
@@ -85,6 +94,7 @@ class JobItem(BaseModel):
     parameters: dict[str, Any]
     warnings: list[Any]
     retry_of: uuid.UUID | None
+    progress: ProgressItem | None = Field(description="Of a running job whose bot calls `botkeep.progress`.")
 
 
 class WaitItem(BaseModel):
@@ -137,6 +147,7 @@ def job_item(entry: Entry) -> JobItem:
         parameters=job.parameters,
         warnings=job.warnings,
         retry_of=job.retry_of,
+        progress=None if (said := progress.of(job)) is None else ProgressItem(**said),
     )
 
 

@@ -27,19 +27,69 @@ PY_FILE_INPUT = 257
 
 
 class SdkFinder:
-    """Finds `botkeep` in a folder whose other contents stay out of reach."""
+    """Finds `botkeep` in a folder whose other contents stay out of reach, and `heptora`, which is a part of it."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> object:
-        if name != "botkeep":
+        if name not in {"botkeep", "heptora"}:
             return None
         import _frozen_importlib_external as machinery  # noqa: PLC0415  (only bots that use the SDK pay for it)
 
         # Not by a search, which lists the folder first: the bot's domain need not let it.
         package = f"{self.folder}/botkeep"
+        if name == "heptora":
+            return machinery.spec_from_file_location(name, f"{package}/heptora.py")
         return machinery.spec_from_file_location(name, f"{package}/__init__.py", submodule_search_locations=[package])
+
+
+class Heptora:
+    """The name `heptora` in a bot that does not import it: the module of that name, loaded when it is used."""
+
+    def __getattr__(self, name: str) -> object:
+        import heptora  # type: ignore[import-not-found]  # noqa: PLC0415  (few bots need it)
+
+        return getattr(heptora, name)
+
+
+class RobotoFinder:
+    """Lets `from roboto import Secret` work, as Roboto's documentation has it and no version of the package does."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        if name != "roboto":
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        import _frozen_importlib as machinery  # noqa: PLC0415  (only bots of Roboto pay for it)
+
+        # importlib.util would cost more.
+        spec = machinery._find_spec(name, path, target)  # type: ignore[attr-defined]  # noqa: SLF001
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: "types.ModuleType") -> None:
+                execute(module)
+                add_secret(module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def add_secret(module: "types.ModuleType") -> None:
+    """Gives `roboto` the name `Secret` where it has none, loaded when it is asked for."""
+    known = module.__dict__.get("__getattr__")
+
+    def find(name: str) -> object:
+        if name == "Secret":
+            from roboto.domain.secrets import Secret  # type: ignore[import-not-found]  # noqa: PLC0415
+
+            return Secret
+        if known is not None:
+            return known(name)
+        raise AttributeError(f"module 'roboto' has no attribute {name!r}")
+
+    if "Secret" not in module.__dict__:
+        module.__dict__["__getattr__"] = find
 
 
 def main(descriptor: str, package: str, entry: str, sdk: str, *, loader: type) -> None:
@@ -48,6 +98,8 @@ def main(descriptor: str, package: str, entry: str, sdk: str, *, loader: type) -
     receive_environment(int(descriptor))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     offer_sdk(sdk)
+    if "ROBOTO_SERVICE_ENDPOINT" in os.environ:
+        sys.meta_path.insert(0, RobotoFinder())  # type: ignore[arg-type]
     # What the interpreter made for itself lives as long as it: the collections at its end need not look (0.6 of 8 ms).
     gc.freeze()
     sys.exit(run(os.path.join(package, entry), loader))
@@ -88,8 +140,7 @@ def offer_sdk(folder: str) -> None:
         shared = True
     if not shared:
         sys.path.append(folder)
-    else:
-        sys.meta_path.append(SdkFinder(folder))  # type: ignore[arg-type]
+    sys.meta_path.append(SdkFinder(folder))  # type: ignore[arg-type]
 
 
 def run(path: str, loader: type) -> int:
@@ -132,7 +183,9 @@ def become_main(path: str, loader: type) -> "dict[str, object]":
     main_module = type(sys)("__main__")
     main_module.__file__ = path
     main_module.__loader__ = loader("__main__", path)
-    main_module.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None)
+    main_module.__dict__.update(
+        heptora=Heptora(), __annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None
+    )
     sys.modules["__main__"] = main_module
     sys.argv[:] = [path]
     sys.path.insert(0, os.path.dirname(path))

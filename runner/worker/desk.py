@@ -1,4 +1,4 @@
-"""The desk of one attempt: takes what its bot says of results and work items, and masks it before it is stored.
+"""The desk of one attempt: takes what its bot says of progress, results and work items, and masks it before storing it.
 
 Promises that nothing reaches the database that the attempt's masker has not seen, and that a bot speaks for its own
 attempt only: workspace, environment, job and attempt come from the claim, never from the bot.
@@ -16,12 +16,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Str
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from runner import results, work_items
+from runner import progress, results, work_items
 from runner.errors import Conflict, Invalid, NotFound, RunnerError
 from runner.flow_models import WorkItem
 from runner.jobs import Claim, Priority
 from runner.logging import logger
 from runner.work_items import Draft, Holder
+from runner.worker.latest import Latest
 from runner.worker.masker import MASK, Masker
 from vault import db
 from vault.errors import Unavailable
@@ -61,6 +62,11 @@ class _Completion(_Body):
     result: JsonValue = None
 
 
+class _Progress(_Body):
+    fraction: float | None = Field(default=None, ge=0, le=1)
+    text: StrictStr = Field(default="", max_length=progress.MAX_TEXT)
+
+
 class _Failure(_Body):
     kind: StrictStr
     message: StrictStr = ""
@@ -72,6 +78,11 @@ class Desk:
     def __init__(self, engine: Engine, claim: Claim, *, masker: Callable[[], Masker | None]) -> None:
         self._engine, self._claim, self._masker = engine, claim, masker
         self._holder = Holder(claim.workspace_id, claim.environment, claim.job_id, claim.attempt)
+        self._progress = Latest(self._store_progress)
+
+    def close(self) -> None:
+        """Store what was said last; no progress is taken any more."""
+        self._progress.close()
 
     def take(self, method: str, path: tuple[str, ...], body: bytes) -> Answer:
         """Do what the bot asks for, or answer with a sentence why not."""
@@ -92,18 +103,27 @@ class Desk:
 
     def _done(self, method: str, path: tuple[str, ...], body: Any) -> Answer:  # noqa: ANN401 - JSON
         match (method, *path):
+            case ("PUT", "v1", "progress"):
+                return self._take_progress(_Progress.model_validate(body))
             case ("PUT", "v1", "results", key):
                 return self._result(key, body)
             case ("POST", "v1", "work-items"):
                 return self._add(_Addition.model_validate(body))
             case ("POST", "v1", "work-items", "reservation"):
                 return self._reserve(_Reservation.model_validate(body))
-            case ("PUT", "v1", "work-items", item, "completion"):
-                return self._complete(_id(item), _Completion.model_validate(body))
-            case ("PUT", "v1", "work-items", item, "failure"):
-                return self._fail(_id(item), _Failure.model_validate(body))
+            case ("PUT", "v1", "work-items", item, "completion" | "failure" as word):
+                return self._settle(_id(item), word, body)
             case _:
                 return 404, b"There is no such address; see the documentation of the SDK."
+
+    def _take_progress(self, said: _Progress) -> Answer:
+        self._progress.put((said.fraction, said.text))
+        return 204, b""
+
+    def _store_progress(self, said: tuple[float | None, str]) -> None:
+        fraction, text = said
+        with db.writing(self._engine) as session:
+            progress.tell(session, self._claim.job_id, attempt=self._claim.attempt, fraction=fraction, text=text)
 
     def _result(self, key: str, value: object) -> Answer:
         with db.writing(self._engine) as session:
@@ -132,6 +152,11 @@ class Desk:
         with db.writing(self._engine) as session:
             found = work_items.reserve(session, asked.tray, holder=self._holder)
             return (204, b"") if found is None else (200, json.dumps(_told(found)).encode())
+
+    def _settle(self, item_id: uuid.UUID, word: str, body: Any) -> Answer:  # noqa: ANN401 - JSON
+        if word == "completion":
+            return self._complete(item_id, _Completion.model_validate(body))
+        return self._fail(item_id, _Failure.model_validate(body))
 
     def _complete(self, item_id: uuid.UUID, said: _Completion) -> Answer:
         with db.writing(self._engine) as session:

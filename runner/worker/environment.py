@@ -58,9 +58,13 @@ class Delivery:
     warnings: tuple[str, ...]
 
 
-def public_environment(facts: Facts, folders: Folders, *, python: Path | None) -> dict[str, str]:
+def public_environment(
+    facts: Facts, folders: Folders, *, python: Path | None, python_path: Sequence[str] = ()
+) -> dict[str, str]:
     """The part of a bot's environment that holds no value: fixed names, ids and folders."""
+    modules = {"PYTHONPATH": ":".join(str(folders.package / folder) for folder in python_path)} if python_path else {}
     return {
+        **modules,
         "PATH": PATH if python is None else f"{python.parent}:{PATH}",
         "LANG": LANG,
         "TZ": os.environ.get("TZ") or "UTC",
@@ -111,12 +115,17 @@ def encode(public: Mapping[str, str], delivery: Delivery) -> bytes:
 
 def write_files(folders: Folders, delivery: Delivery, *, parameters: JSON) -> None:
     """Write the parameters and the values that are delivered as files, each 0600, below memory-backed storage."""
-    _write(folders.parameters, json.dumps(parameters, ensure_ascii=False).encode())
+    write_private(folders.parameters, json.dumps(parameters, ensure_ascii=False).encode())
     for name, value in delivery.files.items():
-        _write(folders.assets / str(name), value)
+        write_private(folders.assets / str(name), value)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Make a file that nobody else may read.
+
+    Raises:
+        FileExistsError: when there is one.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:

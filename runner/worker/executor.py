@@ -32,10 +32,9 @@ from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
 from runner.worker.attempt_sources import AttemptSources
-from runner.worker.desk import Desk
-from runner.worker.endpoint import Grant
-from runner.worker.environment import Facts, Folders, encode, public_environment, write_files
+from runner.worker.environment import Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
+from runner.worker.granting import Granted
 from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.launch import ProcessError
 from runner.worker.launching import Confined, launch_of
@@ -45,14 +44,11 @@ from runner.worker.packages import Declaration, Version
 from runner.worker.process import Process
 from runner.worker.pump import wall_clock
 from runner.worker.refusal import Refusal
-from runner.worker.requested import Requested
 from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
 from runner.worker.unpacking import restore
-from vault.decrypt import Secret
 from vault.errors import Unavailable
-from vault.names import AssetName
 
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
@@ -177,12 +173,11 @@ def _steps(run: Run) -> Report:
     run.timeline.begin("resolve")
     resolved = _resolve(run, package)
     run.timeline.begin("start")
-    requested = Requested(run.masker)
     sources = _sources(run, package)
-    token = run.station.endpoint.admit(_grant(run, resolved, requested, sources))
+    granted = _granted(run, package, resolved, sources)
     succeeded = False
     try:
-        process = _start(run, package, resolved, python=python, token=token)
+        process = _start(run, package, resolved, python=python, granted=granted)
         with process:
             process.on_pause = run.hold.stands
             run.hold.on_end(
@@ -193,19 +188,19 @@ def _steps(run: Run) -> Report:
                 resume=process.resume,
             )
             # After the start, so that the bot's interpreter starts meanwhile.
-            run.masker.add([*resolved.named_values(), ("BOTKEEP_TOKEN", token.encode())])
+            run.masker.add([*resolved.named_values(), *granted.named_values()])
             run.masked.set()
             resolved.forget()
             run.warnings.extend(map(_weak_warning, run.masker.weak))
             outcome = _pump(run, process)
-        run.warnings.extend(requested.warnings())
+        run.warnings.extend(granted.requested.warnings())
         runner = run.station.settings.runner_name
         reason, stood = run.hold.reason, run.hold.stood
         report = ending.report(outcome, ended_by=reason, runner=runner, warnings=run.warnings, stood=stood)
         succeeded = report.state is State.SUCCEEDED
         return report
     finally:
-        run.station.endpoint.revoke(token)
+        granted.close()
         sources.close(succeeded=succeeded)
 
 
@@ -300,29 +295,25 @@ def _sources(run: Run, package: Declaration) -> AttemptSources:
     )
 
 
-def _grant(run: Run, resolved: Resolved, requested: Requested, sources: AttemptSources) -> Grant:
-    sealed = resolved.sealed.by_name
-
-    def read(name: AssetName) -> Secret | None:
-        value = sealed[name]
-        if name in resolved.local:
-            return run.station.local.open(resolved.local[name])
-        return None if value.envelope is None else run.station.keyring.open(resolved.sealed, value)
-
-    desk = Desk(run.station.engine, run.claim, masker=lambda: run.masker if run.masked.wait(_MASKER_WAIT) else None)
-    return Grant(names=tuple(sealed), read=read, mask=requested.mask, sources=sources, take=desk.take)
-
-
-def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, token: str) -> Process:
-    facts = Facts(
-        job_id=str(run.claim.job_id),
-        attempt=run.claim.attempt,
-        environment=run.claim.environment,
+def _granted(run: Run, package: Declaration, resolved: Resolved, sources: AttemptSources) -> Granted:
+    return Granted(
+        run.station,
+        run.claim,
+        package,
+        resolved,
         bot=run.version.bot,
-        endpoint=run.station.endpoint.url,
-        token=token,
+        folders=run.folders,
+        masker=run.masker,
+        known=lambda: run.masker if run.masked.wait(_MASKER_WAIT) else None,
+        sources=sources,
     )
-    public = public_environment(facts, run.folders, python=python)
+
+
+def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path | None, granted: Granted) -> Process:
+    public = {
+        **public_environment(granted.facts, run.folders, python=python, python_path=package.manifest.python_path),
+        **granted.variables,
+    }
     patience = timedelta(seconds=run.station.settings.lease * KILL_AFTER)
     launch = launch_of(
         package.manifest,

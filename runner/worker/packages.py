@@ -19,6 +19,7 @@ from sqlalchemy import Engine, select
 
 from runner.archive import PackageTampered, canonical, files_of, verify
 from runner.dependencies import Dependencies
+from runner.dialects import spoken
 from runner.manifest import Manifest
 from runner.models import Bot, PackageBlob, PackageVersion
 from runner.worker.unpacking import Listing, listing
@@ -47,6 +48,8 @@ class Declaration:
     manifest: Manifest
     dependencies: Dependencies | None
     listed: Listing
+    #: The worlds whose clients the bot brings along; see `runner.dialects`.
+    dialects: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,12 @@ class PackageStore:
             declared = self._declared.get(digest)
         if declared is None:
             package = canonical(content)
-            declared = Declaration(package.manifest, package.dependencies, listing(files_of(content)))
+            declared = Declaration(
+                package.manifest,
+                package.dependencies,
+                listing(files_of(content)),
+                spoken(package.manifest, package.dependencies),
+            )
             self._remember(self._declared, digest, declared)
         return Verified(content, declared)
 

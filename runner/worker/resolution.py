@@ -117,6 +117,11 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
     except InvalidToken as error:
         raise Refusal(Reason.ASSET_MISSING, str(error)) from None
     for reference in references:
+        if reference.workspace not in {None, workspaces.DEFAULT}:
+            raise Refusal(
+                Reason.ASSET_DENIED,
+                f"The reference {reference.text} names another workspace; a job can only use assets of its own.",
+            )
         if not manifest.declares(reference.asset):
             raise Refusal(
                 Reason.ASSET_DENIED,

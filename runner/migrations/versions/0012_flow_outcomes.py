@@ -8,7 +8,7 @@ from alembic import op
 from vault.models import UtcDateTime
 
 revision = "0012"
-down_revision: str | None = "0008"
+down_revision: str | None = "0011"
 branch_labels: str | None = None
 depends_on: str | None = None
 

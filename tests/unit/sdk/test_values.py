@@ -1,20 +1,32 @@
 """The SDK's values, against the runner's own delivery and its own endpoint."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import botkeep
 import pytest
 
-from runner.worker.endpoint import Endpoint, Grant
+from runner.worker.endpoint import Endpoint
 from runner.worker.environment import deliver
+from runner.worker.grant import Grant, NotSeen
 from runner.worker.requested import TooMuch
 from vault.decrypt import Secret
 from vault.names import AssetName
 
 #: A value that no error, no `repr` and no traceback may show.
 CANARY = "pa55-W0RD-of-the-canary"
+
+
+def reading(values: Mapping[AssetName, Secret | None]) -> Callable[[AssetName], Secret | None]:
+    """How a runner reads: what the bot does not see is refused."""
+
+    def read(name: AssetName) -> Secret | None:
+        if name not in values:
+            raise NotSeen(f"This bot sees no asset {name}.")
+        return values[name]
+
+    return read
 
 
 class Host:
@@ -31,7 +43,7 @@ class Host:
     def serve(self, values: Mapping[str, bytes | None]) -> None:
         """Answers for these assets, as for a job of its own; `None` is an unset value."""
         named = {AssetName.parse(name): None if value is None else Secret(value) for name, value in values.items()}
-        self.token = self.endpoint.admit(Grant(names=tuple(named), read=named.__getitem__, mask=self.mask))
+        self.token = self.endpoint.admit(Grant(names=lambda: tuple(named), read=reading(named), mask=self.mask))
         self.monkeypatch.setenv("BOTKEEP_ENDPOINT", self.endpoint.url)
         self.monkeypatch.setenv("BOTKEEP_TOKEN", self.token)
 

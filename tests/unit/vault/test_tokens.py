@@ -27,7 +27,8 @@ def shown(reference: Reference) -> str:
         ("secret://SAP/PASSWORD", "<SAP.PASSWORD>"),
         ("secret://API_KEY", "<GLOBAL.API_KEY>"),
         ("roboto-secret://api_key", "<GLOBAL.API_KEY>"),
-        ("roboto-secret://api_key@og-1", "<GLOBAL.API_KEY>"),
+        ("roboto-secret://my-api.key", "<GLOBAL.MY_API_KEY>"),
+        ("roboto-secret://api_key@og1", "<GLOBAL.API_KEY>"),
     ],
 )
 def test_a_reference_is_replaced(text: str, expected: str) -> None:
@@ -81,6 +82,12 @@ def test_other_text_is_literal(text: str) -> None:
         "secret://A.B",
         "secret://{{ASSET.A.B}}",
         "roboto-secret://a@",
+        "roboto-secret://a@og-1",
+        "roboto-secret://a@og1.x",
+        "roboto-secret://a@og1/",
+        "roboto-secret://-a",
+        "roboto-secret://a/../b",
+        "roboto-secret://\u0430pi",
         "roboto-secret://a@og1/evil?x",
         "roboto-secret://a@b@c",
         "roboto-secret://my key",
@@ -135,11 +142,11 @@ def test_the_parameters_given_are_not_changed() -> None:
 
 
 def test_each_reference_is_found_once_in_order_with_its_workspace() -> None:
-    found = find(["secret://B", "{{ASSET.A.B}} {{ASSET.A.B}}", "roboto-secret://k@og-1", "secret://B"])
+    found = find(["secret://B", "{{ASSET.A.B}} {{ASSET.A.B}}", "roboto-secret://k@og1", "secret://B"])
     assert [(reference.text, reference.workspace) for reference in found] == [
         ("secret://B", None),
         ("{{ASSET.A.B}}", None),
-        ("roboto-secret://k@og-1", "og-1"),
+        ("roboto-secret://k@og1", "og1"),
     ]
 
 

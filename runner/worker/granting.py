@@ -1,0 +1,141 @@
+"""What one attempt may ask for at its worker's endpoint: its tokens, and the variables and files that tell its bot of
+them.
+
+Promises that a bot gets a token and the variables of a dialect only where it speaks it, that files with values are
+0600 in the attempt's folder in memory, and that `close` ends every token, whatever else fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+
+from runner.dialects import ROBOCORP, ROBOTO
+from runner.jobs import Claim
+from runner.logging import logger
+from runner.worker.attempt_sources import AttemptSources
+from runner.worker.desk import Desk
+from runner.worker.dialects import surroundings
+from runner.worker.dialects.robocorp import Robocorp
+from runner.worker.dialects.robocorp_items import CLOSING, Items
+from runner.worker.dialects.robocorp_vault import Vault
+from runner.worker.dialects.roboto import Roboto
+from runner.worker.environment import Facts, Folders
+from runner.worker.grant import Grant, Speaker
+from runner.worker.masker import Masker
+from runner.worker.packages import Declaration
+from runner.worker.refusals import Refusals
+from runner.worker.requested import Requested
+from runner.worker.resolution import Resolved
+from runner.worker.station import Station
+from runner.worker.visible import Visible
+from vault import tokens
+from vault.tokens import JSON, Reference
+
+_log = logger()
+
+
+class Granted:
+    """The tokens of one attempt; `variables` tell its bot of the dialects that it speaks."""
+
+    def __init__(
+        self,
+        station: Station,
+        claim: Claim,
+        package: Declaration,
+        resolved: Resolved,
+        *,
+        bot: str,
+        folders: Folders,
+        masker: Masker,
+        known: Callable[[], Masker | None],
+        sources: AttemptSources,
+    ) -> None:
+        """`known` waits until the masker knows the values of the attempt."""
+        self.requested = Requested(masker)
+        self._station, self._claim = station, claim
+
+        def mask(text: str) -> str:
+            return (known() or masker).mask_text(text)
+
+        self._refusals = Refusals(station.engine, claim, bot=bot, mask=mask)
+        self._visible = Visible(
+            station,
+            claim,
+            bot=bot,
+            manifest=package.manifest,
+            sealed=resolved.sealed,
+            local=resolved.local,
+            mask=self.requested.mask,
+            refusals=self._refusals,
+        )
+        self._desk = Desk(station.engine, claim, masker=known)
+        self._items: Items | None = None
+        grant = Grant(
+            names=self._visible.names,
+            read=self._visible.read,
+            mask=self.requested.mask,
+            sources=sources,
+            take=self._desk.take,
+            write=self._visible.write,
+            refused=self._refusals.note,
+            speakers=self._speakers(package, bot=bot, known=known),
+        )
+        self.token = station.endpoint.admit(grant)
+        #: The tokens of the dialects, by their words.
+        self.others = {dialect: station.endpoint.admit(grant, dialect) for dialect in package.dialects}
+        facts = Facts(
+            job_id=str(claim.job_id),
+            attempt=claim.attempt,
+            environment=claim.environment,
+            bot=bot,
+            endpoint=station.endpoint.url,
+            token=self.token,
+        )
+        self.facts = facts
+        self.variables: Mapping[str, str] = {}
+        if self.others:
+            self.variables = surroundings.prepare(
+                facts, folders, self.others, written=claim.parameters, rendered=resolved.parameters
+            )
+
+    def named_values(self) -> list[tuple[str, bytes]]:
+        """The tokens, as the masker takes them."""
+        own = [("BOTKEEP_TOKEN", self.token.encode())]
+        return own + [(f"the token of {dialect}", token.encode()) for dialect, token in self.others.items()]
+
+    def close(self) -> None:
+        """End the tokens, and store what was held back."""
+        for token in (self.token, *self.others.values()):
+            self._station.endpoint.revoke(token)
+        self._refusals.forget()
+        with contextlib.suppress(*CLOSING):
+            self._desk.close()
+        if self._items is not None:
+            with contextlib.suppress(*CLOSING):
+                self._items.close()
+
+    def _speakers(self, package: Declaration, *, bot: str, known: Callable[[], Masker | None]) -> Mapping[str, Speaker]:
+        speakers: dict[str, Speaker] = {}
+        if ROBOTO in package.dialects:
+            speakers["roboto"] = speakers["aws"] = Roboto(self._visible, self._refusals)
+        if ROBOCORP in package.dialects:
+            self._items = Items(
+                self._station.engine,
+                self._claim,
+                bot=bot,
+                manifest=package.manifest,
+                masker=known,
+                parameters=self._parameters,
+            )
+            speakers["rc"] = Robocorp(Vault(self._visible, self.requested), self._items, self._refusals)
+        return speakers
+
+    def _parameters(self) -> JSON:
+        """The job's parameters with their references resolved, from the same snapshot as at its start."""
+
+        def lookup(reference: Reference) -> str:
+            found = self._visible.read(reference.asset)
+            return "" if found is None else found.text()
+
+        return tokens.render(self._claim.parameters, lookup)

@@ -1,0 +1,90 @@
+"""Bots of other worlds run as they are, with the packages that their worlds published."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.compat.conftest import API_KEY, OTHERS, PASSWORD, ROBOTO, Worlds
+from tests.system import digest
+
+
+@pytest.mark.timeout(300)  # the first of them waits for the environments
+@pytest.mark.parametrize(
+    ("bot", "value"),
+    [
+        ("klango", "key-of-my-apppassword-of-all"),
+        ("heptora", "sap-usersap-password"),
+        ("heptora-imported", "sap-usersap-password"),
+        ("roboto-direct", API_KEY),
+        ("roboto-parameter", API_KEY),
+    ],
+)
+def test_a_snippet_of_the_documentation_runs_as_printed(worlds: Worlds, bot: str, value: str) -> None:
+    job = worlds.done(bot)
+    lines = worlds.system.log(job["id"], "stdout")
+    assert job["state"] == "succeeded", (job, worlds.system.log(job["id"]))
+    assert lines == [digest(value)]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("line", sorted(ROBOTO))
+def test_three_lines_of_robotos_client_read_parameters_and_values(worlds: Worlds, line: str) -> None:
+    told = worlds.told(f"roboto-{line}")
+    assert told == {"parameter": digest(API_KEY), "plain": "eu", "direct": digest(API_KEY)}
+
+
+@pytest.mark.timeout(300)
+def test_robotos_client_does_what_the_declaration_allows_and_no_more(worlds: Worlds) -> None:
+    told = worlds.told("roboto-actions")
+    assert told["parameter"] == told["direct"] == told["by_uri"] == digest(API_KEY)
+    assert (told["plain"], told["optional"], told["variable"]) == ("eu", "nothing", "roboto-secret://MY_API_KEY")
+    assert (told["shown"], told["mode"], told["directories"], told["input"]) == (
+        "**********", "0o600", ["True", "True"], 0
+    )  # fmt: skip
+    assert told["made"] == digest("second-value-of-the-bot")
+    refused = {key: told[key] for key in ("foreign", "another_bots", "climbing", "undeclared_write")}
+    assert refused == {
+        "foreign": "RobotoUnauthorizedException",
+        "another_bots": "RobotoNotFoundException",
+        "climbing": "RobotoNotFoundException",
+        "undeclared_write": "ClientError",
+    }
+    _write, first, _delete, last = told["commands"]
+    assert [each[0] for each in told["commands"]] == [0, 0, 0, 0], told["commands"]
+    assert "session_token" in first[1].lower()
+    assert "session_token" not in last[1].lower()
+    log = "\n".join(worlds.system.log(worlds.jobs["roboto-actions"]))
+    assert API_KEY not in log
+    assert "second-value-of-the-bot" not in log, "what a bot writes is masked in its log"
+    asked = worlds.refusals("roboto-actions")
+    assert "asset GLOBAL.OTHERS_OWN" in asked
+    assert any("elsewhere" in each for each in asked)
+    assert "asset GLOBAL.MY_API_KEY, to be written" in asked
+
+
+@pytest.mark.timeout(300)
+def test_a_robot_of_two_tasks_hands_items_and_files_on(worlds: Worlds) -> None:
+    job = worlds.done("producer")
+    lines = worlds.system.log(job["id"])
+    assert job["state"] == "succeeded", (job, lines)
+    assert any(digest(PASSWORD) in line for line in lines)
+    assert PASSWORD not in "\n".join(lines)
+    assert worlds.items("orders") == [("waiting", {"number": number, "seen": "***"}) for number in (1, 2, 3)]
+    assert [name for name, _size in worlds.files("orders")] == ["tasks.py"] * 3
+
+
+@pytest.mark.timeout(300)
+def test_the_older_libraries_read_the_vault_and_work_items(worlds: Worlds) -> None:
+    job = worlds.done("rpa")
+    lines = worlds.system.log(job["id"])
+    assert job["state"] == "succeeded", (job, lines)
+    assert f"digest {digest(PASSWORD)}" in lines
+    assert "payload {'day': 'Monday'}" in lines
+    assert worlds.items("rpa.output") == [("waiting", {"from": "rpaframework"})]
+
+
+@pytest.mark.timeout(300)
+def test_nothing_of_another_bot_is_anywhere(worlds: Worlds) -> None:
+    for name in worlds.jobs:
+        worlds.done(name)
+        assert OTHERS not in "\n".join(worlds.system.log(worlds.jobs[name]))
