@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Subquery, Text, and_, cast, or_, select, u
 from sqlalchemy.orm import Session
 
 from runner import pauses
-from runner.jobs import first_id
+from runner.job_ids import first_id
 from runner.models import Bot, Job
 from runner.states import State
 

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Subquery, and_, delete, func, or_, select,
 from sqlalchemy.orm import Session
 
 from runner.errors import Invalid, NotFound
-from runner.jobs import first_id
+from runner.job_ids import first_id
 from runner.limits import size as bytes_of
 from runner.limits import written
 from runner.models import Attempt, Bot, Job, Pruning, RetentionRule

@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session, aliased
 from runner import retention
 from runner.errors import Invalid, NotFound
 from runner.flow_models import AttemptResult, WorkItem
+from runner.job_ids import first_id
 from runner.models import Job, RecordAge
 from runner.states import FINAL
 from runner.triggers import Firing, FiringState, Trigger

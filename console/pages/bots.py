@@ -16,8 +16,8 @@ from console.pages.shell import REFUSALS, Fields, Form
 from runner import bot_list, bots, history
 from runner.archive import canonical
 from runner.errors import Invalid
-from runner.history import Filter
 from runner.manifest import Manifest
+from runner.narrowing import Filter
 from runner.package_diff import compare
 from vault import coverage
 

@@ -19,7 +19,7 @@ from console.text import Text
 from runner import bots, history, runners
 from runner.errors import Invalid
 from runner.history import Entry, Found
-from runner.jobs import made_at
+from runner.job_ids import made_at
 from runner.narrowing import LOOKED_AT, PAUSED, Filter
 from runner.states import State
 from vault.names import ENVIRONMENTS, shown

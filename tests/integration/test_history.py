@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from runner import bots, history, narrowing
 from runner.archive import canonical, pack
 from runner.errors import Invalid
-from runner.jobs import first_id
+from runner.job_ids import first_id
 from runner.models import Bot, Job
 from runner.narrowing import Filter
 from runner.workspaces import default_workspace

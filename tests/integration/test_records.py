@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from runner import arrivals, retention
+from runner import arrivals
 from runner.flow_models import AttemptResult, WorkItem
 from runner.models import Job
 from runner.states import State
 from runner.triggers import Firing, Trigger
+from scheduler import records
 from scheduler.models import Approval, Run, RunTry
 from scheduler.pruner import Pruner
 from tests.api import Api, serving
@@ -27,7 +28,7 @@ LATER = uuid.UUID(int=(1 << 128) - 1)
 
 @pytest.fixture
 def world(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlowApi]:
-    monkeypatch.setattr(retention, "first_id", lambda _at: LATER)
+    monkeypatch.setattr(records, "first_id", lambda _at: LATER)
     with serving(stores, tmp_path) as api:
         api.add_bot()
         yield FlowApi(api)
