@@ -22,9 +22,8 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
-
-import yaml
 
 from runner.errors import Invalid
 
@@ -141,6 +140,7 @@ def _mapping(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     content = files[name]
     if len(content) > MAX_SIZE:
         raise RobotInvalid(f"{name} has {len(content):,} bytes; it may have {MAX_SIZE:,}.")
+    yaml = import_module("yaml")  # few packages have such a file, and every runner would load it
     try:
         found = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -120,22 +120,8 @@ def set_value(
     if description is not None:
         asset.description = description
     number = _next_number(session, asset.id, environment)
-    recipient = current(session, environment)
-    envelope = encrypt(
-        plaintext, recipient, context=_context(name, scope=scope, environment=environment, number=number)
-    )
-    session.execute(
-        insert(AssetValue).values(
-            asset_id=asset.id,
-            environment=environment,
-            number=number,
-            recipient_id=recipient.id.hex(),
-            envelope=envelope,
-            empty=not plaintext,
-            created_at=now,
-            created_by=actor.name,
-        )
-    )
+    context = _context(name, scope=scope, environment=environment, number=number)
+    _store(session, asset.id, plaintext, context=context, actor=actor, now=now)
     _point(session, asset.id, environment=environment, number=number, actor=actor, now=now)
     audit.record(
         session,
@@ -148,6 +134,25 @@ def set_value(
         details={"number": number},
     )
     return Written(number=number, warnings=grade(plaintext, name))
+
+
+def _store(
+    session: Session, asset_id: uuid.UUID, plaintext: bytes, *, context: Context, actor: Actor, now: datetime
+) -> None:
+    """Add the row of a new value, encrypted to whoever may read its environment now."""
+    recipient = current(session, context.environment)
+    session.execute(
+        insert(AssetValue).values(
+            asset_id=asset_id,
+            environment=context.environment,
+            number=context.number,
+            recipient_id=recipient.id.hex(),
+            envelope=encrypt(plaintext, recipient, context=context),
+            empty=not plaintext,
+            created_at=now,
+            created_by=actor.name,
+        )
+    )
 
 
 def declare_local(

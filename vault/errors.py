@@ -14,6 +14,7 @@ The middle classes are what callers catch: the console maps them to a status onc
     │   ├── UnknownAsset
     │   └── UnknownValue         the asset has no value of that number
     ├── Conflict                 it exists and stands in the way (409)
+    │   ├── AssetExists          an asset of this name is there already
     │   ├── NameCollision        two owners of one variable
     │   ├── LocalAsset           its values live on runners' hosts and are set there
     │   └── NoRecipient          the environment has no key pair yet

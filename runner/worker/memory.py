@@ -41,7 +41,13 @@ def save() -> None:
 
 
 def settle() -> None:
-    """Give back what only the start needed, and spare the collector what stays for ever (malloc_trim(3), gc.freeze)."""
+    """Give back what only the start needed, and spare the collector what stays for ever (malloc_trim(3), gc.freeze).
+
+    What was kept from loading may be loaded from here on, by whoever has a use for it.
+    """
+    for name in UNUSED:
+        if sys.modules.get(name, sys) is None:
+            del sys.modules[name]
     gc.collect()
     gc.freeze()
     _libc.malloc_trim(0)

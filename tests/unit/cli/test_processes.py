@@ -17,7 +17,7 @@ from tests.unit.cli.conftest import Botkeep
 PROGRAM = "import os, sys; print(__spec__.name, *sys.argv[1:], 'BOTKEEP_TOKEN' in os.environ)\n"
 
 #: They become a process, whose options are its own.
-PASSING = {"console", "scheduler", "migrate", "runner"}
+PASSING = {"console", "scheduler", "migrate", "runner", "local"}
 
 
 @pytest.mark.parametrize(
