@@ -45,7 +45,8 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import Edge
-from console.pages import account, home, permissions, refusals, sign_in, static
+from console.pages import account, home, openid, permissions, refusals, sign_in, static
+from console.pages import audit as audit_pages
 from console.pages import tokens as token_pages
 from console.pages import users as user_pages
 from console.pages import workspaces as workspace_pages
@@ -102,11 +103,13 @@ PAGES: tuple[APIRouter, ...] = (
     static.router,
     home.router,
     sign_in.router,
+    openid.router,
     account.router,
     user_pages.router,
     token_pages.router,
     workspace_pages.router,
     permissions.router,
+    audit_pages.router,
 )
 
 #: Routes whose bodies may be larger than the largest value, and how large.
