@@ -54,6 +54,7 @@ from console.pages import (
     history,
     home,
     keys,
+    openid,
     permissions,
     refusals,
     settings,
@@ -62,6 +63,7 @@ from console.pages import (
     trigger_editor,
 )
 from console.pages import assets as asset_pages
+from console.pages import audit as audit_pages
 from console.pages import bots as bot_pages
 from console.pages import calendars as calendar_pages
 from console.pages import flows as flow_pages
@@ -142,6 +144,7 @@ PAGES: tuple[APIRouter, ...] = (
     asset_pages.router,
     asset_values.router,
     sign_in.router,
+    openid.router,
     account.router,
     user_pages.router,
     token_pages.router,
@@ -151,6 +154,7 @@ PAGES: tuple[APIRouter, ...] = (
     bot_runs.router,
     keys.router,
     settings.router,
+    audit_pages.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.

@@ -31,10 +31,11 @@ from console.errors import Denied, Refusal, Unauthenticated
 from console.hook_keys import HookRing
 from console.key_file import KeyFile
 from console.live import Live
-from console.permissions import PERMISSIONS, Role
+from console.openid import OpenId
+from console.permissions import INSTALLATION, PERMISSIONS, Role
 from console.rates import Buckets
 from console.sessions import Lifetimes
-from runner import jobs, lanes
+from runner import jobs, lanes, workspaces
 from runner.stores import Store
 from vault import db
 from vault.audit import Actor
@@ -60,8 +61,8 @@ class Console:
     version: str
     hooks: HookRing
     key_file: KeyFile
-    #: The OpenID provider; empty without one.
-    issuer: str = ""
+    #: The organisation's own sign-in; `None` without one.
+    openid: OpenId | None = None
     #: The address that browsers know us by; empty: what each request says.
     public_url: str = ""
     lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes(timedelta(hours=12), timedelta(days=7)))
@@ -165,7 +166,10 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
     address = address_of(request)
     cookie = "" if shown else origin.session_cookie(request, console.public_url)
     found = None
+    default = None
     with db.reading(console.engine) as session:
+        if permission.action in INSTALLATION:
+            default = workspaces.default_workspace(session)
         caller = auth.find(session, shown.credentials, address=address) if shown else None
         if cookie:
             found = sessions.find(session, cookie, address=address, lifetimes=console.lifetimes, now=console.now())
@@ -188,6 +192,12 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
             f"This needs the role {permission.role}; {who} has the role {caller.role}.",
             hint=f"Ask an admin for the role {permission.role}.",
             refusal=Refusal(caller, call.action, call.target, request.path_params.get("environment")),
+        )
+    if default not in {None, caller.workspace_id}:
+        raise Denied(
+            "This concerns every workspace, so it is for admins of the workspace default.",
+            hint="Ask whoever runs this installation.",
+            refusal=Refusal(caller, call.action, call.target),
         )
     return call
 

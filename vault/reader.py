@@ -1,7 +1,7 @@
 """The audited reading of values, on the worker only.
 
-`Snapshots.take` takes all values of one attempt in one statement, `record` commits the row of each reading, and only
-then `Snapshot.open` decrypts. So no plaintext exists before the row that says so.
+`Snapshots.take` takes all values of one attempt in one statement, `record` commits the row of each reading with the
+audit row of them all, and only then `Snapshot.open` decrypts. So no plaintext exists before the rows that say so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 
 from sqlalchemy import ColumnElement, Integer, Select, Text, and_, bindparam, cast, false, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
+from uuid_utils.compat import uuid7
 
 from vault.decrypt import DataKeys, Identities, Sealed, Secret
 from vault.direct import Direct, Row
@@ -32,9 +33,23 @@ LOCAL_SCOPE = "local"
 #: Values in all remembered snapshots: some 2 kB each.
 REMEMBERED = 4096
 
+#: What the audit says of the readings of an attempt, whatever their number.
+_AUDIT = {
+    "postgresql": "INSERT INTO audit_events "
+    "(id, workspace_id, at, actor, address, action, object, environment, outcome, details) VALUES "
+    "(CAST(:event_id AS uuid), CAST(:workspace_id AS uuid), clock_timestamp(), :actor, '', 'asset.read', :object, "
+    ":environment, 'done', CAST(:details AS jsonb))",
+    "sqlite": "INSERT INTO audit_events "
+    "(id, workspace_id, at, actor, address, action, object, environment, outcome, details) VALUES "
+    "(:event_id, :workspace_id, strftime('%Y-%m-%d %H:%M:%f', 'now') || '000', :actor, '', 'asset.read', :object, "
+    ":environment, 'done', :details)",
+}
+_INSERT_AUDIT = text(_AUDIT["sqlite"])
+
 #: One row a value, from one JSON document: 100 rows cost one statement instead of 100 sets of parameters.
 _INSERT_READINGS = {
     "postgresql": text(
+        f"WITH audited AS ({_AUDIT['postgresql']}) "  # noqa: S608 - of our own constants
         "INSERT INTO readings (job_id, attempt, asset_id, asset, scope, environment, number, runner, read_at) "
         "SELECT CAST(:job_id AS uuid), :attempt, asset_id, asset, scope, :environment, number, :runner, "
         "clock_timestamp() FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
@@ -92,6 +107,12 @@ class Snapshot:
     def readings(self) -> str:
         """The JSON document of what `record` writes of values from the database."""
         return json.dumps([_reading(value, value.number) for value in self.values if value.envelope is not None])
+
+    @cached_property
+    def listed(self) -> str:
+        """What the audit row says was read, in JSON: asset, scope and number of each value."""
+        read = (value for value in self.values if value.envelope is not None)
+        return json.dumps([_named(value, value.number) for value in read])
 
     def open(self, value: SealedValue, identities: Identities, *, keys: DataKeys) -> Secret:
         """Decrypt one value of this snapshot.
@@ -170,7 +191,7 @@ class Snapshots:
         runner: str,
         local: Mapping[AssetName, int] | None = None,
     ) -> None:
-        """Write the readings of a snapshot, committed when this returns.
+        """Write the readings of a snapshot and their audit row, committed together when this returns.
 
         `local` are the numbers of those of its local values that this host has.
 
@@ -179,17 +200,29 @@ class Snapshots:
         """
         if not local and len(taken.unset) == len(taken.values):
             return
-        rows = taken.readings if not local else _with_local(taken, local)
-        self._direct.write(
-            _INSERT_READINGS[self._direct.dialect],
-            {
-                "job_id": job_id.hex,
-                "attempt": attempt,
-                "environment": taken.environment,
-                "runner": runner,
-                "rows": rows,
-            },
-        )
+        environment, insert = taken.environment, _INSERT_READINGS[self._direct.dialect]
+        readings: dict[str, object] = {
+            "job_id": job_id.hex,
+            "attempt": attempt,
+            "environment": environment,
+            "runner": runner,
+            "rows": taken.readings if not local else _with_local(taken, local),
+        }
+        listed = taken.listed if not local else _listed_with_local(taken, local)
+        event: dict[str, object] = {
+            "event_id": uuid7().hex,
+            "workspace_id": uuid.UUID(taken.workspace).hex,
+            "actor": f"runner {runner}",
+            "object": f"job {job_id}",
+            "environment": environment,
+            "details": f'{{"attempt":{attempt},"values":{listed}}}',
+        }
+        if self._direct.dialect == "postgresql":
+            self._direct.write(insert, readings | event)
+            return
+        with self._direct.transaction() as run:
+            run(_INSERT_AUDIT, event)
+            run(insert, readings)
 
     def _remember(self, place: Hashable, rows: list[Row], taken: Snapshot) -> None:
         with self._lock:
@@ -208,6 +241,20 @@ def _reading(value: SealedValue, number: int | None) -> dict[str, object]:
 def _with_local(taken: Snapshot, numbers: Mapping[AssetName, int]) -> str:
     rows = [_reading(value, numbers[value.name]) for value in taken.local if value.name in numbers]
     return json.dumps([*json.loads(taken.readings), *rows])
+
+
+def _named(value: SealedValue, number: int) -> list[str | int]:
+    """What the audit says of a reading."""
+    return [str(value.name), value.scope, number]
+
+
+def _listed_with_local(taken: Snapshot, numbers: Mapping[AssetName, int]) -> str:
+    return json.dumps(
+        [
+            *json.loads(taken.listed),
+            *(_named(value, numbers[value.name]) for value in taken.local if value.name in numbers),
+        ]
+    )
 
 
 def _size(rows: Sequence[Row]) -> int:
