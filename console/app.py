@@ -45,8 +45,21 @@ from console.api import (
 )
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import account, asset_values, history, home, permissions, refusals, sign_in, static
+from console.pages import (
+    account,
+    asset_values,
+    bot_runs,
+    history,
+    home,
+    keys,
+    permissions,
+    refusals,
+    settings,
+    sign_in,
+    static,
+)
 from console.pages import assets as asset_pages
+from console.pages import bots as bot_pages
 from console.pages import jobs as job_pages
 from console.pages import runners as runner_pages
 from console.pages import tokens as token_pages
@@ -115,6 +128,10 @@ PAGES: tuple[APIRouter, ...] = (
     token_pages.router,
     workspace_pages.router,
     permissions.router,
+    bot_pages.router,
+    bot_runs.router,
+    keys.router,
+    settings.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.
@@ -123,6 +140,7 @@ FORM = 64 * 1024
 #: Routes whose bodies may be larger than the largest value, and how large.
 LARGER: dict[tuple[str, str], int] = {
     ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    ("POST", "/bots"): bots.MAX_ARCHIVE + FORM,
     # A value for each environment, and what a form has around them.
     **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
     **{

@@ -75,4 +75,23 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("GET", "/workspaces"): ("viewer", "workspace.listed"),
     ("POST", "/workspaces"): ("admin", "workspace.added"),
     ("GET", "/permissions"): ("viewer", "permission.listed"),
+    # Bots
+    ("GET", "/bots"): ("viewer", "bot.listed"),
+    ("GET", "/bots/new"): ("dev", "bot.listed"),
+    ("POST", "/bots"): ("dev", "bot.added"),
+    ("GET", "/bots/{bot}"): ("viewer", "bot.shown"),
+    ("GET", "/bots/{bot}/versions"): ("viewer", "bot.shown"),
+    ("GET", "/bots/{bot}/diff"): ("viewer", "bot.shown"),
+    ("POST", "/bots/{bot}/removal"): ("dev", "bot.removed"),
+    ("GET", "/bots/{bot}/run"): ("operator", "bot.shown"),
+    ("POST", "/bots/{bot}/jobs"): ("operator", "job.enqueued"),
+    # Keys and settings
+    ("GET", "/keys"): ("viewer", "environment.listed"),
+    ("GET", "/settings"): ("viewer", "environment.listed"),
+    ("POST", "/settings/environments/{environment}"): ("admin", "environment.policy"),
+    ("POST", "/settings/limits"): ("admin", "workspace.limits"),
+    ("POST", "/settings/concurrency"): ("admin", "concurrency.set"),
+    ("POST", "/settings/concurrency/removal"): ("admin", "concurrency.removed"),
+    ("POST", "/settings/retention"): ("admin", "retention.decided"),
+    ("POST", "/settings/connections"): ("admin", "workspace.connections"),
 }

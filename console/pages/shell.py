@@ -24,6 +24,7 @@ from console.page_permissions import PAGES
 from console.pages import static, words
 from console.pages.forms import REFUSALS, Fields
 from console.permissions import Role
+from runner import limits
 from vault.names import ENVIRONMENTS
 
 __all__ = [
@@ -256,6 +257,7 @@ def _templates() -> Environment:
         machine=words.machine,
         lasting=words.lasting,
         bytes=words.size,
+        limit=limits.written,
         count=words.count,
         attributes=_attributes,
         shown=ansi.shown,
