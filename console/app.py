@@ -52,6 +52,7 @@ from console.pages import (
     history,
     home,
     keys,
+    openid,
     permissions,
     refusals,
     settings,
@@ -59,6 +60,7 @@ from console.pages import (
     static,
 )
 from console.pages import assets as asset_pages
+from console.pages import audit as audit_pages
 from console.pages import bots as bot_pages
 from console.pages import jobs as job_pages
 from console.pages import runners as runner_pages
@@ -123,6 +125,7 @@ PAGES: tuple[APIRouter, ...] = (
     asset_pages.router,
     asset_values.router,
     sign_in.router,
+    openid.router,
     account.router,
     user_pages.router,
     token_pages.router,
@@ -132,6 +135,7 @@ PAGES: tuple[APIRouter, ...] = (
     bot_runs.router,
     keys.router,
     settings.router,
+    audit_pages.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.
