@@ -26,6 +26,7 @@ from console.api import (
     coverage,
     environments,
     fan_outs,
+    first_link,
     flows,
     hooks,
     jobs,
@@ -37,14 +38,30 @@ from console.api import (
     sources,
     tokens,
     triggers,
+    users,
     work_items,
     workspace,
+    workspaces,
 )
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import asset_values, bot_runs, home, keys, refusals, settings, static
+from console.pages import (
+    account,
+    asset_values,
+    bot_runs,
+    home,
+    keys,
+    permissions,
+    refusals,
+    settings,
+    sign_in,
+    static,
+)
 from console.pages import assets as asset_pages
 from console.pages import bots as bot_pages
+from console.pages import tokens as token_pages
+from console.pages import users as user_pages
+from console.pages import workspaces as workspace_pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -84,6 +101,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     sources.router,
     fan_outs.router,
     tokens.router,
+    users.router,
+    first_link.router,
+    workspaces.router,
     environments.router,
     workspace.router,
     concurrency.router,
@@ -100,6 +120,12 @@ PAGES: tuple[APIRouter, ...] = (
     bot_runs.router,
     keys.router,
     settings.router,
+    sign_in.router,
+    account.router,
+    user_pages.router,
+    token_pages.router,
+    workspace_pages.router,
+    permissions.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.

@@ -1,33 +1,43 @@
 """Tokens: made, found by what a client shows, listed, removed.
 
-A token is `bk_` and 256 random bits. Only its SHA-256 is stored: a fast hash is enough, since 256 random bits
-cannot be guessed whatever the hash costs. It is found by an index on the digest and not compared in constant
-time: timing could tell about the digest of what the client sent, and nobody can choose a token by its digest.
+A token is `bk_` and 256 random bits, of which only the digest is stored (`console.digests`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
+from console import users
+from console.callers import Caller, read_narrowed, read_role, roles_by_environment
+from console.digests import digest, fresh
 from console.models import ApiToken
 from console.permissions import Role
+from console.user_models import Membership, User
 from runner.errors import Conflict, Invalid, NotFound
 from vault import audit, db
 from vault.audit import Actor
 from vault.names import ENVIRONMENTS, check_environment, shown
 
 #: Asked by every request, so built once.
-_FIND = select(ApiToken.name, ApiToken.role, ApiToken.environments, ApiToken.workspace_id).where(
-    ApiToken.digest == bindparam("shown"), ApiToken.revoked_at.is_(None)
+_FIND = (
+    select(
+        ApiToken.name,
+        ApiToken.role,
+        ApiToken.environments,
+        ApiToken.narrowed,
+        ApiToken.workspace_id,
+        ApiToken.user_id,
+        User.name.label("person"),
+    )
+    .outerjoin(User, User.id == ApiToken.user_id)
+    .where(ApiToken.digest == bindparam("shown"), ApiToken.revoked_at.is_(None))
 )
 
 _TOKEN = re.compile(r"bk_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -35,28 +45,25 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent a request: a token's name, what it may do, and the address it came from."""
+class Grant:
+    """What a token may do: without `environments` in all of them, narrowed by environment."""
 
-    name: str
     role: Role
-    environments: frozenset[str]
-    workspace_id: uuid.UUID
-    address: str
+    environments: list[str] = field(default_factory=list)
+    narrowed: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, role: str, environments: Sequence[str] = (), narrowed: Mapping[str, str] | None = None) -> Grant:
+        """Read from what somebody wrote. Raises `Invalid` or `InvalidName`."""
+        chosen = read_role(role)
+        wanted = {check_environment(name) for name in environments}
+        limited = [known for known in ENVIRONMENTS if known in wanted]
+        return cls(chosen, limited, read_narrowed(chosen, narrowed or {}))
 
     @property
-    def actor(self) -> Actor:
-        """The caller as audit rows name it."""
-        return Actor(self.name, self.address)
-
-    def may_touch(self, environment: str) -> bool:
-        """Whether the token is not limited to other environments."""
-        return environment in self.environments
-
-
-def digest(token: str) -> str:
-    """What is stored of a token: SHA-256 in hex."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    def roles(self) -> Mapping[str, Role]:
+        """The roles by environment."""
+        return roles_by_environment(self.role, self.narrowed, only=self.environments)
 
 
 def find(session: Session, token: str, *, address: str) -> Caller | None:
@@ -66,28 +73,37 @@ def find(session: Session, token: str, *, address: str) -> Caller | None:
     row = session.connection().execute(_FIND, {"shown": digest(token)}).one_or_none()
     if row is None:
         return None
-    narrowed = frozenset(row.environments) or frozenset(ENVIRONMENTS)
-    return Caller(row.name, Role(row.role), narrowed, row.workspace_id, address)
+    role = Role(row.role)
+    return Caller(
+        name=row.name,
+        kind="token",
+        person=row.person or row.name,
+        role=role,
+        roles=roles_by_environment(role, row.narrowed, only=row.environments),
+        workspace_id=row.workspace_id,
+        address=address,
+        user_id=row.user_id,
+    )
 
 
 def create(
     session: Session,
     name: str,
     *,
-    role: str,
-    environments: Sequence[str],
+    grant: Grant,
     workspace_id: uuid.UUID,
     actor: Actor,
     now: datetime,
+    user_id: uuid.UUID | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token; answers its row and the token itself, which exists nowhere else.
 
+    `user_id` is the person who answers for it.
+
     Raises:
-        Invalid, InvalidName: for a name, a role or an environment that there cannot be.
-        Conflict: when a token in use has this name.
+        Invalid: for a name that there cannot be.
+        Conflict: when a token in use has this name, or a person of the workspace.
     """
-    chosen = _role(role)
-    limited = [known for known in ENVIRONMENTS if known in {check_environment(name) for name in environments}]
     if not _NAME.fullmatch(name):
         raise Invalid(
             "A token's name is 1 to 100 ASCII letters, digits, dots, hyphens, underscores or @ and begins with a "
@@ -95,18 +111,26 @@ def create(
         )
     if in_use(session, name, workspace_id=workspace_id) is not None:
         raise Conflict(f"A token named {name} exists; remove it first: botkeep token remove {name}")
-    token = f"bk_{secrets.token_urlsafe(32)}"
+    if _names_member(session, name, workspace_id=workspace_id):
+        raise Conflict(f"{name} is a user of this workspace; the audit could not tell them apart. Choose another name.")
+    token = f"bk_{fresh()}"
     row = ApiToken(
         workspace_id=workspace_id,
         name=name,
-        role=chosen,
-        environments=limited,
+        role=grant.role,
+        environments=grant.environments,
+        narrowed=grant.narrowed,
         digest=digest(token),
         created_at=now,
         created_by=actor.name,
+        user_id=user_id,
     )
     session.add(row)
-    details: dict[str, object] = {"role": str(chosen), "environments": limited}
+    details: dict[str, object] = {
+        "role": str(grant.role),
+        "environments": grant.environments,
+        "narrowed": grant.narrowed,
+    }
     _record(session, "token.created", name, workspace_id=workspace_id, actor=actor, now=now, details=details)
     session.flush()
     return row, token
@@ -146,11 +170,9 @@ def listing(session: Session, *, workspace_id: uuid.UUID) -> Sequence[ApiToken]:
     ).all()
 
 
-def _role(text: str) -> Role:
-    try:
-        return Role(text)
-    except ValueError:
-        raise Invalid(f"There is no role {shown(text)}; use one of {', '.join(Role)}.") from None
+def _names_member(session: Session, name: str, *, workspace_id: uuid.UUID) -> bool:
+    user = users.find(session, name)
+    return user is not None and session.get(Membership, (user.id, workspace_id)) is not None
 
 
 def _record(

@@ -1,6 +1,7 @@
 """What a handler is given: the console's stores, and a call whose caller was checked before.
 
-`Allowed` is the one way in: it finds the token, then the route's entry in `permissions`, before a body is read.
+`Allowed` is the one way in: it finds the token or the session, then the route's entry in `permissions`, before a body
+is read, and refuses what a browser was made to send by a page of somebody else.
 A handler opens its transaction itself, in its own thread, and publishes after it: a transaction that was
 opened in one thread of the pool and continued in another could wait for itself.
 """
@@ -10,9 +11,9 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from threading import Event
 from typing import Annotated, cast
 
@@ -24,17 +25,20 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
-from console import auth
-from console.auth import Caller
+from console import auth, origin, sessions
+from console.callers import Caller
 from console.errors import Denied, Refusal, Unauthenticated
 from console.hook_keys import HookRing
+from console.key_file import KeyFile
 from console.live import Live
-from console.permissions import PERMISSIONS
+from console.permissions import PERMISSIONS, Role
 from console.rates import Buckets
+from console.sessions import Lifetimes
 from runner import jobs, lanes
 from runner.stores import Store
 from vault import db
 from vault.audit import Actor
+from vault.errors import Unavailable
 from vault.names import ENVIRONMENTS
 
 #: The cookie in which a notice waits for the next page.
@@ -55,6 +59,12 @@ class Console:
     now: Callable[[], datetime]
     version: str
     hooks: HookRing
+    key_file: KeyFile
+    #: The OpenID provider; empty without one.
+    issuer: str = ""
+    #: The address that browsers know us by; empty: what each request says.
+    public_url: str = ""
+    lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes(timedelta(hours=12), timedelta(days=7)))
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     stopping: Event = field(default_factory=Event)
     rates: Buckets = field(default_factory=Buckets)
@@ -70,10 +80,14 @@ class Call:
     caller: Caller
     action: str
     target: str
-    #: What a form must send back, in its field `csrf` or the header `X-CSRF`; empty where nothing is asked for.
+    #: The least role for the route.
+    needed: Role
+    #: What a form must send back, in its field `csrf` or the header `X-CSRF`; empty for a token, which needs none.
     csrf: str = field(default="", repr=False)
     #: The sentence that the next page shows, percent-encoded; set by what was done before.
     notice: str = ""
+    #: The session of the browser, if it is one.
+    session_id: uuid.UUID | None = None
 
     @property
     def now(self) -> datetime:
@@ -87,7 +101,7 @@ class Call:
 
     @property
     def workspace_id(self) -> uuid.UUID:
-        """The tenant that the token belongs to."""
+        """The tenant that the caller belongs to, or looks at."""
         return self.caller.workspace_id
 
     def reading(self) -> AbstractContextManager[Session]:
@@ -98,30 +112,35 @@ class Call:
         """A transaction that may write, committed at the end of its block."""
         return db.writing(self.console.engine)
 
+    def may_touch(self, environment: str) -> bool:
+        """Whether the caller's role in this environment covers the route."""
+        return self.caller.may(self.needed, environment)
+
     def require_environment(self, environment: str) -> None:
-        """Go on only where the token is not limited to other environments.
+        """Go on only where the caller's role in the environment covers the route.
 
         Raises:
             Denied: otherwise; an environment that there is not is left to whoever looks it up.
         """
-        if environment in ENVIRONMENTS and not self.caller.may_touch(environment):
+        if environment in ENVIRONMENTS and not self.may_touch(environment):
             raise self.denied(f"may not touch {environment}", environment=environment)
 
     def require_every_environment(self, what: str) -> None:
-        """Go on only with a token that is limited to no environment, since `what` touches them all.
+        """Go on only for a caller who is limited to no environment, since `what` touches them all.
 
         Raises:
             Denied: otherwise.
         """
-        if not self.caller.environments.issuperset(ENVIRONMENTS):
+        if not all(self.may_touch(environment) for environment in ENVIRONMENTS):
             raise self.denied(f"may not do this: {what} touches every environment")
 
     def denied(self, why: str, *, environment: str | None = None) -> Denied:
-        """A refusal because of the token's environments."""
-        limits = ", ".join(name for name in ENVIRONMENTS if name in self.caller.environments)
+        """A refusal because of the caller's environments."""
+        limits = ", ".join(name for name in ENVIRONMENTS if self.may_touch(name)) or "no environment"
+        who = f"The token {self.caller.name}" if self.caller.kind == "token" else self.caller.name
         return Denied(
-            f"The token {self.caller.name} is limited to {limits} and {why}.",
-            hint="Ask an admin for a token of that environment.",
+            f"{who} is limited to {limits} and {why}.",
+            hint="Ask an admin for the right in that environment.",
             refusal=Refusal(self.caller, self.action, self.target, environment),
         )
 
@@ -132,34 +151,77 @@ def console_of(request: Request) -> Console:
 
 
 def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]) -> Call:
-    """The call, once its token is known and its role covers the route.
+    """The call, once its token or session is known and its role covers the route.
 
     Raises:
-        Unauthenticated: for a token that is missing, wrong or removed.
-        Denied: for a role that does not cover the route.
+        Unauthenticated: for a token or session that is missing, wrong or over.
+        Denied: for a role that does not cover the route, and for what another site made a browser send.
         HTTPException: 404 for a path that only resembles the route's (a trailing newline, for instance).
     """
     console, route = console_of(request), request.scope["route"]
     permission = PERMISSIONS[request.method, route.path]
     if permission is None:
         raise LookupError(f"{route.path} is public; it takes no caller.")
-    address = (request.client.host if request.client else "")[:64]
+    address = address_of(request)
+    cookie = "" if shown else origin.session_cookie(request, console.public_url)
+    found = None
     with db.reading(console.engine) as session:
         caller = auth.find(session, shown.credentials, address=address) if shown else None
+        if cookie:
+            found = sessions.find(session, cookie, address=address, lifetimes=console.lifetimes, now=console.now())
+            caller = found.caller if found else None
     if caller is None:
         raise Unauthenticated
     if route.path_format.format(**request.path_params) != request.scope["path"]:
         raise HTTPException(404)
-    notice = request.cookies.get(NOTICE, "")
-    call = Call(console, caller, permission.action, f"{request.method} {_shown(request.scope['path'])}", notice=notice)
+    notice, target = request.cookies.get(NOTICE, ""), f"{request.method} {_shown(request.scope['path'])}"
+    call = Call(console, caller, permission.action, target, permission.role, notice=notice)
+    if found is not None:
+        _note_use(console, found)
+        call = replace(call, csrf=sessions.csrf(cookie), session_id=found.id)
     request.state.call = call  # a page that says why something was refused stands in the caller's frame, too
+    if call.csrf and request.method not in origin.SAFE and not origin.from_own_page(request, console.public_url):
+        raise _cross_site(call)
     if not caller.role.covers(permission.role):
+        who = f"the token {caller.name}" if caller.kind == "token" else caller.name
         raise Denied(
-            f"This needs the role {permission.role}; the token {caller.name} has the role {caller.role}.",
-            hint=f"Ask an admin for a token with the role {permission.role}.",
+            f"This needs the role {permission.role}; {who} has the role {caller.role}.",
+            hint=f"Ask an admin for the role {permission.role}.",
             refusal=Refusal(caller, call.action, call.target, request.path_params.get("environment")),
         )
     return call
+
+
+async def guarded(request: Request, call: Annotated[Call, Depends(allowed)]) -> Call:
+    """The call, once a browser has shown the token of its session where it changes something.
+
+    Raises:
+        Denied: otherwise.
+    """
+    if call.csrf and request.method not in origin.SAFE and not await origin.shows_token(request, call.csrf):
+        raise _cross_site(call)
+    return call
+
+
+def address_of(request: Request) -> str:
+    """Where a request came from, as the audit shows it."""
+    return (request.client.host if request.client else "")[:64]
+
+
+def _note_use(console: Console, found: sessions.Found) -> None:
+    if not found.stale:
+        return
+    # Whoever may read is served even where this cannot be written.
+    with suppress(Unavailable), db.writing(console.engine) as session:
+        sessions.note(session, found.id, now=console.now())
+
+
+def _cross_site(call: Call) -> Denied:
+    return Denied(
+        "This request did not come from a page of this session.",
+        hint="Load the page again and repeat it there.",
+        refusal=Refusal(call.caller, call.action, call.target),
+    )
 
 
 def publish(call: Call, job_id: uuid.UUID, *, environment: str, group: str, bot_id: uuid.UUID) -> None:
@@ -178,7 +240,7 @@ def _shown(path: str) -> str:
     return path.encode("ascii", "backslashreplace").decode() if path.isprintable() else ascii(path)[1:-1]
 
 
-Allowed = Annotated[Call, Depends(allowed)]
+Allowed = Annotated[Call, Depends(guarded)]
 Body = Annotated[bytes, Depends(body)]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many items at most.")]
 After = Annotated[str | None, Query(max_length=600, description="The `next` of the page before.")]

@@ -1,7 +1,7 @@
 """Errors, and the one place where they become answers.
 
     ConsoleError
-    ├── Unauthenticated   401: no token, or none that is in use; never says which
+    ├── Unauthenticated   401: no token or session, or none that is in use; never says which
     └── Denied            403: the token may not do this; leaves a row in the audit
 
 Those of `vault.errors` and `runner.errors` become 404, 409, 422 and 503. An answer is
@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 
 import runner.errors
 import vault.errors
-from console.auth import Caller
+from console.callers import Caller
 from runner.logging import logger
 from vault import audit, db
 from vault.names import ENVIRONMENTS, shown
@@ -54,7 +54,7 @@ class ConsoleError(Exception):
 
 
 class Unauthenticated(ConsoleError):
-    """No token came with the request, or none that is in use."""
+    """No token or session came with the request, or none that is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,8 @@ async def _unauthenticated(request: Request, _error: Exception) -> ErrorResponse
     return answer(
         401,
         "unauthenticated",
-        "The token is missing, wrong or removed.",
-        hint="Set BOTKEEP_TOKEN, or ask an admin for a token.",
+        "The token or session is missing, wrong or over.",
+        hint="Sign in, or set BOTKEEP_TOKEN; an admin makes tokens.",
         headers={"WWW-Authenticate": "Bearer"},
     )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from console import auth
+from console.auth import Grant
 from runner.errors import Invalid
 from runner.workspaces import default_workspace
 from vault.audit import Actor
@@ -52,8 +53,7 @@ def mint(session: Session, wanted: Wanted, *, now: datetime) -> str | None:
     _row, token = auth.create(
         session,
         wanted.name,
-        role=wanted.role,
-        environments=wanted.environments,
+        grant=Grant.of(wanted.role, wanted.environments),
         workspace_id=workspace_id,
         actor=local_user(),
         now=now,

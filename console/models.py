@@ -27,10 +27,14 @@ class ApiToken(Model):
     name: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
     role: Mapped[str] = mapped_column(String(16))
     environments: Mapped[list[Any]] = mapped_column(default=list)
+    #: Roles by environment where they are lower than `role`.
+    narrowed: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
     revoked_at: Mapped[datetime | None]
+    #: Whoever answers for it: the person who made it, if a person did.
+    user_id: Mapped[uuid.UUID | None]
 
     __table_args__ = (
         Index(

@@ -10,7 +10,7 @@ import logging as stdlib_logging
 import signal
 import socket
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from threading import Event
 from types import FrameType
@@ -22,7 +22,9 @@ from console import app
 from console.deps import Console
 from console.health import database_problem
 from console.hook_keys import HookRing
+from console.key_file import KeyFile
 from console.live import Live
+from console.sessions import Lifetimes
 from console.settings import ConsoleSettings
 from runner import lanes
 from runner.errors import Conflict
@@ -53,7 +55,7 @@ def build(settings: ConsoleSettings) -> Console:
     Raises:
         Invalid, InvalidDatabase: when a store's address is missing or cannot be used.
     """
-    broker = settings.broker()
+    broker, key_file = settings.broker(), KeyFile(settings.hook_keys())
     transport, stopping = lanes.transport(broker), Event()
     return Console(
         engine=db.engine(settings.database()),
@@ -64,7 +66,10 @@ def build(settings: ConsoleSettings) -> Console:
         stopping=stopping,
         now=lambda: datetime.now(UTC),
         version=version("botkeep"),
-        hooks=HookRing(settings.hook_keys()),
+        hooks=HookRing(key_file),
+        key_file=key_file,
+        public_url=settings.public_url,
+        lifetimes=Lifetimes(timedelta(seconds=settings.session_idle), timedelta(seconds=settings.session_lasts)),
     )
 
 

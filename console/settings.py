@@ -23,8 +23,20 @@ class ConsoleSettings(StoreSettings):
     )
     hook_key_file: Path | None = Field(
         default=None,
-        description="File (0600) with which the keys of webhooks are sealed, the same for every console; by default "
-        "`console/hooks.key` in the home, made when it is first needed. Back it up.",
+        description="File (0600) with which the keys of webhooks and of one-time passwords are sealed, the same for "
+        "every console; by default `console/hooks.key` in the home, made when it is first needed. Back it up.",
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[A-Za-z0-9.\[\]:-]+)?$",
+        description="Scheme and host under which browsers reach the console, such as `https://botkeep.corp.example`; "
+        "by default what each request says. Sign-in links and OpenID Connect need it behind a proxy.",
+    )
+    session_idle: int = Field(
+        default=12 * 3600, ge=60, description="Seconds after which a browser that does nothing is signed out."
+    )
+    session_lasts: int = Field(
+        default=7 * 86400, ge=60, description="Seconds after which a browser is signed out in any case."
     )
     shutdown_grace: int = Field(
         default=5, ge=0, description="Seconds that open requests get to end after the console was asked to stop."

@@ -49,12 +49,17 @@ def ensure_default(session: Session, *, now: datetime) -> uuid.UUID:
     found = session.scalar(select(Workspace.id).where(Workspace.name == DEFAULT))
     if found is not None:
         return found
-    workspace = Workspace(name=DEFAULT, created_at=now)
+    return make(session, DEFAULT, now=now).id
+
+
+def make(session: Session, name: str, *, now: datetime) -> Workspace:
+    """A new workspace with its environments; its name must be free."""
+    workspace = Workspace(name=name, created_at=now)
     session.add(workspace)
     session.flush()
-    session.add_all(Environment(workspace_id=workspace.id, name=name, unset=Unset.WARN) for name in ENVIRONMENTS)
+    session.add_all(Environment(workspace_id=workspace.id, name=each, unset=Unset.WARN) for each in ENVIRONMENTS)
     session.flush()
-    return workspace.id
+    return workspace
 
 
 def default_workspace(session: Session) -> uuid.UUID:

@@ -107,17 +107,18 @@ class Api:
 
 
 @contextlib.contextmanager
-def serving(stores: Stores, folder: Path, *, set_up_as: str = "") -> Iterator[Api]:
+def serving(stores: Stores, folder: Path, *, set_up_as: str = "", **more: object) -> Iterator[Api]:
     """A console on `stores`, with keys for every environment, its logs below `folder`.
 
-    Where the console's own database role could not make the keys, `set_up_as` is the address of one that can.
+    Where the console's own database role could not make the keys, `set_up_as` is the address of one that can. `more`
+    are settings besides.
     """
     token = prepare(set_up_as or stores.database_url)
-    console = server.build(settings(stores, folder))
+    console = server.build(settings(stores, folder, **more))
     direct = Direct(console.engine)
     clients: list[httpx.Client] = []
     try:
-        with listening(console, settings(stores, folder)) as url:
+        with listening(console, settings(stores, folder, **more)) as url:
             yield Api(url, console, _client(url, token, clients), direct, clients)
     finally:
         for client in clients:
@@ -142,18 +143,19 @@ def prepare(database_url: str) -> str:
             recipients.register(session, Identity.generate(environment).recipient, now=now)
         workspace_id = default_workspace(session)
         _row, token = auth.create(
-            session, "root", role="admin", environments=(), workspace_id=workspace_id, actor=TESTER, now=now
+            session, "root", grant=auth.Grant.of("admin"), workspace_id=workspace_id, actor=TESTER, now=now
         )
     engine.dispose()
     return token
 
 
-def settings(stores: Stores, folder: Path) -> ConsoleSettings:
+def settings(stores: Stores, folder: Path, **more: object) -> ConsoleSettings:
     """The settings of a console on these stores."""
     given: Mapping[str, Any] = {
         "home": folder,
         "database_url": stores.database_url,
         "redis_url": stores.redis_url,
+        **more,
     }
     return ConsoleSettings(**given)
 

@@ -329,7 +329,7 @@ def _prepare(engine: Engine, home: Path) -> str:
         workspace_id = default_workspace(session)
         tester = Actor("tester")
         _row, token = auth.create(
-            session, "tests", role="admin", environments=(), workspace_id=workspace_id, actor=tester, now=now
+            session, "tests", grant=auth.Grant.of("admin"), workspace_id=workspace_id, actor=tester, now=now
         )
     return token
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -253,3 +254,20 @@ class AuditEvent(Model):
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
     __table_args__ = (Index("ix_audit_events_workspace", "workspace_id", "id"),)
+
+
+class AuditLink(Model):
+    """The place of one audit row in its workspace's chain: `hash` covers the row and the link before.
+
+    Written by the scheduler seconds after the row; `vault.chain` says what is hashed. There is no foreign key to the
+    row, so that a row which somebody removed leaves its link behind.
+    """
+
+    __tablename__ = "audit_links"
+
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("workspaces.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event_id: Mapped[uuid.UUID] = mapped_column(unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_at: Mapped[datetime]

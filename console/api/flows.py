@@ -71,7 +71,7 @@ def save(
     """
     definition = flows.read(kind, content)
     chosen = definition.environment or ENVIRONMENTS[0]
-    if chosen in ENVIRONMENTS and not call.caller.may_touch(chosen):
+    if chosen in ENVIRONMENTS and not call.may_touch(chosen):
         raise call.denied(f"the definition's field `environment` names {chosen}", environment=chosen)
     with call.writing() as session:
         if flows.find(session, kind, name, workspace_id=call.workspace_id) is not None:
@@ -140,7 +140,7 @@ def start(call: Allowed, kind: OfKind, name: str, order: RunOrder, response: Res
 def _started(call: Call, kind: Kind, name: str, order: RunOrder) -> tuple[RunItem, bool]:
     wanted = Wanted(
         cause=Cause("api", call.caller.name),
-        requested_by=call.caller.name,
+        requested_by=call.caller.person,
         environment=order.environment,
         parameters=order.parameters,
         idempotency_key=order.idempotency_key,

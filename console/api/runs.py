@@ -106,7 +106,7 @@ def cancel(call: Allowed, run_id: str) -> RunItem:
 @router.post("/{run_id}/restart", status_code=201, summary="Do the rest of a run again")
 def restart(call: Allowed, run_id: str, order: Restart) -> RunItem:
     """A new run that takes over what succeeded before the failed steps, or before a named one, and does the rest."""
-    wanted = Wanted(Cause("restart", call.caller.name, run_id), requested_by=call.caller.name)
+    wanted = Wanted(Cause("restart", call.caller.name, run_id), requested_by=call.caller.person)
     with _changing(call, run_id) as (session, run, flow):
         new = runs.restart(session, run, flow, wanted=wanted, step=order.step, now=call.now)
         item = run_item(new, flow)
@@ -152,15 +152,16 @@ def _may_answer(call: Call, session: Session, run: Run, flow: Flow, step: str) -
     node = document.get("steps", {}).get(step) or {}
     needed = Role((node.get("approval") or {}).get("role", "operator"))
     refusal = Refusal(call.caller, call.action, call.target, run.environment)
-    if run.requested_by == call.caller.name:
+    if run.requested_by == call.caller.person:
         raise Denied(
-            f"{call.caller.name} asked for this run and cannot answer its question.",
-            hint="Ask somebody else, with a token of their own.",
+            f"{call.caller.person} asked for this run and cannot answer its question.",
+            hint="Ask somebody else, who is signed in or has a token of their own.",
             refusal=refusal,
         )
-    if not call.caller.role.covers(needed):
+    held = call.caller.roles[run.environment]
+    if not held.covers(needed):
         raise Denied(
-            f"{step} is answered by the role {needed}; the token {call.caller.name} has the role {call.caller.role}.",
+            f"{step} is answered by the role {needed}; {call.caller.name} has the role {held} in {run.environment}.",
             hint=f"Ask somebody with the role {needed}.",
             refusal=refusal,
         )

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from console import auth
+from console.auth import Grant
 from console.deps import After, Allowed, Limit
 from console.models import ApiToken
 from console.paging import Page, cut
@@ -18,13 +19,14 @@ router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
 
 
 class TokenOrder(BaseModel):
-    """A token to make; without environments it may touch them all."""
+    """A token to make; without environments it may touch them all, `narrowed` has lower roles by environment."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Text
     role: Text
     environments: list[Text] = Field(default_factory=list, max_length=len(ENVIRONMENTS))
+    narrowed: dict[Text, Text] = Field(default_factory=dict, max_length=len(ENVIRONMENTS))
 
 
 class TokenItem(BaseModel):
@@ -33,6 +35,7 @@ class TokenItem(BaseModel):
     name: str
     role: str
     environments: list[str]
+    narrowed: dict[str, str]
     created_at: datetime
     created_by: str
 
@@ -52,11 +55,11 @@ def create(call: Allowed, order: TokenOrder) -> NewToken:
         row, token = auth.create(
             session,
             order.name,
-            role=order.role,
-            environments=order.environments,
+            grant=Grant.of(order.role, order.environments, order.narrowed),
             workspace_id=call.workspace_id,
             actor=call.actor,
             now=call.now,
+            user_id=call.caller.user_id,
         )
     return NewToken(**_item(row).model_dump(), token=token)
 
@@ -82,6 +85,7 @@ def _item(row: ApiToken) -> TokenItem:
         name=row.name,
         role=row.role,
         environments=row.environments,
+        narrowed=row.narrowed,
         created_at=row.created_at,
         created_by=row.created_by,
     )

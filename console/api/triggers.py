@@ -169,7 +169,7 @@ def run(call: Allowed, name: str, order: RunOrder, response: Response) -> Firing
             call.now,
             by_hand=True,
             environment=order.environment,
-            asked_by=call.caller.name,
+            asked_by=call.caller.person,
             parameters=order.parameters,
         )
         if order.environment is None:

@@ -18,9 +18,10 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from console.deps import NOTICE, Call
+from console.forms import Form
 from console.page_permissions import PAGES
 from console.pages import static, words
-from console.pages.forms import REFUSALS, Fields, Form
+from console.pages.forms import REFUSALS, Fields
 from console.permissions import Role
 from runner import limits
 from vault.names import ENVIRONMENTS
@@ -199,8 +200,9 @@ def _open(entry: Entry, role: Role) -> bool:
 
 
 def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
-    """The environments in which the caller may use a route; none where the role is too small."""
-    return tuple(name for name in ENVIRONMENTS if call.caller.may_touch(name)) if _may(call, method, route) else ()
+    """The environments in which the caller may use a route: those that its form offers."""
+    permission = PAGES[method, route]
+    return tuple(name for name in ENVIRONMENTS if permission and call.caller.may(Role(permission[0]), name))
 
 
 def _may(call: Call | None, method: str, route: str) -> bool:

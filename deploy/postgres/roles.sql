@@ -80,6 +80,15 @@ GRANT SELECT, INSERT, DELETE ON retention_rules TO botkeep_console;
 GRANT UPDATE (unset, isolation) ON environments TO botkeep_console;
 GRANT SELECT, INSERT ON audit_events TO botkeep_console;
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_tokens TO botkeep_console;
+GRANT SELECT ON audit_links TO botkeep_console;
+
+-- People and their sessions are the console's alone.
+GRANT INSERT ON workspaces, environments TO botkeep_console;
+GRANT SELECT, INSERT, UPDATE (password, totp, totp_step, removed_at) ON users TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (role, narrowed) ON memberships TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (workspace_id, seen_at, revoked_at) ON sessions TO botkeep_console;
+GRANT SELECT, INSERT, UPDATE (used_at) ON sign_in_links TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON sign_in_flows TO botkeep_console;
 
 -- Everything of a value but its ciphertext, which goes in and never comes out.
 GRANT INSERT, DELETE ON asset_values TO botkeep_console;
@@ -145,6 +154,9 @@ GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_it
 -- A runner reads the rows of a fan-out, and the scheduler makes the jobs: runners insert none.
 GRANT SELECT, UPDATE (finished_at, ok, detail, jobs) ON fan_outs TO botkeep_scheduler;
 GRANT SELECT, DELETE ON fan_out_batches TO botkeep_scheduler;
+
+-- It gives audit rows their place in the chain, and changes none.
+GRANT SELECT, INSERT ON audit_events, audit_links TO botkeep_scheduler;
 
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;

@@ -20,13 +20,14 @@ asset_variables     SID      -          -       -
 assets              SIuD     -          S       S
 attempt_results     S        S          SID     -
 attempts            S        Su         SIu     -
-audit_events        SI       -          I       I
+audit_events        SI       SI         I       I
+audit_links         S        SI         -       -
 bots                SIu      S          S       s
 calendars           SIuD     S          -       -
 concurrency_limits  SIuD     -          S       -
 current_values      SIuD     -          S       S
 data_sources        SIuD     -          S       -
-environments        Su       -          S       -
+environments        SIu      -          S       -
 fan_out_batches     -        SD         I       -
 fan_outs            SI       Su         Su      -
 firings             SIu      SIu        SI      -
@@ -35,6 +36,7 @@ flows               SIu      S          -       -
 hook_keys           SIuD     -          -       -
 jobs                SIu      SIu        Su      -
 limit_members       SID      S          S       -
+memberships         SIuD     -          -       -
 mail_messages       -        -          SIu     -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
@@ -45,10 +47,14 @@ retention_rules     SID      S          -       -
 run_tries           SI       SIu        -       -
 runners             SuD      S          SIu     -
 runs                SIu      Su         -       -
+sessions            SIuD     -          -       -
+sign_in_flows       SID      -          -       -
+sign_in_links       SIu      -          -       -
 source_checks       SID      -          Su      -
 triggers            SIu      Su         S       -
+users               SIu      -          -       -
 work_items          SIuD     Su         SIu     -
-workspaces          Su       -          S       S
+workspaces          SIu      -          S       S
 """
 
 #: The columns of the small letters; a minus before the first: all but these.
@@ -73,6 +79,10 @@ console    u  runs            look_at pause_requested_at pause_requested_by canc
 console    u  approvals       answered_at answered_by allowed comment
 console    u  work_items      state reason detail tries not_before finished_at deadline
 console    u  workspaces      limits connections
+console    u  users           password totp totp_step removed_at
+console    u  memberships     role narrowed
+console    u  sessions        workspace_id seen_at revoked_at
+console    u  sign_in_links   used_at
 console    u  runners         drain_requested_at
 console    u  triggers        - id workspace_id name kind created_at created_by
 scheduler  u  attempts        state reason detail finished_at ended_by pruned_at pruned_by
@@ -110,6 +120,16 @@ console    SELECT content FROM package_blobs
 console    UPDATE jobs SET environment = 'prod'
 console    UPDATE audit_events SET outcome = 'done'
 console    DELETE FROM audit_events
+console    INSERT INTO audit_links SELECT * FROM audit_links
+scheduler  UPDATE audit_events SET outcome = 'done'
+scheduler  DELETE FROM audit_events
+scheduler  UPDATE audit_links SET seq = 1
+scheduler  DELETE FROM audit_links
+scheduler  SELECT password FROM users
+runner     SELECT actor FROM audit_events
+runner     UPDATE audit_events SET outcome = 'done'
+runner     SELECT digest FROM sessions
+keyhost    UPDATE audit_events SET outcome = 'done'
 console    DELETE FROM readings
 console    CREATE TABLE public.mine (id integer)
 scheduler  SELECT name FROM assets

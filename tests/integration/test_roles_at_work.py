@@ -205,7 +205,7 @@ def test_the_console_keeps_tokens_policies_runners_and_the_audit(world: World) -
     register(world)
     with db.writing(world.engines["console"]) as session:
         here = world.workspace_id
-        _, token = auth.create(session, "ci", role="dev", environments=[], workspace_id=here, actor=ANN, now=NOW)
+        _, token = auth.create(session, "ci", grant=auth.Grant.of("dev"), workspace_id=here, actor=ANN, now=NOW)
         assert auth.find(session, token, address="") is not None
         auth.remove(session, "ci", workspace_id=here, actor=ANN, now=NOW)
         assert auth.listing(session, workspace_id=here) == []

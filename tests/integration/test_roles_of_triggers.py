@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from console.hook_keys import HookRing
+from console.key_file import KeyFile
 from runner import arrivals, bots, workspaces
 from runner.archive import canonical
 from runner.models import Job
@@ -78,7 +79,7 @@ def test_a_runner_leaves_a_pending_firing_and_the_scheduler_starts_it(
 
 def test_the_console_fires_deliveries_and_keeps_their_keys(engines: dict[str, Engine], tmp_path: Path) -> None:
     trigger_id = save(engines, "hook", webhook={"style": "github"})
-    ring = HookRing(tmp_path / "hooks.key")
+    ring = HookRing(KeyFile(tmp_path / "hooks.key"))
     with db.writing(engines["console"]) as session:
         ring.set(session, trigger_id, style=Style.GITHUB, key="k" * 20, actor=TESTER, now=NOW)
     with db.writing(engines["console"]) as session:

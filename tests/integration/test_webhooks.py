@@ -138,8 +138,8 @@ def test_another_style_needs_another_key(api: Api) -> None:
 
 def test_without_the_consoles_file_a_hook_is_unavailable_and_says_nothing(api: Api) -> None:
     path, body = add(api, "github"), json.dumps(BODY).encode()
-    api.console.hooks._path.unlink()
-    api.console.hooks._cipher = None
+    api.console.key_file.path.unlink()
+    api.console.key_file._cipher = None
     answer = send(api, path, github(body), body)
     assert answer.status_code == 503
     assert "hooks.key" not in answer.text

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, select
 from sqlalchemy.orm import Session
 
 import console.models
+import console.user_models
 import runner.concurrency_models
 import runner.flow_models
 import runner.mail_messages
@@ -27,6 +28,7 @@ from vault.names import ENVIRONMENTS
 #: Importing them is what fills the metadata.
 PACKAGES = (
     console.models,
+    console.user_models,
     runner.models,
     runner.concurrency_models,
     runner.flow_models,
