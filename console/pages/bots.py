@@ -79,7 +79,7 @@ def show(call: Allowed, bot: str) -> HTMLResponse:
         version = bots.versions(session, row.id)[0]
         manifest = Manifest.from_json(version.manifest)
         named = coverage.of_names(session, manifest.named(), workspace_id=call.workspace_id, bot_id=row.id)
-        jobs = history.page(session, Filter(bot=bot), workspace_id=call.workspace_id, limit=LATEST)
+        jobs = history.page(session, Filter(bot=bot), workspace_id=call.workspace_id, limit=LATEST).entries
     return shell.page(
         call,
         "bots/one.html",

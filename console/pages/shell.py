@@ -201,11 +201,9 @@ def _open(entry: Entry, role: Role) -> bool:
 
 
 def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
-    """The environments in which the caller may use a route; none where the role is too small."""
-    permission = PAGES.get((method, route))
-    return (
-        () if permission is None else tuple(name for name in ENVIRONMENTS if call.caller.may(Role(permission[0]), name))
-    )
+    """The environments in which the caller may use a route: those that its form offers."""
+    permission = PAGES[method, route]
+    return tuple(name for name in ENVIRONMENTS if permission and call.caller.may(Role(permission[0]), name))
 
 
 def _may(call: Call | None, method: str, route: str) -> bool:
