@@ -48,15 +48,19 @@ from console.edge import MAX_BODY, Edge
 from console.pages import (
     account,
     asset_values,
+    bot_runs,
     flow_drafts,
     home,
+    keys,
     permissions,
     refusals,
+    settings,
     sign_in,
     static,
     trigger_editor,
 )
 from console.pages import assets as asset_pages
+from console.pages import bots as bot_pages
 from console.pages import calendars as calendar_pages
 from console.pages import flows as flow_pages
 from console.pages import runs as run_pages
@@ -129,6 +133,10 @@ PAGES: tuple[APIRouter, ...] = (
     work_item_pages.router,
     asset_pages.router,
     asset_values.router,
+    bot_pages.router,
+    bot_runs.router,
+    keys.router,
+    settings.router,
     sign_in.router,
     account.router,
     user_pages.router,
@@ -143,6 +151,7 @@ FORM = 64 * 1024
 #: Routes whose bodies may be larger than the largest value, and how large.
 LARGER: dict[tuple[str, str], int] = {
     ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    ("POST", "/bots"): bots.MAX_ARCHIVE + FORM,
     # A value for each environment, and what a form has around them.
     **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
     **{

@@ -85,10 +85,21 @@ class PackageVersion(Model):
     size: Mapped[int]
     manifest: Mapped[dict[str, Any]]
     dependencies: Mapped[dict[str, Any] | None]
+    #: `archive.Listed` by name; `None` for versions of before this was kept. Thousands of names, so asked for by name.
+    files: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
 
     __table_args__ = (Index("uq_package_versions_number", "bot_id", "number", unique=True),)
+
+
+class ReadingsNoted(Model):
+    """Up to which end of its jobs the readings of a bot were noted in `last_readings`."""
+
+    __tablename__ = "readings_noted"
+
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"), primary_key=True)
+    until: Mapped[datetime]
 
 
 class Job(Model):

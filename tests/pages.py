@@ -48,7 +48,7 @@ class Pages:
         sent = {name: value for name, value in {**page.form(action), **given}.items() if name not in (files or {})}
         if form.attributes.get("enctype") == "multipart/form-data":
             parts = {name: (None, value.encode()) for name, value in sent.items()}
-            answer = self.client.post(action, files={**parts, **(files or {})})  # type: ignore[arg-type]
+            answer = self.client.post(action, files={**parts, **(files or {})})
         else:
             answer = self.client.post(action, data=sent)
         if status == 303:

@@ -213,7 +213,9 @@ def _wrong_readings(session: Session, rows: Sequence[Any]) -> Iterator[Finding]:
         found.setdefault((str(reading.job_id), reading.attempt), []).append(kept | {"number": reading.number})
     for place, row in wanted.items():
         if readings_digest(found.get(place, []), environment=row.environment or "") != row.details["readings"]:
-            sentence = f"The readings of job {place[0]}, attempt {place[1]}, are not those that were written (row {row.id})."
+            sentence = (
+                f"The readings of job {place[0]}, attempt {place[1]}, are not those that were written (row {row.id})."
+            )
             yield Finding("readings", row.seq, row.event_id, sentence)
 
 

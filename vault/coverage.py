@@ -68,13 +68,6 @@ def listing(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID | No
     return _described(session, assets, shared=shared)
 
 
-def names(session: Session, *, workspace_id: uuid.UUID, limit: int) -> list[str]:
-    """The first so many names of the workspace's shared assets, `GROUP.NAME`, in their order."""
-    query = select(Asset.group_name, Asset.name).where(Asset.workspace_id == workspace_id, Asset.bot_id.is_(None))
-    rows = session.execute(query.order_by(Asset.group_name, Asset.name).limit(limit)).all()
-    return [f"{group}.{name}" for group, name in rows]
-
-
 @dataclass(frozen=True, slots=True)
 class Narrow:
     """What a list of assets is narrowed to: a part of a name or description, or no value in an environment."""
@@ -139,6 +132,39 @@ def visible(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID) -> 
     chosen = {(row.group_name, row.name): row for row in rows}
     ordered = [chosen[pair] for pair in sorted(chosen)]
     return _described(session, ordered, shared=_shared_pairs(session, workspace_id))
+
+
+def of_names(
+    session: Session, names: Iterable[AssetName], *, workspace_id: uuid.UUID, bot_id: uuid.UUID
+) -> list[Described]:
+    """Those of `names` that one bot could see, its own hiding the workspace's, by name."""
+    pairs = [(name.group, name.name) for name in names]
+    if not pairs:
+        return []
+    rows = session.scalars(
+        select(Asset)
+        .where(
+            Asset.workspace_id == workspace_id,
+            or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id),
+            tuple_(Asset.group_name, Asset.name).in_(pairs),
+        )
+        .order_by(Asset.bot_id.is_not(None))
+    ).all()
+    chosen = {(row.group_name, row.name): row for row in rows}
+    shared = frozenset((row.group_name, row.name) for row in rows if row.bot_id is None)
+    return _described(session, [chosen[pair] for pair in sorted(chosen)], shared=shared)
+
+
+def names_for(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID, limit: int) -> list[AssetName]:
+    """The names of assets that one bot could see, its own and the workspace's, in order, at most `limit`."""
+    rows = session.execute(
+        select(Asset.group_name, Asset.name)
+        .where(Asset.workspace_id == workspace_id, or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id))
+        .distinct()
+        .order_by(Asset.group_name, Asset.name)
+        .limit(limit)
+    ).all()
+    return [AssetName(group, name) for group, name in rows]
 
 
 def describe(session: Session, asset: Asset) -> Described:

@@ -78,11 +78,11 @@ def enqueue(call: Allowed, order: Order, response: Response) -> JobAccepted:
     """
     call.require_environment(order.environment)
     try:
-        item, new = _enqueue(call, order)
+        item, new = place(call, order)
     except IntegrityError:
         if order.idempotency_key is None:
             raise
-        item, new = _enqueue(call, order)  # another request used the key a moment ago
+        item, new = place(call, order)  # another request used the key a moment ago
     if not new:
         response.status_code = 200
     return JobAccepted(**item.model_dump(), waiting_for=_in_its_group(call, order, item))
@@ -206,7 +206,8 @@ def parse_id(text: str) -> uuid.UUID:
     return parsed
 
 
-def _enqueue(call: Call, order: Order) -> tuple[JobItem, bool]:
+def place(call: Call, order: Order) -> tuple[JobItem, bool]:
+    """The job of an order, and whether it is new: a repeated idempotency key answers the job that it made."""
     with call.writing() as session:
         before = former(session, call, order)
         if before is not None:

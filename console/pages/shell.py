@@ -23,6 +23,7 @@ from console.page_permissions import PAGES
 from console.pages import static, words
 from console.pages.forms import REFUSALS, Fields
 from console.permissions import Role
+from runner import limits
 from vault.names import ENVIRONMENTS
 
 __all__ = [
@@ -199,10 +200,9 @@ def _open(entry: Entry, role: Role) -> bool:
 
 
 def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
-    """The environments in which the caller may use a route; none where the role is too small."""
-    permission = PAGES.get((method, route))
-    needed = Role(permission[0]) if permission is not None else None
-    return tuple(name for name in ENVIRONMENTS if needed is not None and call.caller.may(needed, name))
+    """The environments in which the caller may use a route: those that its form offers."""
+    permission = PAGES[method, route]
+    return tuple(name for name in ENVIRONMENTS if permission and call.caller.may(Role(permission[0]), name))
 
 
 def _may(call: Call | None, method: str, route: str) -> bool:
@@ -254,6 +254,7 @@ def _templates() -> Environment:
         machine=words.machine,
         lasting=words.lasting,
         bytes=words.size,
+        limit=limits.written,
         count=words.count,
         attributes=_attributes,
     )
