@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from runner import source_checks
 from runner.states import State
 from tests.api import Api, serving
-from tests.browser import Visitor, fits, grave_faults
+from tests.browser import PATIENCE, Visitor, fits, grave_faults
 from tests.flow_api import FlowApi
 from tests.support import Stores
 from vault import db
@@ -19,6 +19,14 @@ pytestmark = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 
 BOOK = '[steps.book]\nbot = "hello"\n'
 STEPS = f'[steps.fetch]\nbot = "hello"\n\n{BOOK}\n[steps.tell]\nbot = "hello"\n'
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Lets expectations wait as long as everything else does."""
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=None)
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_references_are_offered_while_they_are_typed(api: Api, visitor: Visitor)
     page.goto("/sources/~new")
     connection = page.get_by_role("textbox", name="Connection required")
     connection.press_sequentially("postgresql://app:{{ASSET.d")
-    options = page.get_by_role("option")
+    options = page.get_by_role("listbox", name="References to assets").get_by_role("option")
     expect(options).to_have_text(["{{ASSET.DB.PASSWORD}}", "{{ASSET.DB.USER}}"])
     assert grave_faults(page) == []
     connection.press("ArrowDown")
