@@ -72,13 +72,6 @@ def listing(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID | No
     return _described(session, assets, shared=shared)
 
 
-def names(session: Session, *, workspace_id: uuid.UUID, limit: int) -> list[str]:
-    """The first so many names of the workspace's shared assets, `GROUP.NAME`, in their order."""
-    query = select(Asset.group_name, Asset.name).where(Asset.workspace_id == workspace_id, Asset.bot_id.is_(None))
-    rows = session.execute(query.order_by(Asset.group_name, Asset.name).limit(limit)).all()
-    return [f"{group}.{name}" for group, name in rows]
-
-
 @dataclass(frozen=True, slots=True)
 class Narrow:
     """What a list of assets is narrowed to: a part of a name or description, or no value in an environment."""

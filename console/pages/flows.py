@@ -90,6 +90,7 @@ def _shown(
         usual=usual,
         may_operate=rights.may(call, Role.OPERATOR, usual),
         may_change=rights.may(call, Role.DEV, usual),
+        key=uuid.uuid4().hex,
         given=given or {},
         errors=errors or {},
     )
@@ -215,7 +216,7 @@ def start(call: Allowed, kind: OfKind, name: str, fields: Fields) -> Response:
         order = api.RunOrder(
             environment=fields.words("environment") or None,
             parameters=parameters,
-            idempotency_key=fields.words("key") or uuid.uuid4().hex,
+            idempotency_key=fields.words("key") or None,
         )
         run = api.start(call, kind, name, order, Response())
     except NotFound:

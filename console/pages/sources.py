@@ -269,7 +269,7 @@ def _editor(
     errors: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
     with call.reading() as session:
-        assets = coverage.names(session, workspace_id=call.workspace_id, limit=REFERENCES)
+        assets = coverage.names_for(session, workspace_id=call.workspace_id, bot_id=sources.NO_BOT, limit=REFERENCES)
         known = [bot.name for bot, _ in bots.listing(session, workspace_id=call.workspace_id)]
     return shell.page(
         call,

@@ -178,7 +178,7 @@ def _editor(
         known += [flow.name for each in FlowKind for flow in flows.listing(session, each, workspace_id=owner)]
         mailboxes = [row.name for row in sources.listing(session, workspace_id=owner) if row.kind == "imap"]
         named = [row.name for row in calendars.listing(session, workspace_id=owner)]
-        assets = coverage.names(session, workspace_id=owner, limit=REFERENCES)
+        assets = coverage.names_for(session, workspace_id=owner, bot_id=sources.NO_BOT, limit=REFERENCES)
     return shell.page(
         call,
         "triggers/edit.html",

@@ -70,6 +70,7 @@ def _shown(
         may_change=rights.may(call, Role.DEV, item.environment),
         given=given or {},
         errors=errors or {},
+        once=uuid.uuid4().hex,
         key=key,
     )
 
@@ -124,7 +125,7 @@ def run(call: Allowed, name: str, fields: Fields) -> Response:
         order = api.RunOrder(
             environment=fields.words("environment") or None,
             parameters=typed.table(fields.get("parameters", ""), field="parameters"),
-            idempotency_key=fields.words("key")[:200] or None,
+            idempotency_key=fields.words("once")[:200] or None,
         )
         fired = api.run(call, name, order, Response())
     except NotFound:

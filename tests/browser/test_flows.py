@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from runner import source_checks
 from runner.states import State
 from tests.api import Api, serving
-from tests.browser import Visitor, fits, grave_faults
+from tests.browser import PATIENCE, Visitor, fits, grave_faults
 from tests.flow_api import FlowApi
 from tests.support import Stores
 from vault import db
@@ -19,6 +19,14 @@ pytestmark = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 
 BOOK = '[steps.book]\nbot = "hello"\n'
 STEPS = f'[steps.fetch]\nbot = "hello"\n\n{BOOK}\n[steps.tell]\nbot = "hello"\n'
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Lets expectations wait as long as everything else does."""
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=None)
 
 
 @pytest.fixture
@@ -123,6 +131,23 @@ def test_a_run_is_watched_live_and_its_question_answered(api: Api, visitor: Visi
     assert api.client.get("/api/v1/runs").json()["items"][0]["restart_of"] == run_id
 
 
+def test_references_are_offered_while_they_are_typed(api: Api, visitor: Visitor) -> None:
+    for asset in ("DB.PASSWORD", "DB.USER", "MAIL.TOKEN"):
+        api.set_value(asset, b"x")
+    page = visitor.open(api.url, token=token_of(api))
+    page.goto("/sources/~new")
+    connection = page.get_by_role("textbox", name="Connection required")
+    connection.press_sequentially("postgresql://app:{{ASSET.d")
+    options = page.get_by_role("listbox", name="References to assets").get_by_role("option")
+    expect(options).to_have_text(["{{ASSET.DB.PASSWORD}}", "{{ASSET.DB.USER}}"])
+    assert grave_faults(page) == []
+    connection.press("ArrowDown")
+    connection.press("Enter")
+    connection.press_sequentially("@db")
+    expect(connection).to_have_value("postgresql://app:{{ASSET.DB.USER}}@db")
+    expect(options).to_have_count(0)
+
+
 def test_a_check_and_a_schedule_are_seen_on_a_desk_and_on_a_phone(api: Api, visitor: Visitor) -> None:
     api.set_value("DB.PASSWORD", b"x")
     api.add_runner("host", "dev")
@@ -153,16 +178,5 @@ def test_a_check_and_a_schedule_are_seen_on_a_desk_and_on_a_phone(api: Api, visi
 
 
 #: Pages that are looked at for faults on a desk in the light, and those that look another way on a phone, in the dark.
-NARROW = ("/sources/orders", "/triggers/nightly", "/triggers/~new", "/work-items")
-PLACES = (
-    "/sources",
-    "/sources/~new?kind=imap",
-    "/triggers",
-    "/triggers/nightly?count=100",
-    "/triggers/~new",
-    "/calendars/~new",
-    "/queues/~new",
-    "/runs",
-    "/work-items",
-    "/work-items/~new",
-)
+PLACES = ("/triggers/nightly", "/triggers/~new", "/queues/~new", "/work-items", "/work-items/~new")
+NARROW = ("/sources/orders", "/triggers/nightly", "/work-items")
