@@ -26,7 +26,7 @@ from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, completion, due, pending, pruner, rescuer, spreading  # noqa: E402
+from scheduler import broker, completion, due, pending, pruner, reading_notes, rescuer, spreading  # noqa: E402
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.hearing import Hearing  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
@@ -76,6 +76,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("end_lost", end_lost, settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
             Duty("advance_runs", advancer.look_at_due, settings.tick),
+            Duty("note_readings", lambda: reading_notes.note_readings(engine), reading_notes.EVERY),
             Duty("settle_items", lambda: _settle_items(engine), settings.tick),
         ],
         stop,
