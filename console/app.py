@@ -51,6 +51,7 @@ from console.pages import (
     bot_runs,
     home,
     keys,
+    openid,
     permissions,
     refusals,
     settings,
@@ -58,6 +59,7 @@ from console.pages import (
     static,
 )
 from console.pages import assets as asset_pages
+from console.pages import audit as audit_pages
 from console.pages import bots as bot_pages
 from console.pages import tokens as token_pages
 from console.pages import users as user_pages
@@ -121,11 +123,13 @@ PAGES: tuple[APIRouter, ...] = (
     keys.router,
     settings.router,
     sign_in.router,
+    openid.router,
     account.router,
     user_pages.router,
     token_pages.router,
     workspace_pages.router,
     permissions.router,
+    audit_pages.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.

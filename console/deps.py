@@ -31,6 +31,7 @@ from console.errors import Denied, Refusal, Unauthenticated
 from console.hook_keys import HookRing
 from console.key_file import KeyFile
 from console.live import Live
+from console.openid import OpenId
 from console.permissions import PERMISSIONS, Role
 from console.rates import Buckets
 from console.sessions import Lifetimes
@@ -60,8 +61,8 @@ class Console:
     version: str
     hooks: HookRing
     key_file: KeyFile
-    #: The OpenID provider; empty without one.
-    issuer: str = ""
+    #: The organisation's own sign-in; `None` without one.
+    openid: OpenId | None = None
     #: The address that browsers know us by; empty: what each request says.
     public_url: str = ""
     lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes(timedelta(hours=12), timedelta(days=7)))

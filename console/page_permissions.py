@@ -56,6 +56,8 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("POST", "/sign-in"): None,
     ("GET", "/sign-in/link"): None,
     ("POST", "/sign-in/link"): None,
+    ("GET", "/sign-in/openid"): None,
+    ("GET", "/sign-in/openid/callback"): None,
     # One's own account
     ("POST", "/sign-out"): ("viewer", "session.ended"),
     ("GET", "/account"): ("viewer", "account.shown"),
@@ -77,5 +79,7 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("POST", "/tokens/{name}/removal"): ("admin", "token.removed"),
     ("GET", "/workspaces"): ("viewer", "workspace.listed"),
     ("POST", "/workspaces"): ("admin", "workspace.added"),
+    ("GET", "/audit"): ("admin", "audit.listed"),
+    ("GET", "/audit/export"): ("admin", "audit.exported"),
     ("GET", "/permissions"): ("viewer", "permission.listed"),
 }
