@@ -49,6 +49,7 @@ from console.pages import (
     account,
     asset_values,
     bot_runs,
+    history,
     home,
     keys,
     openid,
@@ -61,6 +62,8 @@ from console.pages import (
 from console.pages import assets as asset_pages
 from console.pages import audit as audit_pages
 from console.pages import bots as bot_pages
+from console.pages import jobs as job_pages
+from console.pages import runners as runner_pages
 from console.pages import tokens as token_pages
 from console.pages import users as user_pages
 from console.pages import workspaces as workspace_pages
@@ -116,12 +119,11 @@ ROUTERS: tuple[APIRouter, ...] = (
 PAGES: tuple[APIRouter, ...] = (
     static.router,
     home.router,
+    history.router,
+    job_pages.router,
+    runner_pages.router,
     asset_pages.router,
     asset_values.router,
-    bot_pages.router,
-    bot_runs.router,
-    keys.router,
-    settings.router,
     sign_in.router,
     openid.router,
     account.router,
@@ -129,6 +131,10 @@ PAGES: tuple[APIRouter, ...] = (
     token_pages.router,
     workspace_pages.router,
     permissions.router,
+    bot_pages.router,
+    bot_runs.router,
+    keys.router,
+    settings.router,
     audit_pages.router,
 )
 

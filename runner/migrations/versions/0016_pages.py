@@ -8,7 +8,7 @@ from alembic import op
 from vault.models import Document, UtcDateTime
 
 revision = "0016"
-down_revision: str | None = "0009"
+down_revision: str | None = "0014"
 branch_labels: str | None = None
 depends_on: str | None = None
 
