@@ -146,7 +146,7 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("GET", "/permissions"): ("viewer", "permission.listed"),
     # Bots
     ("GET", "/bots"): ("viewer", "bot.listed"),
-    ("GET", "/bots/new"): ("dev", "bot.listed"),
+    ("GET", "/bots/~new"): ("dev", "bot.listed"),
     ("POST", "/bots"): ("dev", "bot.added"),
     ("GET", "/bots/{bot}"): ("viewer", "bot.shown"),
     ("GET", "/bots/{bot}/versions"): ("viewer", "bot.shown"),
