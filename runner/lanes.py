@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 from celery.exceptions import OperationalError as CeleryOperationalError
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import KombuError
 from redis import Redis, RedisError
@@ -143,7 +143,7 @@ def client_of(connection: Connection) -> Redis:
 
     kombu makes another for each use, which takes twice the processor of the command itself.
     """
-    channel = connection.default_channel
+    channel: Any = connection.default_channel
     known = _clients.get(channel)
     if known is None:
         with channel.conn_or_acquire() as known:
