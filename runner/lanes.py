@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 from celery.exceptions import OperationalError as CeleryOperationalError
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import KombuError
 from redis import Redis, RedisError
@@ -143,7 +143,7 @@ def client_of(connection: Connection) -> Redis:
 
     kombu makes another for each use, which takes twice the processor of the command itself.
     """
-    channel = connection.default_channel
+    channel: Any = connection.default_channel
     known = _clients.get(channel)
     if known is None:
         with channel.conn_or_acquire() as known:
@@ -191,15 +191,15 @@ def _message(job_id: str, place: str, *, environment: str, bot: str | None) -> s
 
 def epoch(app: Celery) -> str | None:
     """The mark that the broker was given; nothing when it has forgotten what it was told, or was never given one."""
-    with app.connection_for_read() as connection, connection.channel() as channel:
-        found = channel.client.hget(_MEMORY, "epoch")
+    with app.pool.acquire(block=True) as connection:
+        found = client_of(connection).hget(_MEMORY, "epoch")
     return found.decode() if isinstance(found, bytes) else found
 
 
 def begin_epoch(app: Celery, mark: str) -> None:
     """Give the broker a mark, by whose absence a flush is noticed."""
-    with app.connection_for_write() as connection, connection.channel() as channel:
-        channel.client.hset(_MEMORY, "epoch", mark)
+    with app.pool.acquire(block=True) as connection:
+        client_of(connection).hset(_MEMORY, "epoch", mark)
 
 
 def broker_info(app: Celery) -> dict[str, Any]:

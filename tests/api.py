@@ -174,7 +174,7 @@ def listening(console: Console, given: ConsoleSettings) -> Iterator[str]:
     finally:
         console.stopping.set()
         running.should_exit = True
-        thread.join(10)
+        thread.join(60)  # what it still answers holds a connection, and the engine is about to let go of them
         listener.close()
 
 

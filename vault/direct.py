@@ -98,7 +98,8 @@ class Direct:
         self.dialect = engine.dialect.name
         # As the server itself takes them: psycopg would put `$1` for each `%(name)s` again with each execution.
         style = "named" if self.dialect == "sqlite" else "numeric_dollar"
-        self._compiler = type(engine.dialect)(paramstyle=style)
+        dialect: Any = type(engine.dialect)
+        self._compiler = dialect(paramstyle=style)
         self._prepared: dict[int, tuple[Executable, _Prepared]] = {}
         self._kept = threading.local()
         self._open: set[Any] = set()

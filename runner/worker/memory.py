@@ -37,7 +37,7 @@ def save() -> None:
     sys.modules.update(dict.fromkeys(UNUSED))  # type: ignore[arg-type]  # None: an import of it fails
     sys.modules.update({name: _hollow(name) for name in HOLLOW})
     if sys.version_info < (3, 14):  # where a function's documentation is its first constant
-        SourceFileLoader.get_code = _get_code  # type: ignore[method-assign]
+        SourceFileLoader.get_code = _get_code  # type: ignore[method-assign,assignment]
 
 
 def settle() -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from celery import Celery
@@ -35,8 +36,18 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, News]]:
     return found
 
 
-def test_nothing_is_told_unless_somebody_follows(said: list[tuple[str, News]]) -> None:
-    made = Telling(Celery())
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Telling]:
+    """What tells; its thread has ended before `publish` is what it was, or it would tell another test's list."""
+    one = Telling(Celery())
+    yield one
+    one.close()
+    if one._thread.is_alive():
+        one._thread.join(30)
+    assert not one._thread.is_alive()
+
+
+def test_nothing_is_told_unless_somebody_follows(made: Telling, said: list[tuple[str, News]]) -> None:
     tell = made.of(JOB, 1)
     assert tell(run(0)) is False
     made.ended(JOB, 1)
@@ -46,14 +57,14 @@ def test_nothing_is_told_unless_somebody_follows(said: list[tuple[str, News]]) -
     assert made.of(uuid.UUID(int=8), 1)(run(0)) is False
     made.start()
     wait_until(lambda: said, 10, "the news")
-    made.close()
     (channel, news) = said[0]
     assert channel == live.channel(JOB)
     assert [(one.position, one.data) for one in news.runs] == [(5, b"line\n")]
 
 
-def test_runs_that_follow_each_other_are_one_message_and_the_end_is_said(said: list[tuple[str, News]]) -> None:
-    made = Telling(Celery())
+def test_runs_that_follow_each_other_are_one_message_and_the_end_is_said(
+    made: Telling, said: list[tuple[str, News]]
+) -> None:
     made.follow(JOB)
     tell = made.of(JOB, 2)
     for position in (0, 5, 10, 50):
@@ -61,35 +72,28 @@ def test_runs_that_follow_each_other_are_one_message_and_the_end_is_said(said: l
     made.ended(JOB, 2)
     made.start()
     wait_until(lambda: len(said) == 2, 10, "the news")
-    made.close()
     assert [[one.position for one in news.runs] for _, news in said] == [[0, 5, 10], [50]]
     assert [(news.attempt, news.ended) for _, news in said] == [(2, False), (2, True)]
 
 
-def test_a_follower_that_says_nothing_more_is_forgotten(
-    said: list[tuple[str, News]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_follower_that_says_nothing_more_is_forgotten(made: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HOLDS", -1.0)
-    made = Telling(Celery())
     made.follow(JOB)
     assert made.of(JOB, 1)(run(0)) is False
 
 
-def test_where_nobody_listens_nothing_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_listens_nothing_more_is_told(made: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "publish", lambda *_: 0)
-    made = Telling(Celery())
     made.follow(JOB)
     made.of(JOB, 1)(run(0))
     made.start()
     wait_until(lambda: not made._until, 10, "the follower to be forgotten")
-    made.close()
 
 
-def test_a_redis_that_hangs_costs_a_bounded_buffer_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_hangs_costs_a_bounded_buffer_and_no_time(made: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = threading.Event()
     monkeypatch.setattr(signals, "publish", lambda *_: hanging.wait(30) and 1)
     monkeypatch.setattr(telling, "WAITING", 1000)
-    made = Telling(Celery())
     made.follow(JOB)
     made.start()
     tell = made.of(JOB, 1)
@@ -97,7 +101,6 @@ def test_a_redis_that_hangs_costs_a_bounded_buffer_and_no_time(monkeypatch: pyte
         assert tell(run(position, b"x" * 100)) is True
     assert made._size <= 1000
     hanging.set()
-    made.close()
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 5 + b"nonsense", b"\0" * 5 + chunks.MAGIC + bytes(80)])
