@@ -1,6 +1,9 @@
 """Hosts with local values for tests: one on a folder, and the command on the host of a running system."""
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -9,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from runner.local_values import Definition
 from runner.worker.local import known
+from runner.worker.local.__main__ import main
 from runner.worker.local.custody import Custody
 from runner.worker.local.host import Host
 from runner.worker.local.known import Resident
@@ -58,8 +63,24 @@ class Said:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def local(env: Mapping[str, str], *words: str | Path, given: bytes = b"", limit: int | None = None) -> Said:
-    """`botkeep local WORDS`, with something to read; `limit` is the largest file that it may write, in KiB."""
+def local(env: Mapping[str, str], *words: str | Path, given: bytes = b"") -> Said:
+    """`botkeep local WORDS` with something to read, in this process: a process of its own takes a second to start."""
+    out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {**clean_environment(), **env}, clear=True),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(given))),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        status = main([str(word) for word in words])
+    out.flush()
+    content = out.buffer
+    assert isinstance(content, io.BytesIO)
+    return Said(status, content.getvalue(), err.getvalue())
+
+
+def local_process(env: Mapping[str, str], *words: str | Path, given: bytes = b"", limit: int | None = None) -> Said:
+    """The same as a real process; `limit` is the largest file that it may write, in KiB."""
     command = [sys.executable, "-m", "runner.worker.local", *map(str, words)]
     if limit is not None:
         command = ["prlimit", f"--fsize={limit * 1024}", *command]

@@ -18,7 +18,7 @@ import redis
 
 from tests import canaries
 from tests.canaries import Searcher
-from tests.local_values import Said, local
+from tests.local_values import Said, local, local_process
 from tests.services import PostgresServer, RedisServer
 from tests.support import ROOT, Stores, wait_until
 from tests.system import System, running
@@ -94,7 +94,7 @@ def test_no_local_value_passes_between_the_processes_of_a_session(wired: Tapped,
     wired.local("protect", "--with", "passphrase", given=passphrase.value + b"\n")
     wired.local("unlock", given=passphrase.value + b"\n")
     jobs.append(run(wired, "business"))
-    shown = wired.local("reveal", "leaks", "LOGIN.PASSWORD")
+    shown = local_process(wired.system.env, "reveal", "leaks", "LOGIN.PASSWORD")
     assert shown.out == values["LOGIN.PASSWORD"].value
     for words in (("list", "--json"), ("status",), ("audit",)):
         wired.local(*words)
