@@ -23,6 +23,7 @@ PROCESSES = {
     "botkeep console": "console.settings.ConsoleSettings",
     "botkeep scheduler": "scheduler.settings.SchedulerSettings",
     "botkeep runner": "runner.worker.settings.RunnerSettings",
+    "botkeep local": "runner.worker.local.settings.LocalSettings",
 }
 HEAD = """# Settings
 

@@ -216,7 +216,7 @@ def audit(place: Place, options: argparse.Namespace) -> int:
     """Show the journal."""
     for line in journal.read(place.host.folder):
         text = " ".join(showing.plain(str(line.get(part, ""))) for part in ("at", "actor", "action", "object"))
-        _say(options, line, text + (" REFUSED" if line.get("outcome") == "refused" else ""))
+        _say(options, line, text + ("" if line.get("outcome") == "done" else f" {str(line.get('outcome')).upper()}"))
     broken = journal.broken(place.host.folder)
     if broken is not None:
         print(f"Line {broken} of the journal is not what was written after the one before it.", file=sys.stderr)

@@ -64,6 +64,8 @@ class Document:
     key_id: str
     entries: tuple[Entry, ...]
     proof: bytes
+    #: What the proof is of, as it was read.
+    body: bytes
 
     def find(self, asset_id: uuid.UUID, environment: str) -> Entry | None:
         """The entry of an asset in an environment, a removed one too."""
@@ -82,7 +84,7 @@ class Document:
                 f"The values in {where} are another host's (key {self.key_id[:8]}, here is {key.id[:8]}): bring them "
                 "over with `botkeep local export` there and `botkeep local import` here."
             )
-        if not key.proves(_body(self.key_id, self.entries), self.proof):
+        if not key.proves(self.body, self.proof):
             raise Damaged(f"The file {where} was changed by something else than Botkeep: restore it from a backup.")
 
 
@@ -115,12 +117,17 @@ def parse(content: bytes, *, where: object) -> Document:
         raise Damaged(f"The file {where} is cut short or no file of local values: restore it from a backup.")
     if version != VERSION:
         raise Damaged(f"The file {where} was written by a newer Botkeep: upgrade this host.")
-    return Document(key_id, entries, proof)
+    return Document(key_id, entries, proof, _canonical({part: document[part] for part in document if part != "proof"}))
 
 
 def _body(key_id: str, entries: Sequence[Entry]) -> bytes:
-    """What is proved: the content without its proof, as canonical JSON (sorted names, no spaces, ASCII)."""
-    document = {"format": FORMAT, "version": VERSION, "key": key_id, "values": [_as_json(one) for one in entries]}
+    """What is proved: the content without its proof."""
+    values = [_as_json(one) for one in entries]
+    return _canonical({"format": FORMAT, "version": VERSION, "key": key_id, "values": values})
+
+
+def _canonical(document: dict[str, Any]) -> bytes:
+    """The one JSON of a content: sorted names, no spaces, ASCII."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 

@@ -25,7 +25,7 @@ from runner.worker.local.store import Draft, Store
 from runner.worker.local.transfer import Carried
 from vault.assets import MAX_VALUE_BYTES
 from vault.decrypt import Secret
-from vault.errors import Conflict, IdentityFileError, InvalidValue
+from vault.errors import Conflict, IdentityFileError, InvalidValue, VaultError
 from vault.grading import grade
 from vault.names import AssetName, shown
 
@@ -58,6 +58,7 @@ class Host:
         """`actor` is who the journal names."""
         self.folder, self.custody, self.actor = folder, custody, actor
         self.store = Store(folder)
+        self._lines = 0
 
     @property
     def known(self) -> Known:
@@ -203,8 +204,9 @@ class Host:
     def protect(self, protection: str, passphrase: str | None, *, now: datetime) -> None:
         """Protect the key in another way, a first one where there is none."""
         self._key(create=True)
-        self._journal(f"this host, by {protection}", "local.protected", now=now)
-        self.custody.protect(protection, passphrase=passphrase)
+        with self._undone_where_it_fails(now):
+            self._journal(f"this host, by {protection}", "local.protected", now=now)
+            self.custody.protect(protection, passphrase=passphrase)
 
     def export(self, path: Path, *, bot: str | None, passphrase: str, now: datetime) -> int:
         """Write an export of all values, or of one bot's; answers how many there are.
@@ -217,9 +219,10 @@ class Host:
         entries = [one for one in found.held if bot in {None, one.bot}] if found is not None else []
         if not entries:
             raise NotSet("There is nothing to export: see `botkeep local list`.")
-        self._journal(f"{len(entries)} values, to {path}", "local.exported", now=now)
-        carried = [_carried(one, key) for one in entries]
-        transfer.write(path, carried, passphrase=passphrase, key_id=key.id, now=now)
+        with self._undone_where_it_fails(now):
+            self._journal(f"{len(entries)} values, to {path}", "local.exported", now=now)
+            carried = [_carried(one, key) for one in entries]
+            transfer.write(path, carried, passphrase=passphrase, key_id=key.id, now=now)
         return len(carried)
 
     def take_in(self, path: Path, *, passphrase: str, replacing: bool, now: datetime) -> Imported:
@@ -227,8 +230,8 @@ class Host:
         carried = transfer.read(path, passphrase=passphrase)
         heard, key = self.known, self._key(create=True)
         saved, kept, orphans = [], [], []
-        self._journal(f"{len(carried)} values, from {path}", "local.imported", now=now)
         with self._changing(key, now=now) as draft:
+            self._journal(f"{len(carried)} values, from {path}", "local.imported", now=now)
             for one in carried:
                 definition = _matching(heard, one)
                 former = _find(draft, definition, one.environment)
@@ -267,12 +270,19 @@ class Host:
     @contextmanager
     def _changing(self, key: HostKey, *, now: datetime) -> Iterator[Draft]:
         """A change; where it cannot be saved, the journal says so, too."""
+        with self._undone_where_it_fails(now), self.store.changing(key) as draft:
+            yield draft
+
+    @contextmanager
+    def _undone_where_it_fails(self, now: datetime) -> Iterator[None]:
+        """The journal speaks before the deed; a deed that failed has a second line."""
+        before = self._lines
         try:
-            with self.store.changing(key) as draft:
-                yield draft
-        except IdentityFileError:
-            with suppress(IdentityFileError):
-                self._journal("the change before this line", "local.not_saved", now=now, outcome="failed")
+            yield
+        except VaultError:
+            if self._lines > before:
+                with suppress(IdentityFileError):
+                    self._journal("what the line before this one says", "local.failed", now=now, outcome="failed")
             raise
 
     def _proved(self, key: HostKey) -> Document | None:
@@ -301,6 +311,7 @@ class Host:
 
     def _journal(self, what: str, action: str, *, now: datetime, outcome: str = "done") -> None:
         journal.append(self.folder, Deed(at=now, actor=self.actor, action=action, object=what, outcome=outcome))
+        self._lines += 1
 
 
 def _sealed(

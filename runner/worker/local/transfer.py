@@ -111,7 +111,7 @@ def _damaged(path: Path) -> Damaged:
 
 
 def _bound(head: dict[str, Any]) -> bytes:
-    return json.dumps(head, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    return json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _as_json(one: Carried) -> dict[str, str]:

@@ -78,7 +78,7 @@ class LocalValues:
             self._proved = None
             key, document = self._custody.key(), self._store.read()
             if document is None:
-                document = Document(key.id, (), b"")
+                document = Document(key.id, (), b"", b"")
             else:
                 document.check(key, where=self._store.path)
             until = self._clock() + LIFETIME.total_seconds()

@@ -33,12 +33,13 @@ PASSING = {"console", "scheduler", "migrate", "runner", "local"}
         ("scheduler", "scheduler.__main__"),
         ("migrate", "runner.migrate.__main__"),
         ("key list", "vault.__main__ list"),
+        ("local set BOT NAME --json", "runner.worker.local.__main__ set BOT NAME --json"),
         ("key rotate --env prod --json", "vault.__main__ rotate --env prod --json"),
         ("secret read API_KEY --env prod", "vault.__main__ read GLOBAL.API_KEY --env prod"),
     ],
 )  # fmt: skip
 def test_a_command_becomes_the_process_without_the_persons_token(tmp_path: Path, line: str, becomes: str) -> None:
-    for name in ("runner", "runner/worker", "runner/migrate", "console", "scheduler", "vault"):
+    for name in ("runner", "runner/worker", "runner/worker/local", "runner/migrate", "console", "scheduler", "vault"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
         (tmp_path / name / "__main__.py").write_text(PROGRAM)
