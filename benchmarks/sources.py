@@ -184,3 +184,7 @@ def idle(opened: Opened) -> bool:
     if busy:
         _asked.append(True)
     return bool(_asked) and not busy
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

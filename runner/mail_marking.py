@@ -136,18 +136,18 @@ def _open_in(environments: Collection[str]) -> ColumnElement[bool]:
 
 def _succeeded() -> ColumnElement[bool]:
     """Whether what has the message succeeded: its job; or, where a trigger started a run, a run of that job."""
-    of_run = exists().where(TRIES.c.job_id == MailMessage.job_id)
+    # Named columns: a runner may not read whole rows of runs.
+    of_run = select(TRIES.c.job_id).where(TRIES.c.job_id == MailMessage.job_id).exists()
     own = and_(
         exists().where(Job.id == MailMessage.job_id, Job.state == State.SUCCEEDED).correlate(MailMessage),
         or_(MailMessage.firing_id.is_(None), ~of_run.correlate(MailMessage)),
     )
-    run = exists().where(
-        TRIES.c.job_id == MailMessage.job_id, RUNS.c.id == TRIES.c.run_id, RUNS.c.state == State.SUCCEEDED
-    )
+    ended = RUNS.c.id == TRIES.c.run_id, RUNS.c.state == State.SUCCEEDED
+    run = select(RUNS.c.id).where(TRIES.c.job_id == MailMessage.job_id, *ended).exists()
     fired = [
-        exists().where(
-            Firing.id == MailMessage.firing_id, started.id == Firing.started_id, started.state == State.SUCCEEDED
-        )
+        select(started.id)
+        .where(Firing.id == MailMessage.firing_id, started.id == Firing.started_id, started.state == State.SUCCEEDED)
+        .exists()
         for started in (Job, RUNS.c)
     ]
     by_run = and_(MailMessage.firing_id.is_not(None), run.correlate(MailMessage))

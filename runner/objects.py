@@ -1,15 +1,12 @@
 """A store of objects (`s3://…`, and whatever else fsspec knows), for runners and consoles on many hosts.
 
-A part is one object of at most `PART` bytes, written again while it grows: objects cannot be appended to. Promises
-that a store which is away stops no bot: what cannot be written is tried again after `PAUSE`, kept up to `HELD` bytes,
-and then lost, oldest first, which the log's reader and the job's warnings say. Credentials come from where the
+A part of a log is one object, written again while it grows (`runner.object_sink`). Credentials come from where the
 package of the store looks for them, such as the variables AWS_*; Botkeep keeps none.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,18 +14,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from runner.directory import part_name, place_of
+from runner.directory import place_of
 from runner.errors import Invalid, NotFound, Unavailable
-from runner.logging import logger
-
-#: Bytes of a part: few enough to write it again every few seconds, and to read as a whole.
-PART = 1 << 20
-
-#: Bytes of parts that wait for a store that is away.
-HELD = 4 << 20
-
-#: Seconds before another try to write.
-PAUSE = 10.0
+from runner.object_sink import ObjectSink
 
 #: Bytes of an artefact that are read at once.
 _BLOCK = 1 << 20
@@ -37,8 +25,6 @@ _BLOCK = 1 << 20
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"connect_timeout": 3, "read_timeout": 10, "retries": {"max_attempts": 2}}},
 }
-
-_log = logger()
 
 
 class Objects:
@@ -59,6 +45,8 @@ class Objects:
             ) from None
         except (ValueError, TypeError):
             raise Invalid(f"BOTKEEP_LOG_URL begins with {parts.scheme}://, which names no known store.") from None
+        if parts.scheme == "s3":
+            self._files.retries = 2  # beside those of its client; five would keep the end of an attempt for minutes
         self._root = root.rstrip("/")
 
     def sink(self, job_id: uuid.UUID, attempt: int) -> ObjectSink:
@@ -166,71 +154,6 @@ class ObjectPart:
         if self._content is None:
             self._content = self._store.read(self._path)
         return self._content
-
-
-class ObjectSink:
-    """Writes the last part again when it has grown, and a full one for good."""
-
-    def __init__(self, files: Any, folder: str, *, shown: str) -> None:  # noqa: ANN401 - fsspec has no types
-        self._files, self._folder, self._shown = files, folder, shown
-        self._name = ""
-        # What is not stored yet, by part, oldest first; of the last part all of it.
-        self._held: dict[str, bytearray] = {}
-        self._grown = False
-        self._again_at = 0.0
-        self.lost = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the part has its size."""
-        return len(self._held.get(self._name, b"")) >= PART
-
-    def begin(self, position: int, line: int) -> str:
-        """Begin a part; the one before is complete."""
-        self.settle()
-        if self._name and not self._grown:
-            self._held.pop(self._name, None)
-        self._name = part_name(position, line)
-        self._held[self._name] = bytearray()
-        while len(self._held) > 1 and sum(map(len, self._held.values())) > HELD:
-            self.lost += len(self._held.pop(next(iter(self._held))))
-        return self._name
-
-    def write(self, chunk: bytes) -> None:
-        """Add a chunk; `settle` stores it."""
-        self._held[self._name] += chunk
-        self._grown = True
-
-    def settle(self) -> None:
-        """Store what is not stored yet; a store that is away is left alone for a while."""
-        if self._grown and time.monotonic() >= self._again_at:
-            self._store_held()
-
-    def drop(self, name: str) -> None:
-        """Remove a part, stored or not."""
-        self._held.pop(name, None)
-        with contextlib.suppress(Exception):  # what stays is removed with the rest of the log
-            self._files.rm_file(f"{self._folder}/{name}")
-
-    def close(self) -> None:
-        """Store the rest, or lose it."""
-        if self._grown:
-            self._store_held()
-            if self._grown:
-                self.lost += sum(map(len, self._held.values()))
-        self._held.clear()
-
-    def _store_held(self) -> None:
-        for name, content in list(self._held.items()):
-            try:
-                self._files.pipe_file(f"{self._folder}/{name}", bytes(content))
-            except Exception as error:
-                _log.warning("log.delayed", store=self._shown, error=type(error).__name__)
-                self._again_at = time.monotonic() + PAUSE
-                return
-            if name != self._name:
-                del self._held[name]
-        self._grown = False
 
 
 def _blocks(file: Any) -> Iterator[bytes]:  # noqa: ANN401 - fsspec has no types

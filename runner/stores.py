@@ -41,8 +41,10 @@ class Part(Protocol):
 class Sink(Protocol):
     """Takes one attempt's log. Belongs to one thread."""
 
-    #: Bytes of chunks that could not be stored.
-    lost: int
+    @property
+    def lost(self) -> int:
+        """Bytes of chunks that could not be stored."""
+        ...
 
     @property
     def full(self) -> bool:

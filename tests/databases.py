@@ -9,13 +9,14 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 
+from tests.certificates import Authority, new_authority
 from tests.services import (
     PostgresServer,
     ServiceMissing,
@@ -55,6 +56,7 @@ class MariaDbServer:
     directory: Path
     owner: int
     port: int
+    authority: Authority = field(default_factory=lambda: new_authority(address="127.0.0.1"))
     guard: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -68,6 +70,7 @@ class MariaDbServer:
         """Makes the data folder; once for each directory."""
         self.directory.mkdir(mode=0o755)
         account = unprivileged_account()
+        self.authority.write(self.directory, "tls", owner=account)
         if account is not None:
             os.chown(self.directory, account.pw_uid, account.pw_gid)
         command = [
@@ -96,6 +99,7 @@ class MariaDbServer:
             f"--socket={self.socket}",
         ]
         command += [f"--port={self.port}", "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"]
+        command += [f"--ssl-cert={self.directory / 'tls.pem'}", f"--ssl-key={self.directory / 'tls.key'}"]
         command += [f"--pid-file={self.directory / 'pid'}", "--skip-name-resolve", "--innodb-buffer-pool-size=32M"]
         log_path = self.directory.with_suffix(".log")
         user = "-" if account is None else account.pw_name

@@ -7,7 +7,6 @@ It is no mock: where there is no Dovecot the tests skip on a laptop and fail whe
 
 import base64
 import contextlib
-import datetime as dt
 import grp
 import hashlib
 import hmac
@@ -26,11 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import Authority, new_authority
 from tests.services import ServiceMissing, Services, services_required, start_guarded
 from tests.support import free_port, wait_until
 
@@ -114,64 +110,6 @@ introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={root}/keys/
 username_attribute = sub
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """A private CA and what it signed."""
-
-    pem: str
-    certificate: str
-    key: str
-
-
-def new_authority(host: str = "localhost") -> Authority:
-    """A CA, with a certificate for `host`."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tests of Botkeep")])
-    now = dt.datetime.now(dt.UTC)
-    ca = _certificate(ca_name, ca_name, ca_key.public_key(), ca_key, now, host=None)
-    own = _certificate(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]), ca_name, key.public_key(), ca_key, now, host=host
-    )
-    encoding = serialization.Encoding.PEM
-    return Authority(
-        pem=ca.public_bytes(encoding).decode(),
-        certificate=own.public_bytes(encoding).decode(),
-        key=key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode(),
-    )
-
-
-def _certificate(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    signer: ec.EllipticCurvePrivateKey,
-    now: dt.datetime,
-    *,
-    host: str | None,
-) -> x509.Certificate:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )
-    if host is not None:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-    else:
-        usage = x509.KeyUsage(
-            digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-        )  # fmt: skip
-        builder = builder.add_extension(usage, critical=True)
-    return builder.sign(signer, hashes.SHA256())
 
 
 def token(user: str, *, lifetime: int = 3600) -> str:

@@ -1,21 +1,28 @@
 """Logs and artefacts in a folder and in an object store that speaks S3, and a store that is away."""
 
 import os
+import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 from moto.server import ThreadedMotoServer
 
-from runner import logs, objects
+from runner import logs, object_sink, objects
 from runner import stores as log_stores
 from runner.errors import Invalid, NotFound, Unavailable
 from runner.logs import Ask
+from runner.object_sink import ObjectSink
 from runner.output import LogWriter
 from runner.stores import Store
-from tests.support import Stores, free_port
+from runner.worker.masker import Masker
+from runner.worker.pump import Pump
+from tests.support import Stores, free_port, wait_until
 from tests.system import running
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,7 +69,7 @@ def test_what_is_settled_can_be_read_while_the_log_grows(store: Store) -> None:
             whole += line
             writer.append("stdout", line, at=NOW)
             writer.settle()
-            assert text(store, job_id) == whole
+            wait_until(lambda: text(store, job_id) == whole, 20, "what was settled")  # noqa: B023
     assert text(store, job_id) == whole
 
 
@@ -132,7 +139,7 @@ def test_a_store_that_is_away_loses_what_it_must_and_stops_nobody(bucket: str, m
         really(path, data)
 
     monkeypatch.setattr(store._files, "pipe_file", refuse)
-    monkeypatch.setattr(objects, "PAUSE", 0.0)
+    monkeypatch.setattr(object_sink, "PAUSE", 0.0)
     with LogWriter(store, job_id, 1) as writer:
         for _ in range(80):
             writer.append("stdout", os.urandom(100_000).hex().encode() + b"\n", at=NOW)
@@ -144,6 +151,38 @@ def test_a_store_that_is_away_loses_what_it_must_and_stops_nobody(bucket: str, m
         lines = log.page(Ask(limit=10_000)).lines
     assert lines[-1].text == "last"
     assert "left out here" in lines[0].text
+
+
+def test_a_store_that_takes_a_connection_and_never_answers_stops_no_bot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bot prints far more than pipes and buffers hold, and ends while the store still hangs."""
+    monkeypatch.setattr(object_sink, "STALLED", 0.5)
+    monkeypatch.setattr(object_sink, "CLOSING", 0.5)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    quickly = {"connect_timeout": 1, "read_timeout": 2, "retries": {"max_attempts": 1}}
+    monkeypatch.setattr(objects, "_OPTIONS", {"s3": {"config_kwargs": quickly}})
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tests")
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        writer = LogWriter(objects.Objects(f"s3://silent-{uuid.uuid4().hex}/logs"), uuid.uuid4(), 1)
+        sink = cast("ObjectSink", writer._sink)
+        pump, most = Pump(writer, Masker(), limit=1 << 30), 0
+        program = "import os\nfor _ in range(40): print(os.urandom(250_000).hex())"
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as bot:
+            assert bot.stdout is not None
+            while data := os.read(bot.stdout.fileno(), 65536):
+                pump.feed("stdout", data)
+                writer.settle()
+                most = max(most, sum(map(len, sink._held.values())))
+        assert bot.returncode == 0
+        pump.close()
+        assert sink._thread is not None
+        writer.close()
+        assert sink._thread.is_alive(), "it waits for an answer still"
+    assert most <= object_sink.HELD + 2 * object_sink.PART
+    assert writer.lost > 8_000_000, "nothing was ever stored"
+    sink._thread.join(30)
+    assert not sink._thread.is_alive()
 
 
 def test_a_store_that_cannot_be_read_says_so_without_its_credentials(bucket: str) -> None:

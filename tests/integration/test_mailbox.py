@@ -16,8 +16,9 @@ from runner.worker.failures import SourceFailed, Step
 from runner.worker.filling import Values
 from runner.worker.mail_opening import connect, fill
 from runner.worker.mailbox import Mailbox
+from tests.certificates import new_authority
 from tests.mail import definition, message
-from tests.mail_server import PASSWORD, MailServer, new_authority, token
+from tests.mail_server import PASSWORD, MailServer, token
 from vault.decrypt import Secret
 from vault.names import AssetName
 

@@ -138,6 +138,7 @@ class Postgresql:
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as ca:
             trusted: dict[str, str] = {"sslrootcert": "system"} if login.tls is Tls.VERIFY else {}
             if login.tls_ca is not None:
+                login.context()  # libpq would only say that nothing can be verified
                 ca.write(login.tls_ca)
                 ca.flush()
                 trusted = {"sslrootcert": ca.name}
