@@ -21,9 +21,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bot.")]
 @app.command()
 def add(
     name: NameArgument,
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A .py file, or a folder with bot.toml or robot.yaml.")
-    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A .py file, or a folder with bot.toml or robot.yaml.")],
     *,
     task: Annotated[str | None, typer.Option("--task", help="Which task of the robot.yaml.")] = None,
     as_json: AsJson = False,

@@ -1,7 +1,8 @@
 """A system on which bots of other worlds run with the packages that their worlds published, from the registry.
 
 Environments are built by the runner itself, by content and once for a session, from uv's own cache. Without the
-registry the tests are skipped on a laptop, and fail in CI. """
+registry the tests are skipped on a laptop, and fail in CI.
+"""
 
 from __future__ import annotations
 
