@@ -76,7 +76,7 @@ class Granted:
             mask=self.requested.mask,
             sources=sources,
             take=self._desk.take,
-            write=self._visible.write,
+            write=self._write,
             refused=self._refusals.note,
             speakers=self._speakers(package, bot=bot, known=known),
         )

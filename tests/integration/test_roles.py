@@ -15,16 +15,16 @@ alembic_version     S        S          S       -
 api_tokens          SIu      -          -       -
 approvals           Su       SI         -       -
 artefacts           S        -          SI      -
-asset_values        sID      -          S       Su
-asset_variables     SID      -          -       -
-assets              SIuD     -          S       S
+asset_values        sID      -          SI      Su
+asset_variables     SID      -          SI      -
+assets              SIuD     -          SIu     S
 attempt_results     S        S          SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       -          I       I
 bots                SIu      S          S       s
 calendars           SIuD     S          -       -
 concurrency_limits  SIuD     -          S       -
-current_values      SIuD     -          S       S
+current_values      SIuD     -          SIuD    S
 data_sources        SIuD     -          S       -
 environments        Su       -          S       -
 fan_out_batches     -        SD         I       -
@@ -47,6 +47,7 @@ runners             SuD      S          SIu     -
 runs                SIu      Su         -       -
 source_checks       SID      -          Su      -
 triggers            SIu      Su         S       -
+work_item_files     -        -          SID     -
 work_items          SIuD     Su         SIu     -
 workspaces          Su       -          S       S
 """
@@ -85,14 +86,17 @@ scheduler  u  run_tries       seen
 scheduler  u  work_items      state reason detail not_before finished_at
 scheduler  u  firings         state why event started_kind started_id
 scheduler  u  triggers        enabled next_instant next_fire_at watched_until
+runner     u  assets          description
+runner     u  current_values  number set_at set_by
 runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
-warnings not_before published_at paused_at parameters
+warnings not_before published_at paused_at parameters progress
 runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
 runner     u  fan_outs        runner tries lease_expires_at read_at finished_at ok detail
 runner     u  source_checks   runner claimed_at finished_at ok answer
-runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt
+runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt \
+data
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
 keyhost    u  recipients      retired_at
@@ -122,7 +126,8 @@ console    INSERT INTO approvals SELECT * FROM approvals
 scheduler  UPDATE approvals SET allowed = true
 scheduler  UPDATE runs SET requested_by = ''
 runner     SELECT state FROM runs
-runner     UPDATE work_items SET data = '{}'
+runner     UPDATE work_items SET tray = 'another'
+runner     SELECT content FROM work_item_files FOR UPDATE
 scheduler  SELECT sealed FROM hook_keys
 scheduler  UPDATE triggers SET environment = 'prod'
 scheduler  DELETE FROM firings
@@ -131,7 +136,8 @@ runner     UPDATE triggers SET environment = 'prod'
 runner     UPDATE firings SET state = 'started'
 runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE asset_values SET envelope = ''
-runner     UPDATE current_values SET number = 1
+runner     DELETE FROM asset_values
+runner     DELETE FROM assets
 runner     SELECT asset FROM readings
 runner     DELETE FROM readings
 runner     UPDATE jobs SET bot_id = id
