@@ -18,7 +18,7 @@ from runner.errors import Conflict, Invalid, NotFound, RunnerError, Unavailable
 from runner.logging import logger
 from runner.worker import shapes
 from runner.worker.failures import SourceFailed
-from runner.worker.grant import Call, Denied, Grant
+from runner.worker.grant import Call, Denied, Grant, NotSeen
 from runner.worker.questions import Asked, Question, Reply
 from runner.worker.requested import LARGEST, TooMuch
 from runner.worker.tokens import Admission, Tokens

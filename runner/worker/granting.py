@@ -30,6 +30,7 @@ from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.visible import Visible
 from vault import tokens
+from vault.names import AssetName
 from vault.tokens import JSON, Reference
 
 _log = logger()
@@ -113,6 +114,9 @@ class Granted:
         if self._items is not None:
             with contextlib.suppress(*CLOSING):
                 self._items.close()
+
+    def _write(self, name: AssetName, value: bytes | None, written: str) -> None:
+        self._visible.write(name, value, written=written)
 
     def _speakers(self, package: Declaration, *, bot: str, known: Callable[[], Masker | None]) -> Mapping[str, Speaker]:
         speakers: dict[str, Speaker] = {}

@@ -1,10 +1,11 @@
 """Tokens and passes of the endpoint: each opens one attempt, in one dialect, until its end."""
 
+import time
+
 import pytest
 
-from runner.worker import tokens
 from runner.worker.grant import Grant
-from runner.worker.tokens import Tokens
+from runner.worker.tokens import PASS_LIFETIME, Tokens
 
 
 def grant(heard: list[str] | None = None) -> Grant:
@@ -43,8 +44,8 @@ def test_a_pass_opens_one_thing_of_its_attempt_until_either_ends(monkeypatch: py
     assert token not in issued
     assert known.passed(issued, "robocorp") is None
     assert known.find(issued, "roboto") is None, "a pass is no token"
-    later = tokens.time.time() + tokens.PASS_LIFETIME + 1
-    monkeypatch.setattr(tokens.time, "time", lambda: later)
+    later = time.time() + PASS_LIFETIME + 1
+    monkeypatch.setattr(time, "time", lambda: later)
     assert known.passed(issued, "roboto") is None
     monkeypatch.undo()
     known.revoke(token)
