@@ -10,7 +10,7 @@
 --     botkeep_owner      owns the tables; migrations only, no process runs as it
 --     botkeep_console    stores ciphertexts and never reads one back
 --     botkeep_scheduler  fires triggers and moves jobs on; knows nothing of the vault
---     botkeep_runner     reads ciphertexts, of every environment, and writes what it read; changes none
+--     botkeep_runner     reads ciphertexts, of every environment, and adds those that bots write; changes and removes none
 --     botkeep_keyhost    makes keys and wraps data keys again; adds and removes no value
 --
 -- Nobody but the owner can change or remove an audit row, a reading, a package, or what a job was asked to do.
@@ -171,10 +171,13 @@ GRANT SELECT, INSERT ON audit_events, audit_links TO botkeep_scheduler;
 -- botkeep_runner --------------------------------------------------------------------------------------------------
 GRANT SELECT ON alembic_version, workspaces, environments, recipients, bots, package_versions, package_blobs TO botkeep_runner;
 GRANT SELECT ON concurrency_limits, limit_members TO botkeep_runner;
-GRANT SELECT ON assets, current_values, asset_values TO botkeep_runner;
+-- Bots that declare `writes` set values: each is one more number, and the old ones stay.
+GRANT SELECT, INSERT, UPDATE (description) ON assets TO botkeep_runner;
+GRANT SELECT, INSERT ON asset_values, asset_variables TO botkeep_runner;
+GRANT SELECT, INSERT, DELETE, UPDATE (number, set_at, set_by) ON current_values TO botkeep_runner;
 GRANT INSERT ON readings, audit_events TO botkeep_runner;
 GRANT SELECT, UPDATE (state, reason, detail, exit_code, attempt, runner, started_at, finished_at, lease_expires_at, warnings,
-    not_before, published_at, paused_at, parameters) ON jobs TO botkeep_runner;
+    not_before, published_at, paused_at, parameters, progress) ON jobs TO botkeep_runner;
 GRANT SELECT ON triggers TO botkeep_runner;
 -- How what its files and messages started has ended.
 GRANT SELECT (id, state, restart_of) ON runs TO botkeep_runner;
@@ -192,8 +195,9 @@ GRANT SELECT, INSERT ON mail_messages TO botkeep_runner;
 GRANT UPDATE (uid_validity, uid, job_id, attempt, tries, taken_at, settled_at, marked_at, mark_after, mark_tries)
     ON mail_messages TO botkeep_runner;
 GRANT SELECT, INSERT, DELETE ON attempt_results TO botkeep_runner;
-GRANT SELECT, INSERT, UPDATE (state, reason, detail, result, tries, not_before, reserved_at, finished_at, job_id, attempt)
+GRANT SELECT, INSERT, UPDATE (state, reason, detail, result, tries, not_before, reserved_at, finished_at, job_id, attempt, data)
     ON work_items TO botkeep_runner;
+GRANT SELECT, INSERT, DELETE ON work_item_files TO botkeep_runner;
 GRANT SELECT, UPDATE (runner, tries, lease_expires_at, read_at, finished_at, ok, detail) ON fan_outs TO botkeep_runner;
 GRANT INSERT ON fan_out_batches TO botkeep_runner;
 

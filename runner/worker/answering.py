@@ -18,7 +18,7 @@ from runner.errors import Conflict, Invalid, NotFound, RunnerError, Unavailable
 from runner.logging import logger
 from runner.worker import shapes
 from runner.worker.failures import SourceFailed
-from runner.worker.grant import Call, Denied, Grant
+from runner.worker.grant import Call, Denied, Grant, NotSeen
 from runner.worker.questions import Asked, Question, Reply
 from runner.worker.requested import LARGEST, TooMuch
 from runner.worker.tokens import Admission, Tokens
@@ -221,7 +221,7 @@ class Request(BaseHTTPRequestHandler):
             self._answer(403, b"This bot may write no asset.")
             return
         try:
-            grant.write(AssetName(group, name), value)
+            grant.write(AssetName(group, name), value, f"{group}.{name}")
         except (RunnerError, VaultError) as error:
             self._answer(status_of(error), str(error).encode())
         else:
@@ -332,7 +332,8 @@ class Request(BaseHTTPRequestHandler):
         try:
             asset = AssetName(group, name)
             secret = grant.read(asset)
-        except NotFound as error:
+        except NotSeen as error:
+            grant.refused(f"asset {group}.{name}")
             self._answer(404, str(error).encode())
             return
         except VaultError as error:

@@ -151,6 +151,7 @@ def run(path: str, loader: type) -> int:
     except OSError as error:
         sys.stderr.write(f"The bot's entry {path} cannot be read: {error.strerror}.\n")
         return 2
+    vars(sys.modules["builtins"])["heptora"] = Heptora()
     namespace = become_main(path, loader)
     try:
         exec(compiled(source, path), namespace)  # noqa: S102  (this is what it is for)
@@ -183,9 +184,7 @@ def become_main(path: str, loader: type) -> "dict[str, object]":
     main_module = type(sys)("__main__")
     main_module.__file__ = path
     main_module.__loader__ = loader("__main__", path)
-    main_module.__dict__.update(
-        heptora=Heptora(), __annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None
-    )
+    main_module.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None)
     sys.modules["__main__"] = main_module
     sys.argv[:] = [path]
     sys.path.insert(0, os.path.dirname(path))

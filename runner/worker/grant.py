@@ -75,8 +75,8 @@ class Grant:
     sources: Asked | None = None
     #: Takes what the bot says: method, path in parts, body; answers a status and a body.
     take: Callable[[str, tuple[str, ...], bytes], tuple[int, bytes]] | None = None
-    #: Stores a value, `None` for taking it away; raises what `visible.Visible.write` raises.
-    write: Callable[[AssetName, bytes | None], None] | None = None
+    #: Stores a value, `None` for taking it away, of the asset that the bot wrote so; see `visible.Visible.write`.
+    write: Callable[[AssetName, bytes | None, str], None] | None = None
     #: Hears of what was refused, before the answer leaves.
     refused: Callable[[str], None] = _nothing
     #: The dialects of this attempt, by the words of their prefixes.

@@ -30,6 +30,7 @@ from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.visible import Visible
 from vault import tokens
+from vault.names import AssetName
 from vault.tokens import JSON, Reference
 
 _log = logger()
@@ -77,7 +78,7 @@ class Granted:
             mask=self.requested.mask,
             sources=sources,
             take=self._desk.take,
-            write=self._visible.write,
+            write=self._write,
             refused=self._refusals.note,
             speakers=self._speakers(package, bot=bot, known=known),
         )
@@ -114,6 +115,9 @@ class Granted:
         if self._items is not None:
             with contextlib.suppress(*CLOSING):
                 self._items.close()
+
+    def _write(self, name: AssetName, value: bytes | None, written: str) -> None:
+        self._visible.write(name, value, written=written)
 
     def _speakers(self, package: Declaration, *, bot: str, known: Callable[[], Masker | None]) -> Mapping[str, Speaker]:
         speakers: dict[str, Speaker] = {}

@@ -73,24 +73,25 @@ class Visible:
         """The value of an asset, `None` where it has none in this environment.
 
         Raises:
-            NotSeen: when the bot sees no such asset; the audit says that it asked.
+            NotSeen: when the bot sees no such asset; it is for the caller to have that written down.
             DecryptError: when the row is not what was stored.
         """
-        self.require(name)
+        if not self._sees(name):
+            raise _not_seen(name)
         if name in self._local:
             return self._station.local.open(self._local[name])
         snapshot, value = self._sealed_value(name)
         return None if value is None else self._station.keyring.open(snapshot, value)
 
-    def require(self, name: AssetName) -> None:
-        """Refuse an asset that the bot does not see.
+    def require(self, name: AssetName, *, written: str) -> None:
+        """Refuse an asset that the bot does not see; `written` is how the bot wrote it, which may be a value.
 
         Raises:
-            NotSeen: as `read`.
+            NotSeen: then; the audit says that it asked.
         """
-        if name not in self._written and name not in self._sealed.by_name:
-            self._refusals.note(f"asset {name}")
-            raise NotSeen(f"This bot sees no asset {name}.")
+        if not self._sees(name):
+            self._refusals.note(f"asset {written}")
+            raise _not_seen(name)
 
     def about(self, name: AssetName) -> dict[str, Any]:
         """When and by whom an asset was made and last set: `created`, `created_by`, `modified`, `modified_by`."""
@@ -113,17 +114,17 @@ class Visible:
             "modified_by": row.set_by or row.created_by,
         }
 
-    def check_writable(self, name: AssetName) -> None:
-        """Refuse what the declaration does not let the bot write.
+    def check_writable(self, name: AssetName, *, written: str) -> None:
+        """Refuse what the declaration does not let the bot write; `written` as for `require`.
 
         Raises:
             Denied: naming the line that would allow it; the audit says that the bot tried.
         """
         if not self._manifest.may_write(name):
-            self._refusals.note(f"asset {name}, to be written")
+            self._refusals.note(f"asset {written}, to be written")
             raise Denied(f'This bot may not write {name}: its bot.toml would need writes = ["{name}"].')
 
-    def write(self, name: AssetName, plaintext: bytes | None) -> None:
+    def write(self, name: AssetName, plaintext: bytes | None, *, written: str | None = None) -> None:
         """Store a value for the environment of the job; `None` leaves the asset without one.
 
         An asset that does not exist yet is made for the whole workspace.
@@ -133,14 +134,18 @@ class Visible:
             TooMuch, InvalidValue, NameCollision: when the value or the name cannot be used.
             Conflict: when the attempt is not the running one any more.
         """
-        self.check_writable(name)
+        written = written or str(name)
+        self.check_writable(name, written=written)
         if plaintext is None:
-            self.require(name)
+            self.require(name, written=written)
         else:
             self._mask(plaintext)
         with self._lock:
             self._store(name, plaintext)
             self._written[name] = None if plaintext is None else self._taken(name)
+
+    def _sees(self, name: AssetName) -> bool:
+        return name in self._sealed.by_name or name in self._written
 
     def _store(self, name: AssetName, plaintext: bytes | None) -> None:
         claim = self._claim
@@ -192,3 +197,7 @@ class Visible:
             return (self._sealed, None) if own is None else (own, own.values[0])
         value = self._sealed.by_name[name]
         return self._sealed, None if value.envelope is None else value
+
+
+def _not_seen(name: AssetName) -> NotSeen:
+    return NotSeen(f"This bot sees no asset {name}.")

@@ -11,6 +11,7 @@ import os
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
+from botkeep import local
 from botkeep.errors import EndpointUnreachable, MaskRefused, NoValue, OutsideBotkeep, Refused, UnknownAsset
 
 TYPE_CHECKING = False
@@ -30,6 +31,8 @@ def value(asset: str) -> bytes:
     Raises:
         UnknownAsset, NoValue, EndpointUnreachable: as `botkeep.assets` says.
     """
+    if (standing := local.stand()) is not None:
+        return standing.value(asset)
     status, body = _ask(f"/v1/assets/{asset.replace('.', '/')}")
     if status == 200:
         return body
@@ -46,10 +49,29 @@ def names() -> list[str]:
     Raises:
         EndpointUnreachable: when the runner does not answer.
     """
+    if (standing := local.stand()) is not None:
+        return standing.names()
     status, body = _ask("/v1/assets")
     if status != 200:
         raise EndpointUnreachable(_refused(status))
     return sorted(body.decode().split())
+
+
+def write(asset: str, content: bytes) -> None:
+    """Set the value of `GROUP.NAME` for the environment of this job.
+
+    Raises:
+        Refused: when bot.toml does not have it in `writes`, or the value cannot be stored.
+        EndpointUnreachable: when the runner does not answer.
+    """
+    if (standing := local.stand()) is not None:
+        standing.write(asset, content)
+        return
+    status, body = _ask(f"/v1/assets/{asset.replace('.', '/')}", method="PUT", body=content)
+    if status in {403, 404, 409, 413, 422, 429}:
+        raise Refused(body.decode(errors="replace"))
+    if status != 204:
+        raise EndpointUnreachable(_refused(status))
 
 
 def mask(value: bytes) -> bool:
@@ -58,6 +80,8 @@ def mask(value: bytes) -> bool:
     Raises:
         MaskRefused, EndpointUnreachable: as `botkeep.mask` says.
     """
+    if (standing := local.stand()) is not None:
+        return standing.mask(value)
     status, body = _ask("/v1/masks", method="POST", body=value)
     if status in {413, 429}:
         raise MaskRefused(body.decode(errors="replace"))
@@ -101,7 +125,8 @@ def tell(method: str, path: str, body: object) -> Any:  # noqa: ANN401 - any JSO
     """
     import json  # noqa: PLC0415 - values are asked for without it
 
-    if "BOTKEEP_ENDPOINT" not in os.environ:
+    standing = local.stand()
+    if standing is None and "BOTKEEP_ENDPOINT" not in os.environ:
         raise OutsideBotkeep(
             "There is no runner to tell: this program was not started by Botkeep. Run it with `botkeep run`."
         )
@@ -110,6 +135,8 @@ def tell(method: str, path: str, body: object) -> Any:  # noqa: ANN401 - any JSO
     except (TypeError, ValueError, RecursionError) as error:
         problem = type(error).__name__
     else:
+        if standing is not None:
+            return standing.tell(path, json.loads(text))
         status, answer = _ask(path, method=method, body=text)
         if status in {200, 201, 204}:
             return json.loads(answer) if answer else None
@@ -143,7 +170,8 @@ def _address() -> tuple[str, int]:
     if url is None:
         raise EndpointUnreachable(
             "The value was not delivered at the start, and there is no runner to ask: this program was not "
-            "started by Botkeep. Run it with `botkeep run`; to try it by hand, set KLANGO_ASSET_GROUP_NAME."
+            "started by Botkeep. Run it with `botkeep run`; to try it by hand, write the value into "
+            "botkeep.local.toml, or set KLANGO_ASSET_GROUP_NAME."
         )
     try:
         parsed = urlsplit(url)

@@ -16,6 +16,14 @@ class UnknownAsset(BotkeepError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownParameter(BotkeepError, KeyError):
+    """This job has no parameter of that name. A KeyError too, as `UnknownAsset`."""
+
+    def __str__(self) -> str:
+        """The sentence itself, which a KeyError would show in quotes."""
+        return str(self.args[0]) if self.args else ""
+
+
 class NoValue(BotkeepError):
     """The asset exists, but there is no value of it that can be read in this environment."""
 

@@ -22,6 +22,12 @@ def parameters() -> dict[str, Any]:
     import json  # noqa: PLC0415 - a third of a small bot's start
     from pathlib import Path  # noqa: PLC0415 - the same
 
+    if "BOTKEEP_PARAMETERS_FILE" not in os.environ:
+        from botkeep import local  # noqa: PLC0415 - a bot that a runner started never comes here
+
+        standing = local.stand()
+        if standing is not None:
+            return dict(standing.parameters)
     path = Path(_from_runner("BOTKEEP_PARAMETERS_FILE", "a JSON file"))
     try:
         found = json.loads(path.read_bytes())
@@ -40,6 +46,13 @@ def output_dir() -> Path:
     """
     from pathlib import Path  # noqa: PLC0415 - a third of a small bot's start
 
+    if "BOTKEEP_OUTPUT_DIR" not in os.environ:
+        from botkeep import local  # noqa: PLC0415 - as above
+
+        if local.stand() is not None:
+            made = Path("botkeep-output")
+            made.mkdir(exist_ok=True)
+            return made
     return Path(_from_runner("BOTKEEP_OUTPUT_DIR", "a folder"))
 
 

@@ -70,8 +70,11 @@ class Source:
         """The rows of a SQL source as dictionaries, or the messages of a mailbox; raises what `ask` raises, and when
         the rows end early.
         """
-        from botkeep import rows  # noqa: PLC0415
+        from botkeep import local, rows  # noqa: PLC0415
 
+        if (standing := local.stand()) is not None:
+            yield from standing.rows(self.name)
+            return
         answer = self.ask()
         if answer.headers.get("Content-Type") == _MAIL:
             answer.close()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: The group that a name without one belongs to.
-_GLOBAL = "GLOBAL"
+GLOBAL = "GLOBAL"
 
 
 class Assets:
@@ -33,7 +33,7 @@ class Assets:
             NotText: when the value is not UTF-8.
             EndpointUnreachable: when the runner is needed for the answer and does not give it.
         """
-        asset = _canonical(name)
+        asset = canonical(name)
         text = _decoded(_read(asset))
         if text is None:
             raise NotText(f'{asset} is not UTF-8 text; take its bytes: botkeep.asset_bytes("{asset}")')
@@ -55,7 +55,7 @@ class Assets:
     def __contains__(self, name: object) -> bool:
         """Whether this bot sees such an asset, with a value or without."""
         try:
-            asset = _canonical(name) if isinstance(name, str) else None
+            asset = canonical(name) if isinstance(name, str) else None
         except UnknownAsset:
             return False
         return asset is not None and (_delivered(asset) is not None or asset in self.keys())
@@ -79,12 +79,12 @@ assets = Assets()
 
 def asset_bytes(name: str) -> bytes:
     """The value's bytes, exactly; raises what `assets[name]` raises, but for `NotText`."""
-    return _read(_canonical(name))
+    return _read(canonical(name))
 
 
 def get_secret(name: str) -> str:
     """The value of `GLOBAL.NAME` for a plain name, or of `GROUP.NAME`; raises what `assets[name]` raises."""
-    return assets[name if "." in name else f"{_GLOBAL}.{name}"]
+    return assets[name if "." in name else f"{GLOBAL}.{name}"]
 
 
 def _read(asset: str) -> bytes:
@@ -115,7 +115,12 @@ def _delivered(asset: str) -> bytes | None:
     raise BotkeepError(f"The file of {asset} in BOTKEEP_ASSET_DIR cannot be read ({problem}); run the job again.")
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
+    """`GROUP.NAME` in upper case.
+
+    Raises:
+        UnknownAsset: for text that names no asset.
+    """
     parts = name.split(".")
     if len(parts) != 2 or not all(part.isascii() and part.replace("_", "a").isalnum() for part in parts):
         raise UnknownAsset(f"{name[:60]!a} is not the name of an asset: write GROUP.NAME, for example SAP.PASSWORD.")

@@ -46,6 +46,11 @@ def source(name: str) -> str:
     return (BOTS / name).read_text()
 
 
+def robot_files() -> dict[str, str]:
+    """The robot of two tasks, as it is."""
+    return {path.name: path.read_text() for path in (BOTS / "robot").iterdir() if path.is_file()}
+
+
 class Worlds:
     """The system, with bots that were started together; each test looks at its own job."""
 
@@ -164,9 +169,11 @@ def _start_all(worlds: Worlds) -> None:
         toml='writes = ["GLOBAL.SESSION_TOKEN", "GLOBAL.MADE_HERE"]\n',
         parameters=parameters,
     )
-    robot = {path.name: path.read_text() for path in (BOTS / "robot").iterdir()}
     worlds.start(
-        "producer", robot, toml='[robot]\ntask = "Producer"\noutput = "orders"\n', parameters={"numbers": [1, 2, 3]}
+        "producer",
+        robot_files(),
+        toml='[robot]\ntask = "Producer"\noutput = "orders"\n',
+        parameters={"numbers": [1, 2, 3]},
     )
     older = {"main.py": source("rpaframework.py"), "requirements.txt": "rpaframework\n"}
     worlds.start("rpa", older, parameters={"day": "Monday"})

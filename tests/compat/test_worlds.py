@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.compat.conftest import API_KEY, OTHERS, PASSWORD, ROBOTO, Worlds
+from tests.compat.conftest import API_KEY, OTHERS, PASSWORD, ROBOTO, Worlds, eventually, robot_files, source
 from tests.system import digest
 
 
@@ -81,6 +81,36 @@ def test_the_older_libraries_read_the_vault_and_work_items(worlds: Worlds) -> No
     assert f"digest {digest(PASSWORD)}" in lines
     assert "payload {'day': 'Monday'}" in lines
     assert worlds.items("rpa.output") == [("waiting", {"from": "rpaframework"})]
+
+
+@pytest.mark.timeout(300)
+def test_the_second_task_takes_what_the_first_made_and_says_how_it_went(worlds: Worlds) -> None:
+    worlds.done("producer")
+    writes = 'writes = ["GLOBAL.SESSIONS", "GLOBAL.MADE_HERE"]\n[robot]\ntask = "Consumer"\ninput = "orders"\n'
+    worlds.start("consumer", robot_files(), toml=writes)
+    job = worlds.done("consumer")
+    lines = worlds.system.log(job["id"])
+    assert [state for state, _data in worlds.items("orders")] == ["done", "failed", "done"], lines
+    assert worlds.items("orders")[2] == ("done", {"number": 3, "seen": "***", "checked": True})
+    (failed,) = worlds.system.client.get("/api/v1/work-items", params={"tray": "orders", "state": "failed"}).json()[
+        "items"
+    ]
+    assert (failed["reason"], failed["detail"]) == ("business", "TWO: Two is not sold here.")
+    assert "token-of-the-consumer" not in "\n".join(lines)
+    assert worlds.system.client.get("/api/v1/assets/GLOBAL/MADE_HERE").status_code == 200
+
+
+@pytest.mark.timeout(300)
+def test_what_a_killed_bot_held_is_free_again(worlds: Worlds) -> None:
+    added = worlds.system.client.post(
+        "/api/v1/work-items", json={"tray": "killed", "environment": "dev", "data": {"n": 1}, "retry_delay": 0}
+    )
+    assert added.status_code == 201, added.text
+    worlds.start("killed", {"main.py": source("robot_killed.py"), "requirements.txt": "robocorp-workitems\n"})
+    job = worlds.done("killed")
+    assert (job["state"], job["reason"]) == ("failed", "signal"), worlds.system.log(job["id"])
+    assert "holds {'n': 1}" in worlds.system.log(job["id"], "stdout")
+    eventually(lambda: worlds.items("killed") == [("waiting", {"n": 1})], "the item to be released")
 
 
 @pytest.mark.timeout(300)

@@ -15,9 +15,9 @@ alembic_version     S        S          S       -
 api_tokens          SIu      -          -       -
 approvals           Su       SID        -       -
 artefacts           S        -          SI      -
-asset_values        sID      -          S       Su
-asset_variables     SID      -          -       -
-assets              SIuD     -          S       S
+asset_values        sID      -          SI      Su
+asset_variables     SID      -          SI      -
+assets              SIuD     -          SIu     S
 attempt_results     S        SD         SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       SI         I       I
@@ -25,7 +25,7 @@ audit_links         S        SI         -       -
 bots                SIu      S          S       s
 calendars           SIuD     S          -       -
 concurrency_limits  SIuD     -          S       -
-current_values      SIuD     -          S       S
+current_values      SIuD     -          SIuD    S
 data_sources        SIuD     -          S       -
 environments        SIu      -          S       -
 fan_out_batches     -        SD         I       -
@@ -56,6 +56,7 @@ sign_in_links       SIu      -          -       -
 source_checks       SID      -          Su      -
 triggers            SIu      Su         S       -
 users               SIu      -          -       -
+work_item_files     -        -          SID     -
 work_items          SIuD     SuD        SIu     -
 workspaces          SIu      s          S       S
 """
@@ -107,14 +108,17 @@ scheduler  u  triggers        enabled next_instant next_fire_at watched_until
 runner     s  runs            id state restart_of
 runner     s  run_tries       run_id job_id
 runner     u  firings         moved_at
+runner     u  assets          description
+runner     u  current_values  number set_at set_by
 runner     u  attempts        - job_id number runner claimed_at pruned_at pruned_by
 runner     u  jobs            state reason detail exit_code attempt runner started_at finished_at lease_expires_at \
-warnings not_before published_at paused_at parameters
+warnings not_before published_at paused_at parameters progress
 runner     u  mail_messages   uid_validity uid job_id attempt tries taken_at settled_at marked_at mark_after mark_tries
 runner     u  runners         - name
 runner     u  fan_outs        runner tries lease_expires_at read_at finished_at ok detail
 runner     u  source_checks   runner claimed_at finished_at ok answer
-runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt
+runner     u  work_items      state reason detail result tries not_before reserved_at finished_at job_id attempt \
+data
 keyhost    s  bots            id name removed_at
 keyhost    u  asset_values    recipient_id envelope
 keyhost    u  recipients      retired_at
@@ -156,7 +160,8 @@ scheduler  UPDATE approvals SET allowed = true
 scheduler  UPDATE runs SET requested_by = ''
 runner     SELECT parameters FROM runs
 runner     UPDATE runs SET state = 'succeeded'
-runner     UPDATE work_items SET data = '{}'
+runner     UPDATE work_items SET tray = 'another'
+runner     SELECT content FROM work_item_files FOR UPDATE
 scheduler  SELECT sealed FROM hook_keys
 scheduler  UPDATE triggers SET environment = 'prod'
 console    DELETE FROM firings
@@ -167,7 +172,8 @@ runner     UPDATE triggers SET environment = 'prod'
 runner     UPDATE firings SET state = 'started'
 runner     INSERT INTO jobs SELECT * FROM jobs
 runner     UPDATE asset_values SET envelope = ''
-runner     UPDATE current_values SET number = 1
+runner     DELETE FROM asset_values
+runner     DELETE FROM assets
 runner     SELECT asset FROM readings
 runner     DELETE FROM readings
 runner     UPDATE jobs SET bot_id = id

@@ -101,7 +101,7 @@ class Vault:
             return found
         members = [member for member in self._visible.names() if member.group == whole.name]
         if not members:
-            self._visible.require(whole)
+            self._visible.require(whole, written=name)
         read = {member.name.lower(): self._visible.read(member) for member in members}
         return {key: value.text() for key, value in read.items() if value is not None}
 
@@ -112,7 +112,7 @@ class Vault:
         whole = _asset(name)
         members = [member for member in self._visible.names() if member.group == whole.name]
         if whole in self._visible.names() or not members:
-            self._visible.check_writable(whole)
+            self._visible.check_writable(whole, written=name)
             for value in _texts(given):
                 self._requested.mask(value.encode())
             self._visible.write(whole, json.dumps(given).encode())
@@ -128,7 +128,7 @@ class Vault:
             name = AssetName(group, key)
             old = self._visible.read(name) if name in self._visible.names() else None
             if old is None or old.reveal() != value.encode():
-                self._visible.check_writable(name)
+                self._visible.check_writable(name, written=f"{group}.{key}")
                 changed[name] = value.encode()
         for name, content in changed.items():
             self._visible.write(name, content)

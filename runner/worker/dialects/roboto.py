@@ -75,7 +75,7 @@ class Roboto:
         if not isinstance(text, str):
             raise Invalid("name: it must be text.")
         name = _asset(text)
-        self._visible.check_writable(name)
+        self._visible.check_writable(name, written=text)
         if name in self._visible.filled():
             raise Conflict(f"{name} has a value already; update it instead.")
         self._announced[name] = text
@@ -86,7 +86,7 @@ class Roboto:
         name = _asset(text)
         if name in self._announced:
             return name
-        self._visible.require(name)
+        self._visible.require(name, written=text)
         if name not in self._visible.filled():
             raise NotSeen(f"{name} has no value in this environment.")
         return name

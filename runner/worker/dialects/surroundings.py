@@ -70,6 +70,7 @@ def _roboto(
         **{f"ROBOTO_PARAM_{name}": text for name, text in _plain(given, written).items()},
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{facts.endpoint}/compat/aws",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "ROBOTO_CLI_SUPPRESS_UPGRADE_PROMPT": "true",
     }
 
 

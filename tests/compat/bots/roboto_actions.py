@@ -25,7 +25,7 @@ def refused(call):
 
 def command(*words):
     program = str(pathlib.Path(sys.executable).with_name("roboto"))
-    done = subprocess.run([program, "secrets", *words], capture_output=True, text=True)
+    done = subprocess.run([program, "--suppress-upgrade-check", "secrets", *words], capture_output=True, text=True)
     return [done.returncode, done.stdout, done.stderr[-300:]]
 
 
