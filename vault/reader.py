@@ -243,7 +243,7 @@ def _with_local(taken: Snapshot, numbers: Mapping[AssetName, int]) -> str:
     return json.dumps([*json.loads(taken.readings), *rows])
 
 
-def _named(value: SealedValue, number: int) -> list[str | int]:
+def _named(value: SealedValue, number: int | None) -> list[str | int | None]:
     """What the audit says of a reading."""
     return [str(value.name), value.scope, number]
 
