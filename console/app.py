@@ -49,6 +49,7 @@ from console.pages import (
     account,
     asset_values,
     bot_runs,
+    flow_drafts,
     history,
     home,
     keys,
@@ -58,14 +59,21 @@ from console.pages import (
     settings,
     sign_in,
     static,
+    trigger_editor,
 )
 from console.pages import assets as asset_pages
 from console.pages import audit as audit_pages
 from console.pages import bots as bot_pages
+from console.pages import calendars as calendar_pages
+from console.pages import flows as flow_pages
 from console.pages import jobs as job_pages
 from console.pages import runners as runner_pages
+from console.pages import runs as run_pages
+from console.pages import sources as source_pages
 from console.pages import tokens as token_pages
+from console.pages import triggers as trigger_pages
 from console.pages import users as user_pages
+from console.pages import work_items as work_item_pages
 from console.pages import workspaces as workspace_pages
 from console.permissions import PERMISSIONS
 
@@ -122,6 +130,15 @@ PAGES: tuple[APIRouter, ...] = (
     history.router,
     job_pages.router,
     runner_pages.router,
+    source_pages.router,
+    trigger_editor.router,
+    trigger_pages.router,
+    calendar_pages.router,
+    flow_drafts.router,
+    flow_pages.queues,
+    flow_pages.workflows,
+    run_pages.router,
+    work_item_pages.router,
     asset_pages.router,
     asset_values.router,
     sign_in.router,

@@ -48,7 +48,7 @@ def listed(call: Allowed, q: Text = "", after: Text = "") -> HTMLResponse:
     )
 
 
-@router.get("/bots/new")
+@router.get("/bots/~new")
 def new(call: Allowed, name: Text = "") -> HTMLResponse:
     """Where files are dropped or chosen."""
     return shell.page(call, "bots/new.html", form={"name": name}, errors={})
