@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -25,7 +25,7 @@ from sqlalchemy import text
 from runner import bots, workspaces
 from runner.archive import canonical, pack
 from tests.services import Services, new_services
-from tests.support import free_port, start_process, wait_until
+from tests.support import Stores, free_port, start_process, wait_until
 from vault import db
 from vault.audit import Actor
 
@@ -38,12 +38,15 @@ FILL = text(
     INSERT INTO jobs (id, workspace_id, bot_id, version_id, environment, group_name, state, reason, exit_code,
                       attempt, parameters, cause_kind, cause_name, created_at, started_at, finished_at, runner,
                       warnings)
-    SELECT CAST(lpad(to_hex(1700000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8'
-                || substr(md5(n::text), 4, 15) AS uuid),
+    SELECT CAST(lpad(to_hex(CAST(1000 * (extract(epoch FROM now()) - :jobs + n) AS bigint)), 12, '0')
+                || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15) AS uuid),
            :workspace, b.bot_id, b.id, (ARRAY['dev', 'staging', 'prod'])[1 + n % 3], 'default',
-           CASE WHEN n % 50 = 0 THEN 'failed' WHEN n % 5000 = 0 THEN 'cancelled' ELSE 'succeeded' END,
-           CASE WHEN n % 50 = 0 THEN 'exit_code' END, CASE WHEN n % 50 = 0 THEN 1 ELSE 0 END, 1, '{}', 'api', 'fill',
-           now() - make_interval(secs => :jobs - n), now(), now(), 'runner-1', '[]'
+           CASE WHEN n % 50 = 0 THEN 'failed' WHEN n % 5000 = 1 THEN 'cancelled' ELSE 'succeeded' END,
+           CASE WHEN n % 50 = 0 THEN 'exit_code' END, CASE WHEN n % 50 = 0 THEN 1 ELSE 0 END,
+           1, CAST('{"order": ' || n || '}' AS jsonb),
+           CASE WHEN n % 10 = 0 THEN 'trigger' WHEN n % 5000 = 1 THEN 'retry' ELSE 'api' END, 'fill',
+           now() - make_interval(secs => :jobs - n), now() - make_interval(secs => :jobs - n),
+           now() - make_interval(secs => :jobs - n - 1), 'runner-' || n % 3, '[]'
     FROM generate_series(1, :jobs) AS n
     JOIN (SELECT v.id, v.bot_id, row_number() OVER (ORDER BY v.id) - 1 AS place FROM package_versions v) AS b
       ON b.place = n % (SELECT count(*) FROM package_versions)
@@ -58,6 +61,13 @@ PAGES: tuple[dict[str, str], ...] = (
     {"state": "failed"},
     {"state": "queued"},
     {"bot": "bot-3", "environment": "prod", "state": "failed"},
+    {"cause": "retry"},
+    {"cause": "trigger:nobody"},
+    {"runner": "runner-2", "environment": "prod"},
+    {"state": "failed", "environment": "staging", "cause": "retry"},
+    {"since": "yesterday", "until": "yesterday", "state": "failed"},
+    {"text": "is in no job"},
+    {"text": "99999", "environment": "prod"},
 )
 
 
@@ -86,13 +96,17 @@ def main(argv: list[str]) -> int:
 
 
 def _measure(services: Services, jobs: int, requests: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="bk") as folder, _console(services, Path(folder), jobs) as client:
+    with (
+        tempfile.TemporaryDirectory(prefix="bk") as folder,
+        console(services, Path(folder), jobs, name=f"history_{jobs}") as (client, _stores),
+    ):
         return {json.dumps(page): _p95(client, page, requests) for page in PAGES}
 
 
 @contextmanager
-def _console(services: Services, folder: Path, jobs: int) -> Iterator[httpx.Client]:
-    url = services.postgres().create_database(f"history_{jobs}")
+def console(services: Services, folder: Path, jobs: int, *, name: str) -> Iterator[tuple[httpx.Client, Stores]]:
+    """A console with so many jobs in a database of this name, its home in `folder`; its client is an admin's."""
+    url = services.postgres().create_database(name)
     broker = services.redis("server")
     port = free_port()
     environment = {
@@ -105,7 +119,7 @@ def _console(services: Services, folder: Path, jobs: int) -> Iterator[httpx.Clie
     for words in (["runner.migrate"], token):
         start_process([sys.executable, "-m", *words], env=environment, log_path=folder / "setup.log").wait(60)
     _fill(url, folder, jobs)
-    console = start_process(
+    process = start_process(
         [sys.executable, "-m", "console", "--port", str(port)], env=environment, log_path=folder / "console.log"
     )
     try:
@@ -113,9 +127,9 @@ def _console(services: Services, folder: Path, jobs: int) -> Iterator[httpx.Clie
         headers = {"Authorization": f"Bearer {json.loads(secret_line.partition('=')[2])}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
             wait_until(lambda: _answers(client), timeout=60, what="the console")
-            yield client
+            yield client, Stores(name, url, broker.url)
     finally:
-        console.stop()
+        process.stop()
 
 
 def _answers(client: httpx.Client) -> bool:
@@ -144,16 +158,22 @@ def _fill(url: str, folder: Path, jobs: int) -> None:
 def _p95(client: httpx.Client, page: dict[str, str], requests: int) -> float:
     asked = dict(page)
     if asked.get("after") == "middle":
-        items = client.get("/api/v1/jobs", params={"limit": 1}).raise_for_status().json()["items"]
-        newest = uuid.UUID(items[0]["id"]).int
-        oldest = (1_700_000_000_000 << 80) + 1
-        asked["after"] = str(uuid.UUID(int=(newest + oldest) // 2))
+        asked["after"] = str(uuid.UUID(int=_id_of_the_past(client)))
+    if asked.get("since") == "yesterday":
+        today = datetime.now(UTC).replace(hour=0, minute=0)
+        asked |= {"since": (today - timedelta(days=1)).isoformat(), "until": today.isoformat()}
     times = []
     for _ in range(requests):
         started = time.perf_counter()
         client.get("/api/v1/jobs", params={"limit": 50, **asked}).raise_for_status()
         times.append((time.perf_counter() - started) * 1000)
     return sorted(times)[max(0, round(0.95 * requests) - 1)]
+
+
+def _id_of_the_past(client: httpx.Client) -> int:
+    """Between the newest job and the oldest."""
+    items = client.get("/api/v1/jobs", params={"limit": 1}).raise_for_status().json()["items"]
+    return uuid.UUID(items[0]["id"]).int - (400_000_000 << 80)
 
 
 if __name__ == "__main__":
