@@ -34,6 +34,7 @@ from cli.commands import (
     system,
     token,
     trigger,
+    user,
     workspace,
 )
 from cli.errors import CliError, Misused
@@ -115,6 +116,7 @@ def _groups() -> tuple[tuple[str, typer.Typer], ...]:
         ("workspace", workspace.app),
         ("concurrency", concurrency.app),
         ("token", token.app),
+        ("user", user.app),
         ("audit", audit.app),
     )
 

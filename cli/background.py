@@ -69,7 +69,7 @@ def report(descriptor: int, outcome: Ready | CliError) -> None:
         }
         content: dict[str, object] = {"error": error}
     else:
-        content = {"url": outcome.url, "home": outcome.home, "pid": outcome.pid}
+        content = {"url": outcome.url, "home": outcome.home, "pid": outcome.pid, "link": outcome.link}
     with os.fdopen(descriptor, "w") as pipe:
         json.dump(content, pipe)
 
@@ -82,7 +82,7 @@ def _understood(text: str, log: Path) -> Ready:
     if error := content.get("error"):
         kind = BY_STATUS.get(error["status"], CliError)
         raise kind(error["message"], hint=error["hint"], code=error["code"])
-    return Ready(content["url"], content["home"], content["pid"])
+    return Ready(content["url"], content["home"], content["pid"], content["link"])
 
 
 def stop(home: Home, *, grace: float) -> int | None:

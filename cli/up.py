@@ -75,6 +75,8 @@ class Ready:
     url: str
     home: str
     pid: int
+    #: A link for the first sign-in; `None` once somebody has signed in.
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def serve(
         try:
             with contextlib.suppress(_StopAskedError):
                 _start(supervisor, home, listener=listener, environ=_environment(home, environ), address=address)
-                announce(Ready(address, str(home.path), os.getpid()))
+                announce(Ready(address, str(home.path), os.getpid(), _first_link(home)))
                 while not signals.stops:
                     signals.wait(supervisor.keep(time.monotonic()))
                     _shorten_large_logs(home)
@@ -254,6 +256,18 @@ def _waits_for_its_name(component: Component) -> bool:
     code = component.process.returncode if component.process else None
     recent = time.monotonic() - component.first_started < NAME_FREE_WITHIN
     return component.program.name == "runner" and code == NAME_TAKEN and recent
+
+
+def _first_link(home: Home) -> str | None:
+    """A link for the first admin, for as long as nobody was ever signed in; each start makes a new one."""
+    client = Client(read_client(home.client), timeout=PROBE_WITHIN)
+    try:
+        answer = client.ask("POST", path_of("first-link"))
+    except CliError:
+        return None  # all is ready; another link is a command away
+    finally:
+        client.close()
+    return str(answer["url"]) if answer.get("url") else None
 
 
 def _was_drained(component: Component, home: Home, environ: Mapping[str, str]) -> bool:

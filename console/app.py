@@ -50,8 +50,10 @@ from console.pages import (
     asset_values,
     bot_runs,
     flow_drafts,
+    history,
     home,
     keys,
+    openid,
     permissions,
     refusals,
     settings,
@@ -60,9 +62,12 @@ from console.pages import (
     trigger_editor,
 )
 from console.pages import assets as asset_pages
+from console.pages import audit as audit_pages
 from console.pages import bots as bot_pages
 from console.pages import calendars as calendar_pages
 from console.pages import flows as flow_pages
+from console.pages import jobs as job_pages
+from console.pages import runners as runner_pages
 from console.pages import runs as run_pages
 from console.pages import sources as source_pages
 from console.pages import tokens as token_pages
@@ -122,6 +127,9 @@ ROUTERS: tuple[APIRouter, ...] = (
 PAGES: tuple[APIRouter, ...] = (
     static.router,
     home.router,
+    history.router,
+    job_pages.router,
+    runner_pages.router,
     source_pages.router,
     trigger_editor.router,
     trigger_pages.router,
@@ -133,16 +141,18 @@ PAGES: tuple[APIRouter, ...] = (
     work_item_pages.router,
     asset_pages.router,
     asset_values.router,
-    bot_pages.router,
-    bot_runs.router,
-    keys.router,
-    settings.router,
     sign_in.router,
+    openid.router,
     account.router,
     user_pages.router,
     token_pages.router,
     workspace_pages.router,
     permissions.router,
+    bot_pages.router,
+    bot_runs.router,
+    keys.router,
+    settings.router,
+    audit_pages.router,
 )
 
 #: Bytes that a form may have besides the values or files in it.

@@ -31,8 +31,10 @@ from console.errors import Denied, Refusal, Unauthenticated
 from console.hook_keys import HookRing
 from console.key_file import KeyFile
 from console.live import Live
+from console.openid import OpenId
 from console.permissions import PERMISSIONS, Role
 from console.rates import Buckets
+from console.remembered import Remembered
 from console.sessions import Lifetimes
 from runner import jobs, lanes
 from runner.stores import Store
@@ -60,14 +62,15 @@ class Console:
     version: str
     hooks: HookRing
     key_file: KeyFile
-    #: The OpenID provider; empty without one.
-    issuer: str = ""
+    #: The organisation's own sign-in; `None` without one.
+    openid: OpenId | None = None
     #: The address that browsers know us by; empty: what each request says.
     public_url: str = ""
     lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes(timedelta(hours=12), timedelta(days=7)))
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     stopping: Event = field(default_factory=Event)
     rates: Buckets = field(default_factory=Buckets)
+    remembered: Remembered = field(default_factory=Remembered)
     #: Followers of logs look in turns, a few at a time, whatever their number.
     followers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
 

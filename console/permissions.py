@@ -161,4 +161,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/workspace/connections"): Permission(Role.VIEWER, "workspace.connections_shown"),
     ("PATCH", "/api/v1/workspace/connections"): Permission(Role.ADMIN, "workspace.connections"),
     ("GET", "/api/v1/audit"): Permission(Role.ADMIN, "audit.listed"),
+    ("GET", "/api/v1/audit/verification"): Permission(Role.ADMIN, "audit.verified"),
+    ("POST", "/api/v1/audit/comparisons"): Permission(Role.ADMIN, "audit.verified"),
+    ("GET", "/api/v1/audit/export"): Permission(Role.ADMIN, "audit.exported"),
 }

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import uvicorn
 
-from console import app
+from console import app, openid
 from console.deps import Console
 from console.health import database_problem
 from console.hook_keys import HookRing
@@ -69,6 +69,7 @@ def build(settings: ConsoleSettings) -> Console:
         hooks=HookRing(key_file),
         key_file=key_file,
         public_url=settings.public_url,
+        openid=openid.provider(settings),
         lifetimes=Lifetimes(timedelta(seconds=settings.session_idle), timedelta(seconds=settings.session_lasts)),
     )
 

@@ -70,7 +70,7 @@ def with_password(console: Console, shown: Shown, *, browser: Browser) -> str:
     with db.writing(console.engine) as session:
         held = session.get(User, user.id) if user and right else None
         if held is not None and totp.accepts(session, held, shown.code, file=console.key_file, now=now):
-            return _begin(console, session, held, method="password", browser=browser, now=now)
+            return begin(console, session, held, method="password", browser=browser, now=now)
     refused(console, user, method="password", browser=browser)
     raise Refused(WRONG)
 
@@ -93,7 +93,7 @@ def with_link(console: Console, token: str, *, browser: Browser) -> str:
         ).scalar_one_or_none()
         user = session.get(User, user_id) if user_id else None
         if user is not None and user.removed_at is None:
-            return _begin(console, session, user, method="link", browser=browser, now=now)
+            return begin(console, session, user, method="link", browser=browser, now=now)
     refused(console, None, method="link", browser=browser)
     raise Refused("This link was used before, or it has expired. Ask for another: botkeep user link NAME")
 
@@ -130,7 +130,7 @@ def refused(console: Console, user: User | None, *, method: str, browser: Browse
         )
 
 
-def _begin(console: Console, session: Session, user: User, *, method: str, browser: Browser, now: datetime) -> str:
+def begin(console: Console, session: Session, user: User, *, method: str, browser: Browser, now: datetime) -> str:
     try:
         return sessions.begin(session, user, method=method, browser=browser, lifetimes=console.lifetimes, now=now)
     except RunnerError as error:

@@ -24,7 +24,7 @@ from typing import Any
 from sqlalchemy import and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from runner import jobs, requests, sources
+from runner import dispatches, jobs, requests, sources
 from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause, Priority, Request
 from runner.source_models import DataSource, FanOut, FanOutBatch
@@ -266,6 +266,7 @@ def start_some(
     for _, content in sorted((each.number, each.content) for each in taken):
         order = _request(row, content)
         started.append((jobs.enqueue(session, order, now=now), order))
+    dispatches.record(session, started, now=now)
     row.jobs += len(started)
     ended = not session.scalar(
         select(func.count()).select_from(FanOutBatch).where(FanOutBatch.fan_out_id == fan_out_id)

@@ -33,6 +33,9 @@ QUEUED_JOBS = text("state = 'queued'")
 LIMITED_JOBS = text("state = 'running' AND concurrency IS NOT NULL")
 
 
+#: What a partial index calls a job that a runner claimed.
+TAKEN_JOBS = text("runner IS NOT NULL")
+
 #: What a partial index calls a job that has ended.
 ENDED_JOBS = text("finished_at IS NOT NULL")
 
@@ -151,6 +154,8 @@ class Job(Model):
         Index("ix_jobs_bot_state", "bot_id", "state", "id"),
         Index("ix_jobs_environment", "workspace_id", "environment", "id"),
         Index("ix_jobs_state", "workspace_id", "state", "id"),
+        Index("ix_jobs_cause", "workspace_id", "cause_kind", "id"),
+        Index("ix_jobs_runner", "workspace_id", "runner", "id", postgresql_where=TAKEN_JOBS, sqlite_where=TAKEN_JOBS),
         Index("ix_jobs_open", "state", "id", postgresql_where=OPEN_JOBS, sqlite_where=OPEN_JOBS),
         # A claim takes the first entry of its lane here; an enqueue finds the last turn of its bot there.
         Index(

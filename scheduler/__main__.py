@@ -18,6 +18,7 @@ for _module in (
 import signal  # noqa: E402 - nothing of ours may be imported before the fence
 import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from datetime import UTC, datetime, timedelta  # noqa: E402
 
 from sqlalchemy import Engine  # noqa: E402
@@ -26,9 +27,20 @@ from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, completion, due, pending, pruner, rescuer, spreading  # noqa: E402
+from scheduler import (  # noqa: E402
+    broker,
+    completion,
+    due,
+    pending,
+    pruner,
+    reading_notes,
+    rescuer,
+    sealing,
+    spreading,
+)
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.hearing import Hearing  # noqa: E402
+from scheduler.sealing import Sealer  # noqa: E402
 from scheduler.service import Duty, serve  # noqa: E402
 from scheduler.settings import SchedulerSettings  # noqa: E402
 from vault import db  # noqa: E402
@@ -59,6 +71,13 @@ def main(_argv: Sequence[str] | None = None) -> int:
     hearing = Hearing(app, look=advancer.look)
     hearing.start()
 
+    sealer = Sealer(
+        engine,
+        settings.audit_anchors(),
+        anchor_every=settings.audit_anchor_every,
+        now=lambda: datetime.now(UTC),
+    )
+
     def end_lost() -> None:
         if rescuer.end_lost(engine, settings.home / OUTCOMES):
             rescuer.remind_limited(engine, app)
@@ -76,11 +95,15 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("end_lost", end_lost, settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
             Duty("advance_runs", advancer.look_at_due, settings.tick),
+            Duty("note_readings", lambda: reading_notes.note_readings(engine), reading_notes.EVERY),
+            Duty("seal_audit", sealer.seal, sealing.EVERY),
             Duty("settle_items", lambda: _settle_items(engine), settings.tick),
         ],
         stop,
     )
     hearing.close()
+    with suppress(OSError):
+        sealer.anchor()
     return 0
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.orm import Session
 
 from runner import batches, jobs, requests, signals
+from runner import dispatches as audited
 from runner.batches import Queued
 from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause, Priority
@@ -100,7 +101,10 @@ def advance(session: Session, run_id: uuid.UUID, *, wait: bool = True) -> Done:
 def _make(session: Session, run: Run, flow: Flow, dispatches: Sequence[Dispatch], done: Done, *, now: datetime) -> int:
     """Make tries with their jobs; answers how many have none, and a reason for that which is written down instead."""
     asked = [_request(session, run, flow, each) for each in dispatches]
-    queued = iter(batches.enqueue(session, [each for each in asked if isinstance(each, jobs.Request)], now=now))
+    requested = [each for each in asked if isinstance(each, jobs.Request)]
+    made = batches.enqueue(session, requested, now=now)
+    audited.record(session, ((job.id, each) for job, each in zip(made, requested, strict=True)), now=now)
+    queued = iter(made)
     rows = []
     for wanted, request in zip(dispatches, asked, strict=True):
         job = next(queued) if isinstance(request, jobs.Request) else None

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from runner import batches, bots, jobs, preflight, requests, workspaces
+from runner import batches, bots, dispatches, jobs, preflight, requests, workspaces
 from runner.errors import Conflict, Invalid, NotFound, RunnerError
 from runner.jobs import Priority, Request
 from runner.manifest import Manifest
@@ -64,7 +64,9 @@ def start(session: Session, wanted: Sequence[Wanted], *, now: datetime) -> list[
         except RunnerError as error:
             prepared.append(str(error))
     requested = [one for one in prepared if isinstance(one, Request)]
-    queued = iter(batches.enqueue(session, requested, now=now))
+    made = batches.enqueue(session, requested, now=now)
+    dispatches.record(session, ((job.id, one) for job, one in zip(made, requested, strict=True)), now=now)
+    queued = iter(made)
     _still_there(session, {one.bot_id for one in requested})
     answers: list[Started | str] = []
     for answer in prepared:

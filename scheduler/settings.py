@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from runner.settings import StoreSettings
@@ -16,8 +18,20 @@ class SchedulerSettings(StoreSettings):
         gt=0,
         description="Seconds between two rounds of removing logs and artefacts that no rule keeps any more.",
     )
+    audit_anchor_file: Path | None = Field(
+        default=None,
+        description="File to which the head of each workspace's audit chain is added, by default `audit/heads.jsonl` "
+        "in the home. Keep it, or a copy of the log, where whoever can write the database cannot.",
+    )
+    audit_anchor_every: float = Field(
+        default=60.0, gt=0, description="Seconds between two heads of the audit that are written down."
+    )
     republish_after: float = Field(
         default=30.0,
         gt=0,
         description="Seconds after which a queued job that nobody claimed is announced again.",
     )
+
+    def audit_anchors(self) -> Path:
+        """The file of the audit's heads."""
+        return self.audit_anchor_file or self.home / "audit" / "heads.jsonl"

@@ -21,7 +21,7 @@ from vault.encrypt import encrypt
 from vault.envelope import Context
 from vault.errors import AssetExists, InvalidValue, UnknownAsset, UnknownValue
 from vault.grading import grade
-from vault.models import Asset, AssetValue, CurrentValue
+from vault.models import Asset, AssetValue, CurrentValue, LastReading
 from vault.names import AssetName, check_environment
 from vault.recipients import current
 from vault.variables import claim_variables, release_variables
@@ -249,6 +249,7 @@ def erase(session: Session, asset: Asset) -> None:
     """Delete one asset's rows, values first."""
     session.execute(delete(CurrentValue).where(CurrentValue.asset_id == asset.id))
     session.execute(delete(AssetValue).where(AssetValue.asset_id == asset.id))
+    session.execute(delete(LastReading).where(LastReading.asset_id == asset.id))
     session.execute(delete(Asset).where(Asset.id == asset.id))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -26,6 +26,20 @@ class Actor:
     address: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What one row says; `action` is `noun.verb` (`asset.set`), `target` names the object."""
+
+    actor: Actor
+    workspace_id: uuid.UUID
+    action: str
+    target: str
+    environment: str | None = None
+    #: `done` or `refused`.
+    outcome: str = "done"
+    details: dict[str, Any] = field(default_factory=dict)
+
+
 def record(
     session: Session,
     actor: Actor,
@@ -38,30 +52,68 @@ def record(
     outcome: str = "done",
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Add one row in the caller's transaction, so that the deed and its row stand or fall together.
-
-    `action` is `noun.verb` (`asset.set`); `target` names the object; `outcome` is `done` or `refused`.
-    """
-    session.connection().execute(
-        _RECORD,
-        {
-            "id": uuid7(),
-            "workspace_id": workspace_id,
-            "at": now,
-            "actor": actor.name,
-            "address": actor.address,
-            "action": action,
-            "object": target[:400],
-            "environment": environment,
-            "outcome": outcome,
-            "details": details or {},
-        },
-    )
+    """Add one row in the caller's transaction, so that the deed and its row stand or fall together."""
+    deed = Deed(actor, workspace_id, action, target, environment, outcome, details or {})
+    session.connection().execute(_RECORD, _row(deed, now=now))
 
 
-def page(session: Session, *, workspace_id: uuid.UUID, limit: int, after: uuid.UUID | None) -> Sequence[AuditEvent]:
+def record_all(session: Session, deeds: Sequence[Deed], *, now: datetime) -> None:
+    """Add a row for each deed, as `record` does, by few statements."""
+    if deeds:
+        session.connection().execute(_RECORD, [_row(deed, now=now) for deed in deeds])
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rows are looked for; what is empty is not asked about."""
+
+    actor: str = ""
+    #: A whole action (`asset.set`), or its noun (`asset`).
+    action: str = ""
+    environment: str = ""
+    outcome: str = ""
+    #: Text that the object holds.
+    about: str = ""
+
+
+def page(
+    session: Session,
+    *,
+    workspace_id: uuid.UUID,
+    limit: int,
+    after: uuid.UUID | None,
+    wanted: Filter | None = None,
+) -> Sequence[AuditEvent]:
     """The newest rows before `after`, newest first, at most `limit`."""
     query = select(AuditEvent).where(AuditEvent.workspace_id == workspace_id)
     if after is not None:
         query = query.where(AuditEvent.id < after)
+    if wanted is not None:
+        query = query.where(*_conditions(wanted))
     return session.scalars(query.order_by(AuditEvent.id.desc()).limit(limit)).all()
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    same = {"actor": wanted.actor, "environment": wanted.environment, "outcome": wanted.outcome}
+    found: list[ColumnElement[bool]] = [getattr(AuditEvent, name) == text for name, text in same.items() if text]
+    if wanted.action:
+        of_noun = AuditEvent.action.startswith(f"{wanted.action}.", autoescape=True)
+        found.append(or_(AuditEvent.action == wanted.action, of_noun))
+    if wanted.about:
+        found.append(AuditEvent.object.contains(wanted.about, autoescape=True))
+    return found
+
+
+def _row(deed: Deed, *, now: datetime) -> dict[str, Any]:
+    return {
+        "id": uuid7(),
+        "workspace_id": deed.workspace_id,
+        "at": now,
+        "actor": deed.actor.name,
+        "address": deed.actor.address,
+        "action": deed.action,
+        "object": deed.target[:400],
+        "environment": deed.environment,
+        "outcome": deed.outcome,
+        "details": deed.details,
+    }

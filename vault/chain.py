@@ -129,6 +129,11 @@ def seal(session: Session, *, late: timedelta = LATE) -> dict[uuid.UUID, Head]:
     return heads
 
 
+def unsealed(session: Session, *, late: timedelta = LATE) -> bool:
+    """Whether there are rows without a place; asked before a transaction that writes is opened."""
+    return session.execute(_unsealed(session, late=late).limit(1)).first() is not None
+
+
 def tail(session: Session, workspace_id: uuid.UUID) -> Tail:
     """How many of the newest rows have no place yet."""
     since = _since(session, late=VERY_LATE)
@@ -150,7 +155,7 @@ def verify(session: Session, workspace_id: uuid.UUID, *, after: int, limit: int)
             findings.append(Finding("missing", before.seq + 1, None, sentence))
         findings += _wrong(before, row)
         before = Head(row.seq, row.hash)
-    findings += _wrong_readings(session, [row for row in rows if row.id is not None])
+    findings += _wrong_readings(session, [row for row in rows if row.id is not None and digest(row) == row.digest])
     done = len(rows) < limit
     if done:
         findings += _never_sealed(session, workspace_id, limit=limit)
@@ -185,12 +190,6 @@ def exported(session: Session, workspace_id: uuid.UUID, *, after: uuid.UUID | No
     return session.execute(query.order_by(AuditEvent.id).limit(limit)).all()
 
 
-def readings_digest(rows: Sequence[Mapping[str, Any]], *, environment: str) -> str:
-    """What the audit row of an attempt's readings keeps of them: SHA-256 over environment, assets and numbers, in hex."""
-    kept = sorted([str(row["asset_id"]), row["asset"], row["scope"], row["number"]] for row in rows)
-    return hashlib.sha256(json.dumps([environment, kept], separators=(",", ":")).encode()).hexdigest()
-
-
 def _wrong(before: Head, row: Any) -> Iterator[Finding]:  # noqa: ANN401 - a result's row
     if row.id is None:
         yield Finding("removed", row.seq, row.event_id, f"Row {row.event_id}, place {row.seq}, was removed.")
@@ -202,21 +201,23 @@ def _wrong(before: Head, row: Any) -> Iterator[Finding]:  # noqa: ANN401 - a res
 
 
 def _wrong_readings(session: Session, rows: Sequence[Any]) -> Iterator[Finding]:
-    """Attempts whose readings are not those that the audit row was written with."""
-    wanted = {(row.details.get("job"), row.details.get("attempt")): row for row in rows if "readings" in row.details}
+    """Readings that an audit row names and that are not there any more as they were written."""
+    wanted = [row for row in rows if row.action == "asset.read" and row.object.startswith("job ")]
     if not wanted:
         return
-    jobs = [uuid.UUID(job) for job, _ in wanted]
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for reading in session.scalars(select(Reading).where(Reading.job_id.in_(jobs))):
-        kept = {"asset_id": reading.asset_id.hex, "asset": reading.asset, "scope": reading.scope}
-        found.setdefault((str(reading.job_id), reading.attempt), []).append(kept | {"number": reading.number})
-    for place, row in wanted.items():
-        if readings_digest(found.get(place, []), environment=row.environment or "") != row.details["readings"]:
-            sentence = (
-                f"The readings of job {place[0]}, attempt {place[1]}, are not those that were written (row {row.id})."
-            )
-            yield Finding("readings", row.seq, row.event_id, sentence)
+    jobs = {uuid.UUID(row.object.removeprefix("job ")) for row in wanted}
+    found = {
+        (str(reading.job_id), reading.attempt, reading.environment, reading.asset, reading.scope, reading.number)
+        for reading in session.scalars(select(Reading).where(Reading.job_id.in_(jobs)))
+    }
+    for row in wanted:
+        place = (row.object.removeprefix("job "), row.details["attempt"], row.environment)
+        for value in row.details["values"]:
+            if (*place, *value) not in found:
+                sentence = (
+                    f"The reading of {value[0]} by {row.object} is not what row {row.id} says: edited or removed."
+                )
+                yield Finding("readings", row.seq, row.event_id, sentence)
 
 
 def _never_sealed(session: Session, workspace_id: uuid.UUID, *, limit: int) -> list[Finding]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from vault.models import Asset, AssetValue, CurrentValue
+from vault.models import Asset, AssetValue, CurrentValue, LastReading
 from vault.names import ENVIRONMENTS, AssetName
 
 
@@ -70,10 +70,14 @@ def listing(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID | No
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """What a list of assets is narrowed to: a part of a name or description, or no value in an environment."""
+    """What a list of assets is narrowed to: a part of a name or description, no value in an environment, no reading.
+
+    `unread_since`: made before that time and not read since, as far as it was noted (`LastReading`).
+    """
 
     text: str = ""
     missing: str | None = None
+    unread_since: datetime | None = None
 
 
 def page(
@@ -100,6 +104,12 @@ def page(
     if narrow.missing is not None:
         query = query.where(
             ~exists().where(CurrentValue.asset_id == Asset.id, CurrentValue.environment == narrow.missing)
+        )
+    if narrow.unread_since is not None:
+        since = narrow.unread_since
+        query = query.where(
+            Asset.created_at < since,
+            ~exists().where(LastReading.asset_id == Asset.id, LastReading.read_at >= since),
         )
     if after is not None:
         query = query.where(tuple_(Asset.group_name, Asset.name) > (after.group, after.name))

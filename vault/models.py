@@ -233,7 +233,6 @@ class LastReading(Model):
     asset_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     environment: Mapped[str] = mapped_column(String(16), primary_key=True)
     bot_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    job_id: Mapped[uuid.UUID]
     read_at: Mapped[datetime]
 
 

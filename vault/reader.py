@@ -1,7 +1,7 @@
 """The audited reading of values, on the worker only.
 
-`Snapshots.take` takes all values of one attempt in one statement, `record` commits the row of each reading, and only
-then `Snapshot.open` decrypts. So no plaintext exists before the row that says so.
+`Snapshots.take` takes all values of one attempt in one statement, `record` commits the row of each reading with the
+audit row of them all, and only then `Snapshot.open` decrypts. So no plaintext exists before the rows that say so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, false, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
+from uuid_utils.compat import uuid7
 
 from vault.decrypt import DataKeys, Identities, Sealed, Secret
 from vault.direct import Direct, Row
@@ -29,9 +30,23 @@ WORKSPACE_SCOPE = "workspace"
 #: Values in all remembered snapshots: some 2 kB each.
 REMEMBERED = 4096
 
+#: What the audit says of the readings of an attempt, whatever their number.
+_AUDIT = {
+    "postgresql": "INSERT INTO audit_events "
+    "(id, workspace_id, at, actor, address, action, object, environment, outcome, details) VALUES "
+    "(CAST(:event_id AS uuid), CAST(:workspace_id AS uuid), clock_timestamp(), :actor, '', 'asset.read', :object, "
+    ":environment, 'done', CAST(:details AS jsonb))",
+    "sqlite": "INSERT INTO audit_events "
+    "(id, workspace_id, at, actor, address, action, object, environment, outcome, details) VALUES "
+    "(:event_id, :workspace_id, strftime('%Y-%m-%d %H:%M:%f', 'now') || '000', :actor, '', 'asset.read', :object, "
+    ":environment, 'done', :details)",
+}
+_INSERT_AUDIT = text(_AUDIT["sqlite"])
+
 #: One row a value, from one JSON document: 100 rows cost one statement instead of 100 sets of parameters.
 _INSERT_READINGS = {
     "postgresql": text(
+        f"WITH audited AS ({_AUDIT['postgresql']}) "  # noqa: S608 - of our own constants
         "INSERT INTO readings (job_id, attempt, asset_id, asset, scope, environment, number, runner, read_at) "
         "SELECT CAST(:job_id AS uuid), :attempt, asset_id, asset, scope, :environment, number, :runner, "
         "clock_timestamp() FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
@@ -87,6 +102,12 @@ class Snapshot:
             if value.envelope is not None
         ]
         return json.dumps(rows)
+
+    @cached_property
+    def listed(self) -> str:
+        """What the audit row says was read, in JSON: asset, scope and number of each value."""
+        read = (value for value in self.values if value.envelope is not None)
+        return json.dumps([[str(value.name), value.scope, value.number] for value in read])
 
     def open(self, value: SealedValue, identities: Identities, *, keys: DataKeys) -> Secret:
         """Decrypt one value of this snapshot.
@@ -157,23 +178,35 @@ class Snapshots:
         return taken
 
     def record(self, taken: Snapshot, *, job_id: uuid.UUID, attempt: int, runner: str) -> None:
-        """Write the readings of a snapshot, committed when this returns.
+        """Write the readings of a snapshot and their audit row, committed together when this returns.
 
         Raises:
             Unavailable: when the database cannot be reached; nothing of the snapshot may be opened then.
         """
         if len(taken.unset) == len(taken.values):
             return
-        self._direct.write(
-            _INSERT_READINGS[self._direct.dialect],
-            {
-                "job_id": job_id.hex,
-                "attempt": attempt,
-                "environment": taken.environment,
-                "runner": runner,
-                "rows": taken.readings,
-            },
-        )
+        environment, insert = taken.environment, _INSERT_READINGS[self._direct.dialect]
+        readings: dict[str, object] = {
+            "job_id": job_id.hex,
+            "attempt": attempt,
+            "environment": environment,
+            "runner": runner,
+            "rows": taken.readings,
+        }
+        event: dict[str, object] = {
+            "event_id": uuid7().hex,
+            "workspace_id": uuid.UUID(taken.workspace).hex,
+            "actor": f"runner {runner}",
+            "object": f"job {job_id}",
+            "environment": environment,
+            "details": f'{{"attempt":{attempt},"values":{taken.listed}}}',
+        }
+        if self._direct.dialect == "postgresql":
+            self._direct.write(insert, readings | event)
+            return
+        with self._direct.transaction() as run:
+            run(_INSERT_AUDIT, event)
+            run(insert, readings)
 
     def _remember(self, place: Hashable, rows: list[Row], taken: Snapshot) -> None:
         with self._lock:

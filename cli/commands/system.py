@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -45,7 +46,8 @@ def up(
     def announce(ready: Ready) -> None:
         if report is not None:
             background.report(report, ready)
-        _announce(to, ready)
+        # What a detached process prints is a log, and the link is for whoever waits.
+        _announce(to, ready if report is None else replace(ready, link=None))
 
     if report is None:
         warn_about_root(to.remark)
@@ -62,9 +64,11 @@ def up(
 
 def _announce(to: Screen, ready: Ready) -> None:
     if to.json:
-        to.item({"url": ready.url, "home": ready.home, "pid": ready.pid})
-    else:
-        to.lines([f"Botkeep is ready at {ready.url}"])
+        to.item({"url": ready.url, "home": ready.home, "pid": ready.pid, "link": ready.link})
+        return
+    to.lines([f"Botkeep is ready at {ready.url}"])
+    if ready.link:
+        to.remark(f"Sign in for the first time, once, within a day: {ready.link}")
 
 
 def down(

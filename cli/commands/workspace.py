@@ -1,4 +1,4 @@
-"""`botkeep workspace`: what holds for all bots."""
+"""`botkeep workspace`: tenants, and what holds for all bots of one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,47 @@ import typer
 from cli.client import connected, path_of
 from cli.errors import Misused
 from cli.options import AsJson
-from cli.render import plain
-from cli.screen import Screen, screen
+from cli.render import moment, plain
+from cli.screen import Column, Screen, screen, show_list
 
-app = typer.Typer(help="See and set what holds for all bots.", no_args_is_help=True)
+app = typer.Typer(help="Add and list workspaces, and set what holds for all bots of one.", no_args_is_help=True)
 
 #: Limits whose numbers are bytes, and all of them, in the order of the manual.
 _SIZES = ("memory", "output", "disk")
 _NAMES = ("memory", "cpu_time", "open_files", "processes", "output", "disk")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new workspace.")], *, as_json: AsJson = False
+) -> None:
+    """Add an empty workspace, and print a token that administers it, once.
+
+    For admins of the workspace `default`. With the token in BOTKEEP_TOKEN every command is about the new workspace.
+    """
+    to = screen(as_json=as_json)
+    with connected() as client:
+        answer = client.ask("POST", path_of("workspaces"), body={"name": name})
+    if as_json:
+        to.item(answer)
+        return
+    to.line(str(answer.get("token")))
+    to.remark(
+        f"This token administers {plain(name)} and is shown this once. Next: BOTKEEP_TOKEN=… botkeep user add NAME"
+    )
+
+
+@app.command("list")
+def list_workspaces(*, as_json: AsJson = False) -> None:
+    """List the workspaces that this token or person belongs to."""
+    to = screen(as_json=as_json)
+    columns = (
+        Column("NAME", lambda item: plain(str(item.get("name")))),
+        Column("MADE", lambda item: moment(item.get("created_at"), now=to.now)),
+        Column("CURRENT", lambda item: "yes" if item.get("current") else ""),
+    )
+    with connected() as client:
+        show_list(to, client.pages(path_of("workspaces")), columns, empty="No workspaces.")
 
 
 @app.command("limits")

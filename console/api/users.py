@@ -15,6 +15,7 @@ from console.paging import Page, cut
 from console.permissions import Role
 from console.text import Text
 from console.users import LINK_LASTS, Member, Rights
+from runner.errors import Invalid
 from vault.names import ENVIRONMENTS
 
 router = APIRouter(prefix="/api/v1/users", tags=["users"])
@@ -30,10 +31,9 @@ class RightsOrder(BaseModel):
 
 
 class UserOrder(RightsOrder):
-    """A person to let into the workspace; `issuer` and `subject` name them at an OpenID provider."""
+    """A person to let into the workspace; `subject` names them at the OpenID provider."""
 
     name: Text
-    issuer: Text | None = Field(default=None, max_length=400)
     subject: Text | None = Field(default=None, min_length=1, max_length=255)
 
 
@@ -87,7 +87,10 @@ def add(call: Allowed, order: UserOrder) -> UserItem:
     """Let a person into the workspace; where there is no account of this name it is made, without a password."""
     rights = Rights.of(order.role, order.narrowed)
     may_give(call, rights.roles)
-    identity = (order.issuer or call.console.issuer, order.subject) if order.subject else None
+    openid = call.console.openid
+    if order.subject and openid is None:
+        raise Invalid("subject: this installation has no OpenID provider; set BOTKEEP_OIDC_ISSUER first.")
+    identity = (openid.issuer, order.subject) if openid and order.subject else None
     with call.writing() as session:
         member = users.add(
             session,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,7 +12,7 @@ from console.deps import Allowed, Call
 from console.pages import shell
 from console.pages.owner import Owned, Owner, Slot, Slotted
 from console.pages.shell import REFUSALS, Fields, Form
-from runner import asset_users
+from runner import asset_users, readings_noted
 from vault import assets, coverage
 from vault.coverage import Narrow
 from vault.errors import InvalidName
@@ -20,6 +21,9 @@ from vault.names import ENVIRONMENTS, AssetName, variables
 #: Assets on a page of the list.
 SHOWN = 50
 
+#: What was not read for so long may not be needed any more.
+UNREAD = timedelta(days=30)
+
 router = APIRouter()
 
 Text = Annotated[str, Query(max_length=300)]
@@ -27,9 +31,15 @@ Text = Annotated[str, Query(max_length=300)]
 
 @router.get("/assets")
 @router.get("/bots/{bot}/assets")
-def listed(call: Allowed, owner: Owned, q: Text = "", missing: Text = "", after: Text = "") -> HTMLResponse:
+def listed(
+    call: Allowed, owner: Owned, *, q: Text = "", missing: Text = "", unread: Text = "", after: Text = ""
+) -> HTMLResponse:
     """The grid: which asset has a value where, how old it is, and by its number which one."""
-    narrow = Narrow(text=q.strip(), missing=missing if missing in ENVIRONMENTS else None)
+    narrow = Narrow(
+        text=q.strip(),
+        missing=missing if missing in ENVIRONMENTS else None,
+        unread_since=call.now - UNREAD if unread else None,
+    )
     with call.reading() as session:
         scope = owner.scope(session, call)
         rows = coverage.page(
@@ -40,10 +50,11 @@ def listed(call: Allowed, owner: Owned, q: Text = "", missing: Text = "", after:
             limit=SHOWN + 1,
             after=_parsed(after),
         )
+        read = readings_noted.of_assets(session, [row.id for row in rows])
         totals = coverage.totals(session, workspace_id=call.workspace_id) if owner.bot is None else None
     shown = rows[:SHOWN]
     following = str(shown[-1].name) if len(rows) > SHOWN else ""
-    filters = {"q": q, "missing": missing}
+    filters = {"q": q, "missing": missing, "unread": unread}
     return shell.page(
         call,
         "assets/list.html",
@@ -51,7 +62,8 @@ def listed(call: Allowed, owner: Owned, q: Text = "", missing: Text = "", after:
         rows=shown,
         totals=totals,
         filters=filters,
-        narrowed=bool(narrow.text or narrow.missing),
+        narrowed=bool(narrow.text or narrow.missing or narrow.unread_since),
+        read=read,
         next=shell.with_query(owner.base, **filters, after=following) if following else "",
         first=shell.with_query(owner.base, **filters) if after else "",
     )
@@ -98,6 +110,7 @@ def one(call: Call, slot: Slot, *, errors: dict[str, str] | None = None, status:
         context: dict[str, Any] = {
             "found": coverage.describe(session, asset),
             "history": coverage.history(session, asset.id),
+            "read": readings_noted.of_assets(session, [asset.id]).get(asset.id, []),
             "users": asset_users.users(session, name, workspace_id=call.workspace_id, bot=owner.bot),
         }
     route = f"{owner.route}/{{group}}/{{name}}/values/{{environment}}"

@@ -16,8 +16,8 @@ from console.pages.shell import REFUSALS, Fields, Form
 from runner import bot_list, bots, history
 from runner.archive import canonical
 from runner.errors import Invalid
-from runner.history import Filter
 from runner.manifest import Manifest
+from runner.narrowing import Filter
 from runner.package_diff import compare
 from vault import coverage
 
@@ -48,7 +48,7 @@ def listed(call: Allowed, q: Text = "", after: Text = "") -> HTMLResponse:
     )
 
 
-@router.get("/bots/new")
+@router.get("/bots/~new")
 def new(call: Allowed, name: Text = "") -> HTMLResponse:
     """Where files are dropped or chosen."""
     return shell.page(call, "bots/new.html", form={"name": name}, errors={})
@@ -79,7 +79,7 @@ def show(call: Allowed, bot: str) -> HTMLResponse:
         version = bots.versions(session, row.id)[0]
         manifest = Manifest.from_json(version.manifest)
         named = coverage.of_names(session, manifest.named(), workspace_id=call.workspace_id, bot_id=row.id)
-        jobs = history.page(session, Filter(bot=bot), workspace_id=call.workspace_id, limit=LATEST)
+        jobs = history.page(session, Filter(bot=bot), workspace_id=call.workspace_id, limit=LATEST).entries
     return shell.page(
         call,
         "bots/one.html",

@@ -17,6 +17,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from console import ansi
 from console.deps import NOTICE, Call
 from console.forms import Form
 from console.page_permissions import PAGES
@@ -257,6 +258,7 @@ def _templates() -> Environment:
         limit=limits.written,
         count=words.count,
         attributes=_attributes,
+        shown=ansi.shown,
     )
     return made
 

@@ -143,7 +143,7 @@ def retry_after(error: Refused) -> dict[str, str]:
 
 def _form(console: Console, *, target: str, name: str = "", problem: str = "") -> str:
     return shell.render(
-        None, "sign_in/form.html", target=target, name=name, problem=problem, provider=console.issuer != ""
+        None, "sign_in/form.html", target=target, name=name, problem=problem, provider=console.openid is not None
     )
 
 

@@ -40,7 +40,7 @@ def zipped(**files: str) -> bytes:
 def test_a_bot_is_uploaded_and_its_versions_are_compared(api: Api) -> None:
     pages = Pages(api.client)
     assert "No bots yet" in pages.get("/bots").text
-    form = pages.get("/bots/new")
+    form = pages.get("/bots/~new")
     first = zipped(main__py="print(1)\n", bot__toml=TOML, old__py="")
     page = pages.post(form, "/bots", files={"files": ("bot.zip", first)})
     assert "Version 1 of invoices was added." in notice(page)
@@ -71,7 +71,7 @@ def test_a_bot_is_uploaded_and_its_versions_are_compared(api: Api) -> None:
 
 def test_single_files_become_a_bot_of_their_name(api: Api) -> None:
     pages = Pages(api.client)
-    form = pages.get("/bots/new")
+    form = pages.get("/bots/~new")
     page = pages.post(form, "/bots", files={"files": ("hello.py", b"print('hello')\n")})
     assert page.one("h1").text == "hello"
     nothing = pages.post(form, "/bots", status=422, name="kept", files={"files": ("", b"")})

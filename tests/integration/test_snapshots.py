@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from runner import bots
 from runner.archive import canonical
@@ -15,7 +15,7 @@ from runner.worker.keyring import Keyring
 from runner.workspaces import default_workspace
 from tests.api import zipped
 from tests.support import Stores
-from vault import assets, db, keyhost
+from vault import assets, chain, db, keyhost
 from vault.assets import Scope
 from vault.audit import Actor
 from vault.direct import Direct
@@ -136,3 +136,41 @@ def test_what_is_remembered_is_bounded_by_its_values(world: World) -> None:
     assert world.take(few, patterns=("SAP.USER",)) is not one, "it was the one not asked for the longest"
     none = Snapshots(world.direct, limit=0)
     assert world.take(none, patterns=()) is not world.take(none, patterns=())
+
+
+def test_a_reading_whose_audit_row_cannot_be_written_does_not_happen(world: World) -> None:
+    with db.writing(world.engine) as session:
+        if world.engine.dialect.name == "sqlite":
+            statements = [
+                "CREATE TRIGGER full BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            ]
+        else:
+            statements = ["ALTER TABLE audit_events ADD CONSTRAINT closed CHECK (action <> 'asset.read') NOT VALID"]
+        for statement in statements:
+            session.execute(text(statement))
+    job_id = uuid.uuid4()
+    with pytest.raises(Exception, match=r"full|closed"):
+        world.snapshots.record(world.take(), job_id=job_id, attempt=1, runner="r1")
+    world.direct.release()
+    with db.reading(world.engine) as session:
+        assert session.scalar(select(func.count()).select_from(Reading).where(Reading.job_id == job_id)) == 0
+
+
+def test_a_reading_that_was_edited_or_removed_is_found_by_its_audit_row(world: World) -> None:
+    jobs = [uuid.uuid4(), uuid.uuid4()]
+    for job_id in jobs:
+        world.snapshots.record(world.take(), job_id=job_id, attempt=1, runner="r1")
+    with db.writing(world.engine) as session:
+        chain.seal(session)
+
+    def found() -> list[str]:
+        with db.reading(world.engine) as session:
+            return [one.kind for one in chain.verify(session, world.workspace_id, after=0, limit=100).findings]
+
+    assert found() == []
+    with db.writing(world.engine) as session:
+        session.execute(update(Reading).where(Reading.job_id == jobs[0], Reading.number == 1).values(number=7))
+    assert found() == ["readings", "readings"]
+    with db.writing(world.engine) as session:
+        session.execute(delete(Reading).where(Reading.job_id == jobs[1]))
+    assert found() == ["readings"] * 4

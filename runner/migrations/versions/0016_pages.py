@@ -8,7 +8,7 @@ from alembic import op
 from vault.models import Document, UtcDateTime
 
 revision = "0016"
-down_revision: str | None = "0009"
+down_revision: str | None = "0014"
 branch_labels: str | None = None
 depends_on: str | None = None
 
@@ -21,7 +21,6 @@ def upgrade() -> None:
         sa.Column("asset_id", sa.Uuid(), nullable=False),
         sa.Column("environment", sa.String(16), nullable=False),
         sa.Column("bot_id", sa.Uuid(), nullable=False),
-        sa.Column("job_id", sa.Uuid(), nullable=False),
         sa.Column("read_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("asset_id", "environment", "bot_id"),
     )
