@@ -40,7 +40,8 @@ def draw(call: Allowed, fields: Fields, hx_request: Annotated[str | None, Header
     text, verb = fields.get("definition", ""), fields.words("change")
     errors: dict[str, str] = {}
     said = ""
-    given = {name.removeprefix(f"{verb}-"): value.strip() for name, value in fields.items()}
+    begin = f"{verb}-"
+    given = {name.removeprefix(begin): text.strip() for name, text in fields.items() if name.startswith(begin)}
     try:
         table = definition_text.read(text)
         if verb != "draw":

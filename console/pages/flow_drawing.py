@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from console.pages import flow_layout
@@ -48,12 +49,18 @@ class Graph:
 def drawn(steps: Mapping[str, Mapping[str, Any]], states: Mapping[str, str] | None = None) -> Graph:
     """The graph of these steps, as their file has them, in the states that a run's steps are in."""
     edges = {name: sources_of(step) for name, step in steps.items()}
-    places = flow_layout.drawing({name: [edge["step"] for edge in known] for name, known in edges.items()})
+    places = _places(tuple((name, tuple(edge["step"] for edge in known)) for name, known in edges.items()))
     nodes = tuple(_node(box, steps[box.name], (states or {}).get(box.name, "")) for box in places.boxes)
     lines = tuple(
         _edge(line, next(edge for edge in edges[line.target] if edge["step"] == line.source)) for line in places.lines
     )
     return Graph(places.width, places.height, nodes, lines)
+
+
+@lru_cache(maxsize=256)
+def _places(graph: tuple[tuple[str, tuple[str, ...]], ...]) -> flow_layout.Drawing:
+    """The layout, kept for those who look at the same run again and again."""
+    return flow_layout.drawing(dict(graph))
 
 
 def _node(box: flow_layout.Box, step: Mapping[str, Any], state: str) -> Node:

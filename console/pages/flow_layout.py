@@ -8,9 +8,11 @@ which the page shows as pixels at full size.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 #: Size of a step, and the room between two of a row and between rows.
 WIDTH, HEIGHT, GAP_X, GAP_Y = 184, 56, 28, 52
@@ -18,11 +20,16 @@ WIDTH, HEIGHT, GAP_X, GAP_Y = 184, 56, 28, 52
 #: Room that a line takes which passes a row, and the drawing's margin.
 PASSAGE, MARGIN = 28, 16
 
-#: Rounds of ordering; more have found no better order in graphs of the allowed size.
-ROUNDS = 12
+#: Rounds of ordering; more have found no better order in graphs of the allowed size. An even number, and how many
+#: places a graph may have to get all of them.
+ROUNDS, MANY = 12, 1000
+
+#: Passages of one drawing; with more of them long edges go straight, across what is in their way.
+PASSAGES = 3000
 
 #: A place in a row: a step by its name, or a passage of an edge by the edge's number and the row.
-Place = str | tuple[int, int]
+Place: TypeAlias = str | tuple[int, int]
+_Near: TypeAlias = Mapping[Place, Sequence[Place]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +88,12 @@ def crossings(ordered: Sequence[Sequence[Place]], neighbours: Mapping[Place, Seq
     found = 0
     for upper, lower in pairwise(ordered):
         place = {each: number for number, each in enumerate(upper)}
-        ends = [place[each] for target in lower for each in sorted(neighbours[target], key=place.__getitem__)]
-        owners = [number for number, target in enumerate(lower) for _ in neighbours[target]]
-        for left in range(len(ends)):
-            found += sum(ends[left] > ends[right] and owners[left] < owners[right] for right in range(left, len(ends)))
+        passed: list[int] = []
+        for target in lower:
+            ends = [place[each] for each in neighbours[target]]
+            found += sum(len(passed) - bisect_right(passed, end) for end in ends)
+            for end in ends:
+                insort(passed, end)
     return found
 
 
@@ -112,7 +121,10 @@ def _layered(
     above: dict[Place, list[Place]] = {name: [] for name in rows}
     for name, row in rows.items():
         layers[row].append(name)
+    passed = sum(rows[target] - rows[source] - 1 for source, target in edges)
     for number, (source, target) in enumerate(edges):
+        if passed > PASSAGES and rows[target] - rows[source] > 1:
+            continue
         way: list[Place] = [source, *((number, row) for row in range(rows[source] + 1, rows[target])), target]
         for row, place in zip(range(rows[source] + 1, rows[target]), way[1:-1], strict=True):
             layers[row].append(place)
@@ -121,14 +133,11 @@ def _layered(
     return layers, above
 
 
-def _ordered(layers: list[list[Place]], above: Mapping[Place, list[Place]]) -> list[list[Place]]:
-    below: dict[Place, list[Place]] = {place: [] for place in above}
-    for lower, uppers in above.items():
-        for upper in uppers:
-            below[upper].append(lower)
+def _ordered(layers: list[list[Place]], above: _Near) -> list[list[Place]]:
+    below = _turned(above)
     current = [list(layer) for layer in layers]
     best, fewest = current, crossings(current, above)
-    for turn in range(ROUNDS):
+    for turn in range(_rounds(above)):
         if not fewest:
             break
         down = turn % 2 == 0
@@ -136,7 +145,7 @@ def _ordered(layers: list[list[Place]], above: Mapping[Place, list[Place]]) -> l
         for row in order:
             beside = current[row - 1 if down else row + 1]
             current[row] = _by_median(current[row], beside, above if down else below)
-        _swap(current, above)
+        _swap(current, above, below)
         if (found := crossings(current, above)) < fewest:
             best, fewest = [list(layer) for layer in current], found
     return best
@@ -155,28 +164,35 @@ def _by_median(
     return sorted(layer, key=mean.__getitem__)
 
 
-def _swap(current: list[list[Place]], above: Mapping[Place, Sequence[Place]]) -> None:
+def _swap(current: list[list[Place]], above: _Near, below: _Near) -> None:
     """Exchange neighbours of a row where that saves a crossing."""
     for row, layer in enumerate(current):
-        around = current[max(0, row - 1) : row + 2]
+        beside = [
+            (near, {each: number for number, each in enumerate(current[other])})
+            for near, other in ((above, row - 1), (below, row + 1))
+            if 0 <= other < len(current)
+        ]
         for left in range(len(layer) - 1):
-            before = crossings(around, above)
-            layer[left], layer[left + 1] = layer[left + 1], layer[left]
-            if crossings(around, above) >= before:
-                layer[left], layer[left + 1] = layer[left + 1], layer[left]
+            one, two = layer[left], layer[left + 1]
+            as_it_is = sum(_between(near[one], near[two], place) for near, place in beside)
+            if as_it_is > sum(_between(near[two], near[one], place) for near, place in beside):
+                layer[left], layer[left + 1] = two, one
 
 
-def _centres(ordered: Sequence[Sequence[Place]], above: Mapping[Place, Sequence[Place]]) -> dict[Place, float]:
+def _between(left: Sequence[Place], right: Sequence[Place], place: Mapping[Place, int]) -> int:
+    """Crossings of the lines of two neighbours of a row that lead to one row beside it."""
+    ends = sorted(place[each] for each in right)
+    return sum(bisect_left(ends, place[each]) for each in left)
+
+
+def _centres(ordered: Sequence[Sequence[Place]], above: _Near) -> dict[Place, float]:
     """The middle of each place, left to right in its order, near the middle of what it hangs together with."""
-    below: dict[Place, list[Place]] = {place: [] for place in above}
-    for lower, uppers in above.items():
-        for upper in uppers:
-            below[upper].append(lower)
+    below = _turned(above)
     centres: dict[Place, float] = {}
     for layer in ordered:
         centres.update(zip(layer, _apart(layer, [0.0] * len(layer)), strict=True))
     # Up and down in turns, and down at last: a step alone stands straight under the one that it comes after.
-    for turn in range(ROUNDS):
+    for turn in range(_rounds(above)):
         up = turn % 2 == 0
         for layer in reversed(ordered) if up else ordered:
             near = below if up else above
@@ -187,6 +203,20 @@ def _centres(ordered: Sequence[Sequence[Place]], above: Mapping[Place, Sequence[
             centres.update(zip(layer, _apart(layer, wanted), strict=True))
     left = min((centre - _half(place) for place, centre in centres.items()), default=0)
     return {place: centre - left + MARGIN for place, centre in centres.items()}
+
+
+def _turned(above: _Near) -> _Near:
+    """The neighbours in the row below, where `above` says those in the row above."""
+    below: dict[Place, list[Place]] = {place: [] for place in above}
+    for lower, uppers in above.items():
+        for upper in uppers:
+            below[upper].append(lower)
+    return below
+
+
+def _rounds(places: _Near) -> int:
+    """Fewer rounds for what nobody could follow by eye anyway, so that every drawing is made in an instant."""
+    return ROUNDS if len(places) <= MANY else 2
 
 
 def _apart(layer: Sequence[Place], wanted: Sequence[float]) -> list[float]:
@@ -211,18 +241,19 @@ def _half(place: Place) -> float:
 
 def _line(number: int, edge: tuple[str, str], rows: Mapping[str, int], centres: Mapping[Place, float]) -> Line:
     source, target = edge
-    passed: list[Place] = [(number, row) for row in range(rows[source] + 1, rows[target])]
+    rows_between = range(rows[source] + 1, rows[target])
+    way = [(row, centres[number, row]) for row in rows_between if (number, row) in centres]
     x, y = round(centres[source]), MARGIN + rows[source] * (HEIGHT + GAP_Y) + HEIGHT
     parts = [f"M{x} {y}"]
     label = (0, 0)
-    for step, place in enumerate((*passed, target)):
-        to_x, to_y = round(centres[place]), y + GAP_Y
-        middle = y + GAP_Y // 2
+    for step, (row, centre) in enumerate((*way, (rows[target], centres[target]))):
+        to_x, to_y = round(centre), MARGIN + row * (HEIGHT + GAP_Y)
+        middle = (y + to_y) // 2
         parts.append(f"C{x} {middle} {to_x} {middle} {to_x} {to_y}")
         if step == 0:
             label = ((x + to_x) // 2, middle)
         x, y = to_x, to_y
-        if place != target:
+        if row != rows[target]:
             y += HEIGHT
             parts.append(f"V{y}")
     return Line(source, target, " ".join(parts), *label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Seen:
     failed: tuple[str, ...]
     live: bool
 
+    @property
+    def mark(self) -> str:
+        """What the page tells this state from another one by."""
+        return hashlib.sha256(self.run.model_dump_json().encode()).hexdigest()[:16]
+
 
 @router.get("")
 def listed(
@@ -76,10 +82,16 @@ def show(call: Allowed, run_id: str) -> HTMLResponse:
     return _shown(call, run_id)
 
 
-@router.get("/{run_id}/progress")
-def progress(call: Allowed, run_id: str, asked: str = "") -> HTMLResponse:
-    """The part of the page that changes; with the questions, too, where others wait than the page shows."""
+@router.get("/{run_id}/progress", response_model=None)
+def progress(call: Allowed, run_id: str, asked: str = "", mark: str = "") -> Response:
+    """The part of the page that changes; with the questions, too, where others wait than the page shows.
+
+    `mark` is what the page shows: where nothing has changed since, nothing is answered, and whoever has reached a
+    button by keys stays there.
+    """
     seen = _seen(call, run_id)
+    if mark == seen.mark:
+        return Response(status_code=204)
     now_asked = ",".join(step.name for step in seen.asked)
     return shell.fragment(call, "runs/progress.html", seen=seen, questions=now_asked != asked, **_rights(call, seen))
 

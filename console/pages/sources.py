@@ -6,6 +6,7 @@ no page knows what they stand for.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +96,7 @@ def _shown(
         fan_outs=started,
         bots=known,
         live=_live(checks, started),
+        mark=_mark(checks, started),
         operable=[each for each in item.environments if rights.may(call, Role.OPERATOR, each)],
         may_change=_may_change(call, item.environments),
         given=given or {},
@@ -102,9 +104,12 @@ def _shown(
     )
 
 
-@router.get("/{name}/state")
-def state(call: Allowed, name: str) -> HTMLResponse:
-    """The part of the page that changes: what checks and fan-outs have come to."""
+@router.get("/{name}/state", response_model=None)
+def state(call: Allowed, name: str, mark: str = "") -> Response:
+    """The part of the page that changes: what checks and fan-outs have come to.
+
+    `mark` is what the page shows: where nothing has changed since, nothing is answered.
+    """
     with call.reading() as session:
         row = sources.find(session, name, workspace_id=call.workspace_id)
         item = api.source_item(row)
@@ -112,10 +117,25 @@ def state(call: Allowed, name: str) -> HTMLResponse:
         rows = fan_outs.recent(session, name, workspace_id=call.workspace_id, limit=FAN_OUTS)
         started = [fan_outs_api.fan_out_item(session, each) for each in rows]
     operable = [each for each in item.environments if rights.may(call, Role.OPERATOR, each)]
-    live = _live(checks, started)
+    if mark == _mark(checks, started):
+        return Response(status_code=204)
     return shell.fragment(
-        call, "sources/state.html", item=item, checks=checks, fan_outs=started, live=live, operable=operable
+        call,
+        "sources/state.html",
+        item=item,
+        checks=checks,
+        fan_outs=started,
+        live=_live(checks, started),
+        mark=_mark(checks, started),
+        operable=operable,
     )
+
+
+def _mark(checks: Mapping[str, source_checks.Seen], started: list[fan_outs_api.FanOutItem]) -> str:
+    """What the page tells this state from another one by."""
+    shown = [(str(seen.row.id), seen.state) for seen in checks.values()]
+    shown += [(str(each.id), f"{each.state} {each.jobs}") for each in started]
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 def _live(checks: Mapping[str, source_checks.Seen], started: list[fan_outs_api.FanOutItem]) -> bool:

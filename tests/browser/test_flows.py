@@ -117,7 +117,7 @@ def test_a_run_is_watched_live_and_its_question_answered(api: Api, visitor: Visi
     comment = page.get_by_label("Comment")
     comment.fill("checked by hand")
     # What is typed stays while the page goes on looking.
-    with page.expect_response("**/progress?asked=release"):
+    with page.expect_response("**/progress?asked=release&*"):
         pass
     expect(comment).to_have_value("checked by hand")
     assert grave_faults(page) == []

@@ -126,14 +126,15 @@ def test_a_check_says_its_sentence_as_soon_as_a_runner_has_answered(api: Api) ->
     pages.done("/sources", given)
     _, page = pages.done("/sources/orders/checks", {"environment": "dev"})
     assert "Waits for a runner" in page.one("div", id="state").text
-    assert page.one("div", id="state")["hx-get"] == "/sources/orders/state"
+    poll = page.one("div", id="state")["hx-get"]
+    assert api.client.get(poll).status_code == 204, "nothing has changed"
     with db.writing(api.console.engine) as session:
         check = source_checks.waiting(session, ["dev"])
         assert check is not None
         assert source_checks.claim(session, check, runner="host") is not None
         answer = {"sentence": "orders in dev: resolved, <b>reachable</b>."}
         assert source_checks.answer(session, check, runner="host", ok=True, document=answer)
-    part = pages.see("/sources/orders/state").one("div", id="state")
+    part = pages.see(poll).one("div", id="state")
     assert sentences(part) == ["orders in dev: resolved, <b>reachable</b>."]
     assert "hx-get" not in part.attributes, "what is known is not asked for again"
     assert "open in dev only" in pages.refused("/sources/orders/checks", {"environment": "prod"}).text

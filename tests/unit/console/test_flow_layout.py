@@ -83,6 +83,8 @@ def test_a_graph_that_is_half_written_is_drawn_all_the_same() -> None:
     assert drawing({}).boxes == ()
 
 
-def test_a_large_graph_is_drawn() -> None:
-    steps = {f"s{number}": [f"s{max(0, number - 7)}"] if number else [] for number in range(200)}
-    assert len(drawing(steps).boxes) == 200
+def test_the_largest_graph_is_drawn_without_a_passage_for_each_of_its_long_lines() -> None:
+    steps = {f"s{number}": [f"s{before}" for before in range(number)] for number in range(200)}
+    found = drawing(steps)
+    assert (len(found.boxes), len(found.lines)) == (200, 19_900)
+    assert found.width < 1000, "long lines go straight"
