@@ -250,7 +250,7 @@ def window(place: Place, options: argparse.Namespace) -> int:
 
     del options
     place.hear()
-    Window(place.host, now=_now).run()
+    Window(place.host, now=_now, hear=place.hear).run()
     return 0
 
 
