@@ -107,11 +107,7 @@ def set_value(
         NoRecipient: when the environment has no key pair.
     """
     check_environment(environment)
-    if len(plaintext) > MAX_VALUE_BYTES:
-        raise InvalidValue(
-            f"The value has {len(plaintext)} bytes; at most {MAX_VALUE_BYTES} can be stored. "
-            "Keep large files outside and store the key that opens them."
-        )
+    check_size(plaintext)
     asset = _find(session, name, scope=scope, lock=True)
     if asset is None:
         asset = _create(session, name, scope=scope, actor=actor, now=now)
@@ -153,6 +149,15 @@ def _store(
             created_by=actor.name,
         )
     )
+
+
+def check_size(plaintext: bytes) -> None:
+    """Refuse (`InvalidValue`) a value that is too large to be stored anywhere."""
+    if len(plaintext) > MAX_VALUE_BYTES:
+        raise InvalidValue(
+            f"The value has {len(plaintext)} bytes; at most {MAX_VALUE_BYTES} can be stored. "
+            "Keep large files outside and store the key that opens them."
+        )
 
 
 def declare_local(

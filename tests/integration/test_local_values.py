@@ -181,6 +181,18 @@ def test_what_vanished_centrally_is_an_orphan_and_comes_back(local_system: Syste
     assert system.told(system.run("renamed"))["values"]["KLANGO_ASSET_PORTAL_USER"] == digest("a value")
 
 
+def test_an_asset_that_was_declared_again_a_moment_ago_is_the_one_that_is_set(local_system: System) -> None:
+    system, path = local_system, "/api/v1/assets/SAP/USER"
+    done(local(system.env, "list"))
+    before = (system.home / "local" / "known.json").read_bytes()
+    assert system.client.delete(path, params={"bot": "inv"}).status_code == 204
+    declare(system, "SAP.USER")
+    (system.home / "local" / "known.json").write_bytes(before)  # as if no runner had had a beat since
+    done(local(system.env, "set", "inv", "SAP.USER", given=b"a value"))
+    assert done(local(system.env, "orphans", "--json")).items == []
+    assert system.told(system.run("inv"))["values"][USER] == digest("a value")
+
+
 def test_a_full_disk_loses_nothing(local_system: System) -> None:
     env, folder = local_system.env, local_system.home / "local"
     done(local(env, "set", "inv", "SAP.USER", given=b"the first"))

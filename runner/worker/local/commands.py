@@ -19,7 +19,7 @@ from runner import local_values
 from runner.worker import memory_folder
 from runner.worker.local import entering, journal, known, residence, showing
 from runner.worker.local.custody import State
-from runner.worker.local.errors import NotDeclared, NotSet
+from runner.worker.local.errors import NotSet
 from runner.worker.local.host import Host, Row
 from runner.worker.local.settings import LocalSettings
 from vault import db
@@ -67,12 +67,9 @@ class Place:
 
 def set_value(place: Place, options: argparse.Namespace) -> int:
     """Set a value."""
+    place.hear()  # an asset that was declared again since the last beat has another id
     name, environment = _name(options.asset), place.environment(options.environment)
-    try:
-        definition = place.host.find(options.bot, name)
-    except NotDeclared:
-        place.hear()
-        definition = place.host.find(options.bot, name)
+    definition = place.host.find(options.bot, name)
     first = not place.host.custody.exists
     content, dropped = entering.value(f"{name} in {environment}", file=options.file)
     entry, advice = place.host.set_value(definition, environment, content, now=_now())
@@ -253,7 +250,7 @@ def window(place: Place, options: argparse.Namespace) -> int:
 
     del options
     place.hear()
-    Window(place.host, now=_now).run()
+    Window(place.host, now=_now, hear=place.hear).run()
     return 0
 
 

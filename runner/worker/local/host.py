@@ -23,9 +23,9 @@ from runner.worker.local.key import HostKey
 from runner.worker.local.known import Known
 from runner.worker.local.store import Draft, Store
 from runner.worker.local.transfer import Carried
-from vault.assets import MAX_VALUE_BYTES
+from vault.assets import check_size
 from vault.decrypt import Secret
-from vault.errors import Conflict, IdentityFileError, InvalidValue, VaultError
+from vault.errors import Conflict, IdentityFileError, VaultError
 from vault.grading import grade
 from vault.names import AssetName, shown
 
@@ -106,11 +106,7 @@ class Host:
             Locked: when the host's key cannot be had now.
             Changed: when another process saved one meanwhile.
         """
-        if len(plaintext) > MAX_VALUE_BYTES:
-            raise InvalidValue(
-                f"The value has {len(plaintext)} bytes; at most {MAX_VALUE_BYTES} can be stored. "
-                "Keep large files outside and store the key that opens them."
-            )
+        check_size(plaintext)
         key = self._key(create=True)
         with self._changing(key, now=now) as draft:
             former = _find(draft, definition, environment)

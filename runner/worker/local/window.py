@@ -97,14 +97,14 @@ class Window(App[None]):
         Binding("r", "reveal", "Reveal"),
         Binding("u", "unlock", "Unlock"),
         Binding("l", "lock", "Lock"),
-        Binding("f5", "refresh_rows", "Refresh"),
+        Binding("f5", "hear", "Refresh"),
         Binding("q", "quit", "Quit"),
     ]
 
-    def __init__(self, host: Host, *, now: Callable[[], datetime]) -> None:
-        """`now` is the clock that ages are counted by."""
+    def __init__(self, host: Host, *, now: Callable[[], datetime], hear: Callable[[], object] = lambda: None) -> None:
+        """`now` is the clock that ages are counted by; `hear` asks what is declared, if anybody can be asked."""
         super().__init__()
-        self._host, self._now = host, now
+        self._host, self._now, self._hear = host, now, hear
         self._places: dict[str, tuple[Row, str]] = {}
 
     def compose(self) -> ComposeResult:
@@ -134,6 +134,11 @@ class Window(App[None]):
             except VaultError as error:
                 self.say(str(error))
         self.sub_title = self._state()
+
+    def action_hear(self) -> None:
+        """Ask what is declared, and look at everything again."""
+        self._hear()
+        self.action_refresh_rows()
 
     def action_edit(self) -> None:
         """Type a new value, without echo."""
@@ -185,8 +190,10 @@ class Window(App[None]):
         self.screen_stack[0].query_one("#said", Label).update(Text(showing.plain(sentence)))
 
     def _saved(self, row: Row, environment: str, typed: str, *, over: int | None) -> str:
+        self._hear()  # an asset that was declared again has another id
+        definition = self._host.find(row.definition.bot, row.definition.name)
         entry, advice = self._host.set_value(
-            row.definition, environment, typed.encode("utf-8", "surrogateescape"), now=self._now(), over=over
+            definition, environment, typed.encode("utf-8", "surrogateescape"), now=self._now(), over=over
         )
         return " ".join([f"{entry} is now value {entry.number}.", *advice])
 

@@ -336,6 +336,9 @@ def test_a_worker_finds_what_is_here_and_notices_a_change_and_a_lock(host: Host)
     assert values.open(found[USER.name]).reveal() == b"first"
     assert list(found) == [USER.name]
     assert values.find(sealed(USER), "prod") == {}, "a value of another environment is none"
+    host.set_value(USER, "prod", b"of prod", now=NOW)
+    for environment, value in (("dev", b"first"), ("prod", b"of prod")):
+        assert values.open(values.find(sealed(USER), environment)[USER.name]).reveal() == value
     host.set_value(USER, "dev", b"second", now=NOW)
     assert values.open(values.find(sealed(USER), "dev")[USER.name]).reveal() == b"second"
     host.protect("passphrase", PASSPHRASE, now=NOW)
@@ -343,6 +346,7 @@ def test_a_worker_finds_what_is_here_and_notices_a_change_and_a_lock(host: Host)
         with pytest.raises(Locked):
             look()
     assert values.find(sealed(PIN), "dev") == {}, "who needs nothing of it is not refused"
+    assert values.find(sealed(USER), "staging") == {}, "nor who would get nothing"
     host.unlock(PASSPHRASE, now=NOW)
     assert values.open(values.find(sealed(USER), "dev")[USER.name]).reveal() == b"second"
 

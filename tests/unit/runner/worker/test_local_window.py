@@ -27,11 +27,17 @@ def host(tmp_path: Path) -> Host:
     return make(tmp_path, asset("PORTAL.TOKEN", "archive"), asset("SAP.PIN"), USER, environments=("prod",))
 
 
-def drive(host: Host, keys: Callable[[Pilot[None]], Awaitable[None]], *, later: timedelta = timedelta(0)) -> None:
+def drive(
+    host: Host,
+    keys: Callable[[Pilot[None]], Awaitable[None]],
+    *,
+    later: timedelta = timedelta(0),
+    hear: Callable[[], object] = lambda: None,
+) -> None:
     """Run the window for as long as `keys` presses any."""
 
     async def run() -> None:
-        async with Window(host, now=lambda: NOW + later).run_test(size=(120, 30)) as pilot:
+        async with Window(host, now=lambda: NOW + later, hear=hear).run_test(size=(120, 30)) as pilot:
             await pilot.pause()
             await keys(pilot)
 
@@ -159,6 +165,18 @@ def test_what_another_process_saved_meanwhile_is_not_written_over(host: Host) ->
 
     drive(host, keys)
     assert revealed(host, USER, "prod") == b"another's"
+
+
+def test_an_asset_that_was_declared_again_meanwhile_is_the_one_that_is_set(host: Host) -> None:
+    again = asset("SAP.USER", number=2)
+
+    async def keys(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "e")
+        await enter(pilot, VALUE)
+        assert table(pilot)[-1][3] == "#1"
+
+    drive(host, keys, hear=lambda: known.write(host.folder, [again]))
+    assert [row.definition for row in host.rows() if row.entries] == [again]
 
 
 def test_an_orphan_is_listed_and_takes_no_new_value(host: Host) -> None:
