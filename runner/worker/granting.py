@@ -66,7 +66,7 @@ class Granted:
             bot=bot,
             manifest=package.manifest,
             sealed=resolved.sealed,
-            mask=self.requested.mask,
+            learn=self.requested.learn,
             refusals=self._refusals,
         )
         self._desk = Desk(station.engine, claim, masker=known)
@@ -94,10 +94,15 @@ class Granted:
         )
         self.facts = facts
         self.variables: Mapping[str, str] = {}
-        if self.others:
+        if not self.others:
+            return
+        try:
             self.variables = surroundings.prepare(
                 facts, folders, self.others, written=claim.parameters, rendered=resolved.parameters
             )
+        except BaseException:
+            self.close()
+            raise
 
     def named_values(self) -> list[tuple[str, bytes]]:
         """The tokens, as the masker takes them."""

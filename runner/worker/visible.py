@@ -44,13 +44,13 @@ class Visible:
         bot: str,
         manifest: Manifest,
         sealed: Snapshot,
-        mask: Callable[[bytes], bool],
+        learn: Callable[[bytes], None],
         refusals: Refusals,
     ) -> None:
-        """`mask` is told each value that the bot writes; it raises `TooMuch` for one too many."""
+        """`learn` is told each value that the bot writes; it raises `TooMuch` for one too many."""
         self._station, self._claim, self._bot, self._manifest = station, claim, bot, manifest
         self._sealed = sealed
-        self._mask, self._refusals = mask, refusals
+        self._learn, self._refusals = learn, refusals
         self._lock = threading.Lock()
         #: What the bot wrote, each in a snapshot of its own; `None` where it took the value away.
         self._written: dict[AssetName, Snapshot | None] = {}
@@ -132,7 +132,7 @@ class Visible:
         if plaintext is None:
             self.require(name, written=written)
         else:
-            self._mask(plaintext)
+            self._learn(plaintext)
         with self._lock:
             self._store(name, plaintext)
             self._written[name] = None if plaintext is None else self._taken(name)
