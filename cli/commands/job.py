@@ -221,6 +221,7 @@ def _show_job(to: Screen, job: Item) -> None:
                 ("created", moment(job.get("created_at"), now=to.now)),
                 ("next attempt", _maybe(to, job.get("not_before"))),
                 ("started", _maybe(to, job.get("started_at"))),
+                ("progress", _progress(job)),
                 ("finished", _maybe(to, job.get("finished_at"))),
                 ("paused by", _paused_by(to, job)),
                 ("stood still", _stood_still(attempts)),
@@ -254,6 +255,13 @@ def _paused_by(to: Screen, job: Item) -> str:
     if standing(job) not in {"paused", "pausing"}:
         return ""
     return f"{plain(str(job.get('pause_requested_by')))}, {moment(job.get('pause_requested_at'), now=to.now)}"
+
+
+def _progress(job: Item) -> str:
+    said = job.get("progress") or {}
+    fraction = said.get("fraction")
+    part = "" if fraction is None else f"{float(fraction):.0%}"
+    return plain(" ".join(filter(None, (part, str(said.get("text") or "")))))
 
 
 def _stood_still(attempts: list[Item]) -> str:

@@ -135,7 +135,7 @@ def offer_sdk(folder: str) -> None:
     """Makes `botkeep` importable; through the path where that offers nothing else, since children inherit it."""
     folder = os.path.dirname(folder) if os.path.basename(folder) == "botkeep" else folder
     try:
-        shared = not {*os.listdir(folder)} <= {"botkeep", "__pycache__"}
+        shared = not {*os.listdir(folder)} <= {"botkeep", "__pycache__", "README.md", "pyproject.toml"}
     except OSError:
         shared = True
     if not shared:

@@ -67,7 +67,7 @@ class Granted:
             manifest=package.manifest,
             sealed=resolved.sealed,
             local=resolved.local,
-            mask=self.requested.mask,
+            learn=self.requested.learn,
             refusals=self._refusals,
         )
         self._desk = Desk(station.engine, claim, masker=known)
@@ -95,10 +95,15 @@ class Granted:
         )
         self.facts = facts
         self.variables: Mapping[str, str] = {}
-        if self.others:
+        if not self.others:
+            return
+        try:
             self.variables = surroundings.prepare(
                 facts, folders, self.others, written=claim.parameters, rendered=resolved.parameters
             )
+        except BaseException:
+            self.close()
+            raise
 
     def named_values(self) -> list[tuple[str, bytes]]:
         """The tokens, as the masker takes them."""

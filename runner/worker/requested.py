@@ -57,6 +57,25 @@ class Requested:
                 self._seen.add(digest)
             return True
 
+    def learn(self, value: bytes) -> None:
+        """Mask a value of an asset that is new to the attempt's masker: one that the bot sets, or a part of one.
+
+        It may be as large as a value may be, and one that is too weak to be masked is a warning of the job.
+
+        Raises:
+            TooMuch: when nothing more is masked for this attempt.
+        """
+        if len(value) <= LARGEST:
+            self.mask(value)
+            return
+        with self._lock:
+            digest = hashlib.sha256(value).digest()
+            if digest in self._seen:
+                return
+            self._check(value[:LARGEST])
+            self._masker.add([("a value that the bot set", value)])
+            self._seen.add(digest)
+
     def warnings(self) -> Iterator[str]:
         """What the job says of values that are not masked."""
         if self._weak:

@@ -46,16 +46,16 @@ class Visible:
         manifest: Manifest,
         sealed: Snapshot,
         local: Mapping[AssetName, Entry],
-        mask: Callable[[bytes], bool],
+        learn: Callable[[bytes], None],
         refusals: Refusals,
     ) -> None:
         """`local` are the values that live on this host.
 
-        `mask` is told each value that the bot writes; it raises `TooMuch` for one too many.
+        `learn` is told each value that the bot writes; it raises `TooMuch` for one too many.
         """
         self._station, self._claim, self._bot, self._manifest = station, claim, bot, manifest
         self._sealed, self._local = sealed, local
-        self._mask, self._refusals = mask, refusals
+        self._learn, self._refusals = learn, refusals
         self._lock = threading.Lock()
         #: What the bot wrote, each in a snapshot of its own; `None` where it took the value away.
         self._written: dict[AssetName, Snapshot | None] = {}
@@ -139,7 +139,7 @@ class Visible:
         if plaintext is None:
             self.require(name, written=written)
         else:
-            self._mask(plaintext)
+            self._learn(plaintext)
         with self._lock:
             self._store(name, plaintext)
             self._written[name] = None if plaintext is None else self._taken(name)

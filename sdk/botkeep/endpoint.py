@@ -25,15 +25,15 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _TIMEOUT = 30.0
 
 
-def value(asset: str) -> bytes:
-    """The value of `GROUP.NAME`.
+def value(asset: str, *, written: str) -> bytes:
+    """The value of `GROUP.NAME`; asked for as it was `written`, by which the runner can tell a value from a name.
 
     Raises:
         UnknownAsset, NoValue, EndpointUnreachable: as `botkeep.assets` says.
     """
     if (standing := local.stand()) is not None:
         return standing.value(asset)
-    status, body = _ask(f"/v1/assets/{asset.replace('.', '/')}")
+    status, body = _ask(f"/v1/assets/{written.replace('.', '/')}")
     if status == 200:
         return body
     if status == 404:

@@ -34,7 +34,7 @@ class Assets:
             EndpointUnreachable: when the runner is needed for the answer and does not give it.
         """
         asset = canonical(name)
-        text = _decoded(_read(asset))
+        text = _decoded(_read(asset, name))
         if text is None:
             raise NotText(f'{asset} is not UTF-8 text; take its bytes: botkeep.asset_bytes("{asset}")')
         return text
@@ -79,7 +79,7 @@ assets = Assets()
 
 def asset_bytes(name: str) -> bytes:
     """The value's bytes, exactly; raises what `assets[name]` raises, but for `NotText`."""
-    return _read(canonical(name))
+    return _read(canonical(name), name)
 
 
 def get_secret(name: str) -> str:
@@ -87,13 +87,13 @@ def get_secret(name: str) -> str:
     return assets[name if "." in name else f"{GLOBAL}.{name}"]
 
 
-def _read(asset: str) -> bytes:
+def _read(asset: str, written: str) -> bytes:
     value = _delivered(asset)
     if value or (value is not None and "BOTKEEP_ENDPOINT" not in os.environ):
         return value
     from botkeep import endpoint  # noqa: PLC0415 - HTTP takes longer to load than most bots to start
 
-    return endpoint.value(asset)
+    return endpoint.value(asset, written=written)
 
 
 def _delivered(asset: str) -> bytes | None:

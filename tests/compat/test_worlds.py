@@ -57,7 +57,7 @@ def test_robotos_client_does_what_the_declaration_allows_and_no_more(worlds: Wor
     assert API_KEY not in log
     assert "second-value-of-the-bot" not in log, "what a bot writes is masked in its log"
     asked = worlds.refusals("roboto-actions")
-    assert "asset GLOBAL.OTHERS_OWN" in asked
+    assert "asset others_own" in asked
     assert any("elsewhere" in each for each in asked)
     assert "asset GLOBAL.MY_API_KEY, to be written" in asked
 

@@ -87,7 +87,7 @@ class Vault:
         key = _bots_key(call.query.get("publicKey", ""))
         found = self._dictionary(name)
         for value in _texts(found):  # parts of a value, which the masker knows as a whole only
-            self._requested.mask(value.encode())
+            self._requested.learn(value.encode())
         sealed = _seal(json.dumps(found).encode(), key)
         return Said.json({"name": name, "description": "", **sealed})
 
@@ -114,7 +114,7 @@ class Vault:
         if whole in self._visible.names() or not members:
             self._visible.check_writable(whole, written=name)
             for value in _texts(given):
-                self._requested.mask(value.encode())
+                self._requested.learn(value.encode())
             self._visible.write(whole, json.dumps(given).encode())
         else:
             self._write_members(whole.name, given)
