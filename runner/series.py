@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Integer, Uuid, column, func, select, values
 from sqlalchemy.orm import Session
 
-from runner.jobs import first_id
+from runner.job_ids import first_id
 from runner.models import Job
 from runner.states import State
 

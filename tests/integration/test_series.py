@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from runner.jobs import first_id
+from runner.job_ids import first_id
 from runner.models import Job
 from runner.series import jobs_over_time
 from tests.api import serving
