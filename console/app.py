@@ -44,11 +44,36 @@ from console.api import (
     workspaces,
 )
 from console.deps import Console
-from console.edge import Edge
-from console.pages import account, home, openid, permissions, refusals, sign_in, static
+from console.edge import MAX_BODY, Edge
+from console.pages import (
+    account,
+    asset_values,
+    bot_runs,
+    flow_drafts,
+    history,
+    home,
+    keys,
+    openid,
+    permissions,
+    refusals,
+    settings,
+    sign_in,
+    static,
+    trigger_editor,
+)
+from console.pages import assets as asset_pages
 from console.pages import audit as audit_pages
+from console.pages import bots as bot_pages
+from console.pages import calendars as calendar_pages
+from console.pages import flows as flow_pages
+from console.pages import jobs as job_pages
+from console.pages import runners as runner_pages
+from console.pages import runs as run_pages
+from console.pages import sources as source_pages
 from console.pages import tokens as token_pages
+from console.pages import triggers as trigger_pages
 from console.pages import users as user_pages
+from console.pages import work_items as work_item_pages
 from console.pages import workspaces as workspace_pages
 from console.permissions import PERMISSIONS
 
@@ -102,6 +127,20 @@ ROUTERS: tuple[APIRouter, ...] = (
 PAGES: tuple[APIRouter, ...] = (
     static.router,
     home.router,
+    history.router,
+    job_pages.router,
+    runner_pages.router,
+    source_pages.router,
+    trigger_editor.router,
+    trigger_pages.router,
+    calendar_pages.router,
+    flow_drafts.router,
+    flow_pages.queues,
+    flow_pages.workflows,
+    run_pages.router,
+    work_item_pages.router,
+    asset_pages.router,
+    asset_values.router,
     sign_in.router,
     openid.router,
     account.router,
@@ -109,12 +148,26 @@ PAGES: tuple[APIRouter, ...] = (
     token_pages.router,
     workspace_pages.router,
     permissions.router,
+    bot_pages.router,
+    bot_runs.router,
+    keys.router,
+    settings.router,
     audit_pages.router,
 )
+
+#: Bytes that a form may have besides the values or files in it.
+FORM = 64 * 1024
 
 #: Routes whose bodies may be larger than the largest value, and how large.
 LARGER: dict[tuple[str, str], int] = {
     ("POST", bots.router.prefix): bots.MAX_ARCHIVE,
+    ("POST", "/bots"): bots.MAX_ARCHIVE + FORM,
+    # A value for each environment, and what a form has around them.
+    **{("POST", f"{base}/assets"): 3 * MAX_BODY + FORM for base in ("", "/bots/{bot}")},
+    **{
+        ("POST", f"{base}/assets/{{group}}/{{name}}/values/{{environment}}"): MAX_BODY + FORM
+        for base in ("", "/bots/{bot}")
+    },
 }
 
 

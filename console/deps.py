@@ -34,6 +34,7 @@ from console.live import Live
 from console.openid import OpenId
 from console.permissions import INSTALLATION, PERMISSIONS, Role
 from console.rates import Buckets
+from console.remembered import Remembered
 from console.sessions import Lifetimes
 from runner import jobs, lanes, workspaces
 from runner.stores import Store
@@ -69,6 +70,7 @@ class Console:
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     stopping: Event = field(default_factory=Event)
     rates: Buckets = field(default_factory=Buckets)
+    remembered: Remembered = field(default_factory=Remembered)
     #: Followers of logs look in turns, a few at a time, whatever their number.
     followers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
 

@@ -107,15 +107,29 @@ def note(log: LogOf, seen: Look) -> str | None:
     return f"The log lies in {where}, which is not that of this console ({ours}).{live} {advice}"
 
 
-async def events(log: LogOf, *, after: int) -> AsyncIterator[bytes]:
-    """The lines from position `after` on, as events, then `end`."""
+def line_item(line: Line) -> dict[str, Any]:
+    """A line as clients see it, numbered from 1."""
+    return {
+        "number": line.number + 1,
+        "at": line.at.isoformat(),
+        "stream": line.stream,
+        "text": line.text,
+        "next": line.next,
+        "continued": line.continued,
+    }
+
+
+async def events(log: LogOf, *, after: int, item: Callable[[Line], dict[str, Any]] = line_item) -> AsyncIterator[bytes]:
+    """The lines from position `after` on, each as `item` writes it, as events, then `end`."""
     with log.console.live.following(log.job_id) as feed:
         await _in_thread(log, partial(log.console.live.ask, log.job_id))
-        async for event in _events(log, feed, after=after):
+        async for event in _events(log, feed, after=after, item=item):
             yield event
 
 
-async def _events(log: LogOf, feed: Feed, *, after: int) -> AsyncIterator[bytes]:
+async def _events(
+    log: LogOf, feed: Feed, *, after: int, item: Callable[[Line], dict[str, Any]]
+) -> AsyncIterator[bytes]:
     position, attempt, noted = after, log.attempt, False
     opened = spoke = time.monotonic()
     while not log.console.stopping.is_set() and time.monotonic() - opened < LONGEST:
@@ -130,13 +144,13 @@ async def _events(log: LogOf, feed: Feed, *, after: int) -> AsyncIterator[bytes]
         if why is not None:
             yield _event("note", {"text": why}, at=position)
         for line in page.lines:
-            yield _event("line", line_item(line), at=line.next)
+            yield _event("line", item(line), at=line.next)
         nothing_new = page.next == position
         position = page.next
         until = time.monotonic() + (0.0 if not nothing_new or seen.ended else LIVE_PAUSE if feed.live else PAUSE)
         async for line in _told(feed, attempt or 0, position, until=until):
             spoke, position, nothing_new = time.monotonic(), line.next, False
-            yield _event("line", line_item(line), at=line.next)
+            yield _event("line", item(line), at=line.next)
         if seen.ended and nothing_new:
             yield _event("end", _end(seen.progress), at=position)
             return
@@ -190,18 +204,6 @@ def _step(log: LogOf, attempt: int | None, position: int) -> tuple[Look, Page]:
     seen = look(LogOf(log.console, log.workspace_id, log.job_id, attempt))
     with logs.opened(log.console.store, log.job_id, seen.attempt) as stored:
         return seen, stored.page(Ask(after=position, limit=LINES))
-
-
-def line_item(line: Line) -> dict[str, Any]:
-    """A line as clients see it, numbered from 1."""
-    return {
-        "number": line.number + 1,
-        "at": line.at.isoformat(),
-        "stream": line.stream,
-        "text": line.text,
-        "next": line.next,
-        "continued": line.continued,
-    }
 
 
 def _end(progress: Progress) -> dict[str, object]:

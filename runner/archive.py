@@ -32,6 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from runner.dependencies import Dependencies, find_dependencies
 from runner.errors import Invalid, RunnerError
@@ -67,6 +68,14 @@ class PackageTampered(RunnerError):
     """The stored bytes of a package are not those that were registered; nothing of it may run."""
 
 
+class Listed(TypedDict):
+    """What is known of one file of a package beside its content."""
+
+    size: int
+    digest: str
+    executable: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Package:
     """One immutable package version. `digest` is the SHA-256, in hex, of `content`; `files` is sorted."""
@@ -76,6 +85,8 @@ class Package:
     files: tuple[str, ...]
     manifest: Manifest
     dependencies: Dependencies | None
+    #: Of each file its size in bytes, its SHA-256 in hex, and whether it is a program.
+    listing: Mapping[str, Listed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,8 @@ def canonical(archive: bytes) -> Package:
     manifest = read_manifest(contents)
     dependencies = find_dependencies(contents, entry=manifest.entry, requirements=manifest.requirements)
     content = _write(files)
-    return Package(content, hashlib.sha256(content).hexdigest(), tuple(files), manifest, dependencies)
+    listing = {name: _listed(file) for name, file in files.items()}
+    return Package(content, hashlib.sha256(content).hexdigest(), tuple(files), manifest, dependencies, listing)
 
 
 def pack(path: Path) -> bytes:
@@ -141,6 +153,11 @@ def files_of(content: bytes) -> dict[str, File]:
         PackageInvalid: the bytes are no package; verify them first.
     """
     return _read(content)
+
+
+def _listed(file: File) -> Listed:
+    digest = hashlib.sha256(file.content).hexdigest()
+    return {"size": len(file.content), "digest": digest, "executable": file.executable}
 
 
 def _write(files: Mapping[str, File]) -> bytes:

@@ -47,6 +47,19 @@ def of_attempt(session: Session, job_id: uuid.UUID, *, attempt: int) -> Sequence
     ).all()
 
 
+def numbered(session: Session, job_id: uuid.UUID, number: int, *, attempt: int) -> Artefact:
+    """The artefact of a number.
+
+    Raises:
+        NotFound: when the attempt left none of this number.
+    """
+    # A number that no column can hold is none of ours, either.
+    found = session.get(Artefact, (job_id, attempt, number)) if 0 <= number < 2**31 > attempt >= 0 else None
+    if found is None:
+        raise _no_such(job_id, attempt)
+    return found
+
+
 def named(session: Session, job_id: uuid.UUID, path: str, *, attempt: int) -> Artefact:
     """The artefact of a path.
 
@@ -57,5 +70,9 @@ def named(session: Session, job_id: uuid.UUID, path: str, *, attempt: int) -> Ar
         select(Artefact).where(Artefact.job_id == job_id, Artefact.attempt == attempt, Artefact.path == path)
     )
     if found is None:
-        raise NotFound(f"Attempt {attempt} of job {job_id} left no such file; see `botkeep job outputs {job_id}`.")
+        raise _no_such(job_id, attempt)
     return found
+
+
+def _no_such(job_id: uuid.UUID, attempt: int) -> NotFound:
+    return NotFound(f"Attempt {attempt} of job {job_id} left no such file; see `botkeep job outputs {job_id}`.")

@@ -75,6 +75,7 @@ def add(
         digest=package.digest,
         size=len(package.content),
         manifest=package.manifest.model_dump(mode="json"),
+        files=dict(package.listing),
         dependencies=None if package.dependencies is None else asdict(package.dependencies),
         created_at=now,
         created_by=actor.name,

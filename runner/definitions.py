@@ -54,6 +54,12 @@ def check(kind: str, written: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[
     return load(model, written).model_dump(mode="json"), references
 
 
+def plain(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored definition as people would write it: without what says no more than the default."""
+    model = DEFINITIONS[kind]
+    return load(model, document).model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
 def load(model: type[Model], document: Mapping[str, Any]) -> Model:
     """A definition as its model reads it.
 

@@ -155,6 +155,16 @@ def find(session: Session, fan_out_id: uuid.UUID, *, source: str, workspace_id: 
     return row
 
 
+def recent(session: Session, source: str, *, workspace_id: uuid.UUID, limit: int) -> Sequence[FanOut]:
+    """The newest fan-outs of a source, newest first."""
+    return session.scalars(
+        select(FanOut)
+        .where(FanOut.workspace_id == workspace_id, FanOut.source == source)
+        .order_by(FanOut.id.desc())
+        .limit(limit)
+    ).all()
+
+
 def state(row: FanOut) -> str:
     """The state of a fan-out, as people see it."""
     if row.finished_at is not None:

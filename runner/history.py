@@ -10,27 +10,24 @@ from datetime import datetime
 from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
-from runner import pauses
+from runner import narrowing
 from runner.errors import Invalid, NotFound
 from runner.models import Attempt, Bot, Job, PackageVersion, Runner
+from runner.narrowing import PAUSED, Filter
 from runner.states import State
 from vault.models import Reading
 from vault.names import ENVIRONMENTS
-
-#: What a list can be narrowed to besides a state: jobs that are paused, queued ones and running ones.
-PAUSED = "paused"
 
 #: The longest page of a list.
 MAX_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """What a list of jobs is narrowed to; `None` means everything, and the state may be `PAUSED`."""
+class Found:
+    """A page of a list; `next` is the id to go on after, also where fewer were found than asked for."""
 
-    bot: str | None = None
-    environment: str | None = None
-    state: str | None = None
+    entries: Sequence[Entry]
+    next: uuid.UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +77,24 @@ def page(
     workspace_id: uuid.UUID,
     limit: int,
     after: uuid.UUID | None = None,
-) -> list[Entry]:
+) -> Found:
     """The newest jobs before `after`, newest first, at most `limit`; each page costs the same (keyset).
+
+    Where no index leads to all that is asked for, a page looks at `narrowing.LOOKED_AT` jobs, and the next one goes on.
 
     Raises:
         Invalid: for an unknown state or environment.
     """
     _check(narrow)
-    query = _entries().where(Job.workspace_id == workspace_id)
-    if narrow.bot is not None:
-        # Removed bots of the same name count too: history names what ran.
-        bots = session.scalars(select(Bot.id).where(Bot.workspace_id == workspace_id, Bot.name == narrow.bot)).all()
-        query = query.where(Job.bot_id.in_(bots))
-    if narrow.environment is not None:
-        query = query.where(Job.environment == narrow.environment)
-    if narrow.state is not None:
-        query = query.where(pauses.wanted() if narrow.state == PAUSED else Job.state == narrow.state)
-    if after is not None:
-        query = query.where(Job.id < after)
-    rows = session.execute(query.order_by(Job.id.desc()).limit(min(limit, MAX_LIMIT))).all()
-    return [_entry(row) for row in rows]
+    asked = min(limit, MAX_LIMIT)
+    looked_at = narrowing.narrowed(session, narrow, workspace_id=workspace_id, after=after, limit=asked + 1)
+    identity = looked_at.jobs.c.id
+    ids = session.scalars(select(identity).where(*looked_at.wanted).order_by(identity.desc()).limit(asked + 1)).all()
+    following = ids[asked - 1] if len(ids) > asked else None
+    if following is None and looked_at.wanted:
+        following = session.scalar(select(identity).order_by(identity.desc()).offset(narrowing.LOOKED_AT - 1).limit(1))
+    rows = session.execute(_entries().where(Job.id.in_(ids[:asked])).order_by(Job.id.desc())).all()
+    return Found([_entry(row) for row in rows], following)
 
 
 def entry(session: Session, job_id: uuid.UUID, *, workspace_id: uuid.UUID) -> Entry:

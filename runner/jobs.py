@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Self
 
@@ -169,6 +169,16 @@ def row_of(request: Request, *, now: datetime) -> dict[str, Any]:
         "retry_of": request.retry_of,
         "created_at": now,
     }
+
+
+def first_id(at: datetime) -> uuid.UUID:
+    """The smallest id of a job made at this instant or later: UUIDv7, by the millisecond since 1970 (RFC 9562, 5.7)."""
+    return uuid.UUID(int=(max(0, int(at.timestamp() * 1000)) << 80) | (7 << 76) | (2 << 62))
+
+
+def made_at(job_id: uuid.UUID) -> datetime:
+    """When an id of a job was made, to the millisecond."""
+    return datetime.fromtimestamp((job_id.int >> 80) / 1000, UTC)
 
 
 def not_published(session: Session, job_id: uuid.UUID) -> None:

@@ -50,13 +50,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Which lines are wanted: from a position, to one, of one stream, those that hold a text; at most so many."""
+    """Which lines are wanted: from a position, to one, of one stream, those that hold a text; at most so many.
+
+    `size` ends a page after so many bytes of text, at the end of a line.
+    """
 
     after: int = 0
     until: int | None = None
     stream: str | None = None
     search: str | None = None
     limit: int = 1000
+    size: int | None = None
 
 
 @contextlib.contextmanager
@@ -86,6 +90,8 @@ class Log:
         wanted = None if ask.search is None else ask.search.casefold()
         for start, line in self._lines(ask.after):
             if len(found) == ask.limit or (ask.until is not None and start >= ask.until):
+                break
+            if ask.size is not None and position - ask.after >= ask.size:
                 break
             position = line.next
             if ask.stream in {None, line.stream} and (wanted is None or wanted in line.text.casefold()):

@@ -33,6 +33,9 @@ QUEUED_JOBS = text("state = 'queued'")
 LIMITED_JOBS = text("state = 'running' AND concurrency IS NOT NULL")
 
 
+#: What a partial index calls a job that a runner claimed.
+TAKEN_JOBS = text("runner IS NOT NULL")
+
 #: What a partial index calls a job that has ended.
 ENDED_JOBS = text("finished_at IS NOT NULL")
 
@@ -85,10 +88,21 @@ class PackageVersion(Model):
     size: Mapped[int]
     manifest: Mapped[dict[str, Any]]
     dependencies: Mapped[dict[str, Any] | None]
+    #: `archive.Listed` by name; `None` for versions of before this was kept. Thousands of names, so asked for by name.
+    files: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
 
     __table_args__ = (Index("uq_package_versions_number", "bot_id", "number", unique=True),)
+
+
+class ReadingsNoted(Model):
+    """Up to which end of its jobs the readings of a bot were noted in `last_readings`."""
+
+    __tablename__ = "readings_noted"
+
+    bot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("bots.id"), primary_key=True)
+    until: Mapped[datetime]
 
 
 class Job(Model):
@@ -140,6 +154,8 @@ class Job(Model):
         Index("ix_jobs_bot_state", "bot_id", "state", "id"),
         Index("ix_jobs_environment", "workspace_id", "environment", "id"),
         Index("ix_jobs_state", "workspace_id", "state", "id"),
+        Index("ix_jobs_cause", "workspace_id", "cause_kind", "id"),
+        Index("ix_jobs_runner", "workspace_id", "runner", "id", postgresql_where=TAKEN_JOBS, sqlite_where=TAKEN_JOBS),
         Index("ix_jobs_open", "state", "id", postgresql_where=OPEN_JOBS, sqlite_where=OPEN_JOBS),
         # A claim takes the first entry of its lane here; an enqueue finds the last turn of its bot there.
         Index(

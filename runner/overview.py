@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from runner import history
-from runner.history import Entry, Filter
+from runner.history import Entry
 from runner.models import Job
+from runner.narrowing import Filter
 from runner.states import State
 
 #: How far back a failure is shown.
@@ -42,9 +43,9 @@ def overview(session: Session, *, workspace_id: uuid.UUID, now: datetime, shown:
     """What goes on in a workspace, with at most `shown` jobs of each kind."""
     running = history.page(session, Filter(state=State.RUNNING), workspace_id=workspace_id, limit=shown)
     latest = history.page(session, Filter(state=State.FAILED), workspace_id=workspace_id, limit=_LOOKED_AT)
-    failed = [entry for entry in latest if (entry.job.finished_at or entry.job.created_at) > now - LATELY]
+    failed = [entry for entry in latest.entries if (entry.job.finished_at or entry.job.created_at) > now - LATELY]
     return Overview(
-        running=running,
+        running=running.entries,
         running_count=_count(session, State.RUNNING, workspace_id=workspace_id),
         queued_count=_count(session, State.QUEUED, workspace_id=workspace_id),
         failed=failed[:shown],

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Subquery, and_, delete, func, or_, select,
 from sqlalchemy.orm import Session
 
 from runner.errors import Invalid, NotFound
+from runner.jobs import first_id
 from runner.limits import size as bytes_of
 from runner.limits import written
 from runner.models import Attempt, Bot, Job, Pruning, RetentionRule
@@ -272,9 +273,4 @@ def _stored(scope: Scope, *, since: uuid.UUID) -> Subquery:
 
 def _ended_before(stored: Subquery, at: datetime) -> ColumnElement[bool]:
     # Nobody saw the end of an attempt that was lost with its runner and its database.
-    return and_(stored.c.job_id < _first_id(at), or_(stored.c.finished_at.is_(None), stored.c.finished_at < at))
-
-
-def _first_id(at: datetime) -> uuid.UUID:
-    """The smallest UUIDv7 of an instant (RFC 9562, section 5.7)."""
-    return uuid.UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62))
+    return and_(stored.c.job_id < first_id(at), or_(stored.c.finished_at.is_(None), stored.c.finished_at < at))

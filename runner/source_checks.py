@@ -109,6 +109,17 @@ def find(session: Session, check_id: uuid.UUID, *, source: str, workspace_id: uu
     return _seen(row, database_time(session))
 
 
+def latest(session: Session, source: str, *, workspace_id: uuid.UUID) -> dict[str, Seen]:
+    """The newest check of a source in each environment where one was asked for within `KEPT`."""
+    rows = session.scalars(
+        select(SourceCheck)
+        .where(SourceCheck.workspace_id == workspace_id, SourceCheck.source == source)
+        .order_by(SourceCheck.id)
+    ).all()
+    at = database_time(session)
+    return {row.environment: _seen(row, at) for row in rows if at - row.requested_at <= KEPT}
+
+
 def waiting(session: Session, environments: Iterable[str]) -> uuid.UUID | None:
     """The oldest check that a runner of these environments could take."""
     return session.scalar(

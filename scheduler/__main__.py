@@ -27,7 +27,17 @@ from runner import lanes, schema, work_items  # noqa: E402
 from runner.errors import Conflict, RunnerError  # noqa: E402
 from runner.journals import OUTCOMES  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
-from scheduler import broker, completion, due, pending, pruner, rescuer, sealing, spreading  # noqa: E402
+from scheduler import (  # noqa: E402
+    broker,
+    completion,
+    due,
+    pending,
+    pruner,
+    reading_notes,
+    rescuer,
+    sealing,
+    spreading,
+)
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.hearing import Hearing  # noqa: E402
 from scheduler.sealing import Sealer  # noqa: E402
@@ -85,6 +95,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("end_lost", end_lost, settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
             Duty("advance_runs", advancer.look_at_due, settings.tick),
+            Duty("note_readings", lambda: reading_notes.note_readings(engine), reading_notes.EVERY),
             Duty("seal_audit", sealer.seal, sealing.EVERY),
             Duty("settle_items", lambda: _settle_items(engine), settings.tick),
         ],

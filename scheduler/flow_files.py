@@ -181,6 +181,11 @@ def stored(definition: Definition) -> dict[str, Any]:
     return definition.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def plain(definition: Definition) -> dict[str, Any]:
+    """The definition as people would write it: without what says no more than the default."""
+    return definition.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
 def _sentence(problem: Mapping[str, Any]) -> str:
     kind, message = str(problem["type"]), str(problem["msg"]).removeprefix("Value error, ")
     place = ".".join(str(part) for part in problem["loc"] if part != "[key]")

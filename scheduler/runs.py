@@ -156,6 +156,15 @@ def page(
     return session.execute(query.order_by(Run.id.desc()).limit(limit)).all()
 
 
+def latest(session: Session, flow_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Run]:
+    """The newest run of each of these flows that has any."""
+    newest = (
+        select(Run.id).where(Run.flow_id == Flow.id).order_by(Run.id.desc()).limit(1).correlate(Flow).scalar_subquery()
+    )
+    rows = session.scalars(select(Run).where(Run.id.in_(select(newest).select_from(Flow).where(Flow.id.in_(flow_ids)))))
+    return {run.flow_id: run for run in rows}
+
+
 def pause(session: Session, run: Run, *, actor: Actor, now: datetime) -> None:
     """Let it begin nothing until it is resumed; what runs is finished. A second pause changes nothing.
 

@@ -49,6 +49,7 @@ def proxy(target: str) -> Iterator[tuple[str, list[Exchange]]]:
         def relay(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             connection = http.client.HTTPConnection(address, timeout=60)
+            answer = b""
             try:
                 connection.request(self.command, self.path, body=body, headers=dict(self.headers))
                 response = connection.getresponse()
@@ -57,11 +58,13 @@ def proxy(target: str) -> Iterator[tuple[str, list[Exchange]]]:
                 answer = (head + "".join(f"{name}: {value}\r\n" for name, value in kept) + "\r\n").encode()
                 self.wfile.write(answer)
                 while chunk := response.read1(65536):
-                    self.wfile.write(chunk)
                     answer += chunk
+                    self.wfile.write(chunk)
+            except (BrokenPipeError, ConnectionResetError):
+                """A browser leaves a page, and with it the stream of a log, whenever it likes."""
             finally:
                 connection.close()
-            exchanges.append(Exchange(self.command, self.path, bytes(self.headers), body, answer))
+                exchanges.append(Exchange(self.command, self.path, bytes(self.headers), body, answer))
 
         do_GET = do_POST = do_PUT = do_DELETE = relay  # noqa: N815 - the library's names
 

@@ -19,12 +19,15 @@ from vault import audit
 from vault.audit import Actor
 from vault.encrypt import encrypt
 from vault.envelope import Context
-from vault.errors import InvalidValue, UnknownAsset, UnknownValue
+from vault.errors import AssetExists, InvalidValue, UnknownAsset, UnknownValue
 from vault.grading import grade
-from vault.models import Asset, AssetValue, CurrentValue
+from vault.models import Asset, AssetValue, CurrentValue, LastReading
 from vault.names import AssetName, check_environment
 from vault.recipients import current
 from vault.variables import claim_variables, release_variables
+
+#: Characters of what an asset is for.
+MAX_DESCRIPTION = 1000
 
 #: The largest value that is stored, in bytes; a certificate store or a JSON key file is far smaller.
 MAX_VALUE_BYTES = 1024 * 1024
@@ -54,6 +57,33 @@ class Written:
 
     number: int
     warnings: tuple[str, ...]
+
+
+def add(session: Session, name: AssetName, *, scope: Scope, description: str, actor: Actor, now: datetime) -> None:
+    """Create an asset that has no value yet.
+
+    Raises:
+        AssetExists: when there is one of this name in this scope.
+        InvalidValue: for a description above `MAX_DESCRIPTION` characters.
+        NameCollision: when a variable derived from `name` belongs to another asset or to the runner.
+    """
+    if _find(session, name, scope=scope, lock=True) is not None:
+        raise AssetExists(str(name), scope.label)
+    asset = _create(session, name, scope=scope, actor=actor, now=now)
+    asset.description = _checked_description(description)
+    _record(session, "asset.added", name, scope=scope, actor=actor, now=now)
+
+
+def describe(session: Session, name: AssetName, *, scope: Scope, description: str, actor: Actor, now: datetime) -> None:
+    """Say anew what an asset is for.
+
+    Raises:
+        UnknownAsset: when the asset does not exist in this scope.
+        InvalidValue: for a description above `MAX_DESCRIPTION` characters.
+    """
+    asset = require(session, name, scope=scope, lock=True)
+    asset.description = _checked_description(description)
+    _record(session, "asset.described", name, scope=scope, actor=actor, now=now)
 
 
 def set_value(
@@ -180,14 +210,7 @@ def remove(session: Session, name: AssetName, *, scope: Scope, actor: Actor, now
     asset = require(session, name, scope=scope, lock=True)
     erase(session, asset)
     release_variables(session, name, workspace_id=scope.workspace_id)
-    audit.record(
-        session,
-        actor,
-        workspace_id=scope.workspace_id,
-        action="asset.removed",
-        target=scope.target(name),
-        now=now,
-    )
+    _record(session, "asset.removed", name, scope=scope, actor=actor, now=now)
 
 
 def remove_of_bot(session: Session, *, scope: Scope, actor: Actor, now: datetime) -> int:
@@ -212,10 +235,21 @@ def require(session: Session, name: AssetName, *, scope: Scope, lock: bool = Fal
     return asset
 
 
+def _checked_description(text: str) -> str:
+    if len(text) > MAX_DESCRIPTION:
+        raise InvalidValue(f"The description has {len(text)} characters; at most {MAX_DESCRIPTION} can be stored.")
+    return text
+
+
+def _record(session: Session, action: str, name: AssetName, *, scope: Scope, actor: Actor, now: datetime) -> None:
+    audit.record(session, actor, workspace_id=scope.workspace_id, action=action, target=scope.target(name), now=now)
+
+
 def erase(session: Session, asset: Asset) -> None:
     """Delete one asset's rows, values first."""
     session.execute(delete(CurrentValue).where(CurrentValue.asset_id == asset.id))
     session.execute(delete(AssetValue).where(AssetValue.asset_id == asset.id))
+    session.execute(delete(LastReading).where(LastReading.asset_id == asset.id))
     session.execute(delete(Asset).where(Asset.id == asset.id))
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from vault.models import Asset, AssetValue, CurrentValue
+from vault.models import Asset, AssetValue, CurrentValue, LastReading
 from vault.names import ENVIRONMENTS, AssetName
 
 
@@ -68,6 +68,70 @@ def listing(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID | No
     return _described(session, assets, shared=shared)
 
 
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """What a list of assets is narrowed to: a part of a name or description, no value in an environment, no reading.
+
+    `unread_since`: made before that time and not read since, as far as it was noted (`LastReading`).
+    """
+
+    text: str = ""
+    missing: str | None = None
+    unread_since: datetime | None = None
+
+
+def page(
+    session: Session,
+    narrow: Narrow,
+    *,
+    workspace_id: uuid.UUID,
+    bot_id: uuid.UUID | None = None,
+    limit: int,
+    after: AssetName | None = None,
+) -> list[Described]:
+    """The next assets by name after `after`, at most `limit`: the workspace's, or those exclusive to one bot.
+
+    Each page costs the same, whatever the number of assets (keyset).
+    """
+    query = select(Asset).where(
+        Asset.workspace_id == workspace_id, Asset.bot_id.is_(None) if bot_id is None else Asset.bot_id == bot_id
+    )
+    if narrow.text:
+        full = Asset.group_name.concat(".").concat(Asset.name)
+        query = query.where(
+            or_(full.icontains(narrow.text, autoescape=True), Asset.description.icontains(narrow.text, autoescape=True))
+        )
+    if narrow.missing is not None:
+        query = query.where(
+            ~exists().where(CurrentValue.asset_id == Asset.id, CurrentValue.environment == narrow.missing)
+        )
+    if narrow.unread_since is not None:
+        since = narrow.unread_since
+        query = query.where(
+            Asset.created_at < since,
+            ~exists().where(LastReading.asset_id == Asset.id, LastReading.read_at >= since),
+        )
+    if after is not None:
+        query = query.where(tuple_(Asset.group_name, Asset.name) > (after.group, after.name))
+    assets = session.scalars(query.order_by(Asset.group_name, Asset.name).limit(limit)).all()
+    pairs = [(asset.group_name, asset.name) for asset in assets] if bot_id is not None else []
+    return _described(session, assets, shared=_shared_among(session, pairs, workspace_id=workspace_id))
+
+
+def totals(session: Session, *, workspace_id: uuid.UUID) -> tuple[int, dict[str, int]]:
+    """How many assets the workspace shares, and how many of them have no value in each environment."""
+    shared = select(func.count()).select_from(Asset).where(Asset.workspace_id == workspace_id, Asset.bot_id.is_(None))
+    count = session.scalar(shared) or 0
+    rows = session.execute(
+        select(CurrentValue.environment, func.count())
+        .join(Asset, Asset.id == CurrentValue.asset_id)
+        .where(Asset.workspace_id == workspace_id, Asset.bot_id.is_(None))
+        .group_by(CurrentValue.environment)
+    ).all()
+    given = {row[0]: row[1] for row in rows}
+    return count, {environment: count - given.get(environment, 0) for environment in ENVIRONMENTS}
+
+
 def visible(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID) -> list[Described]:
     """Every asset that one bot could see, its own hiding the workspace's, by name."""
     rows = session.scalars(
@@ -80,9 +144,43 @@ def visible(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID) -> 
     return _described(session, ordered, shared=_shared_pairs(session, workspace_id))
 
 
+def of_names(
+    session: Session, names: Iterable[AssetName], *, workspace_id: uuid.UUID, bot_id: uuid.UUID
+) -> list[Described]:
+    """Those of `names` that one bot could see, its own hiding the workspace's, by name."""
+    pairs = [(name.group, name.name) for name in names]
+    if not pairs:
+        return []
+    rows = session.scalars(
+        select(Asset)
+        .where(
+            Asset.workspace_id == workspace_id,
+            or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id),
+            tuple_(Asset.group_name, Asset.name).in_(pairs),
+        )
+        .order_by(Asset.bot_id.is_not(None))
+    ).all()
+    chosen = {(row.group_name, row.name): row for row in rows}
+    shared = frozenset((row.group_name, row.name) for row in rows if row.bot_id is None)
+    return _described(session, [chosen[pair] for pair in sorted(chosen)], shared=shared)
+
+
+def names_for(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID, limit: int) -> list[AssetName]:
+    """The names of assets that one bot could see, its own and the workspace's, in order, at most `limit`."""
+    rows = session.execute(
+        select(Asset.group_name, Asset.name)
+        .where(Asset.workspace_id == workspace_id, or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id))
+        .distinct()
+        .order_by(Asset.group_name, Asset.name)
+        .limit(limit)
+    ).all()
+    return [AssetName(group, name) for group, name in rows]
+
+
 def describe(session: Session, asset: Asset) -> Described:
     """One asset with what is in force in each environment."""
-    shared = _shared_pairs(session, asset.workspace_id) if asset.bot_id is not None else frozenset()
+    pairs = [(asset.group_name, asset.name)] if asset.bot_id is not None else []
+    shared = _shared_among(session, pairs, workspace_id=asset.workspace_id)
     return _described(session, [asset], shared=shared)[0]
 
 
@@ -135,6 +233,21 @@ def known_names(
 def _shared_pairs(session: Session, workspace_id: uuid.UUID) -> frozenset[tuple[str, str]]:
     rows = session.execute(
         select(Asset.group_name, Asset.name).where(Asset.workspace_id == workspace_id, Asset.bot_id.is_(None))
+    ).all()
+    return frozenset((group, name) for group, name in rows)
+
+
+def _shared_among(
+    session: Session, pairs: Sequence[tuple[str, str]], *, workspace_id: uuid.UUID
+) -> frozenset[tuple[str, str]]:
+    if not pairs:
+        return frozenset()
+    rows = session.execute(
+        select(Asset.group_name, Asset.name).where(
+            Asset.workspace_id == workspace_id,
+            Asset.bot_id.is_(None),
+            tuple_(Asset.group_name, Asset.name).in_(pairs),
+        )
     ).all()
     return frozenset((group, name) for group, name in rows)
 

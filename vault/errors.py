@@ -109,6 +109,20 @@ class Conflict(VaultError):
     """Something that exists stands in the way of what was asked for."""
 
 
+class AssetExists(Conflict):
+    """An asset of this name is there already; `asset` is its `GROUP.NAME`."""
+
+    def __init__(self, asset: str, scope: str) -> None:
+        super().__init__(asset, scope)
+        self.asset = asset
+        self.scope = scope
+
+    def __str__(self) -> str:
+        """The sentence a person reads."""
+        where = "this workspace" if self.scope == "workspace" else f"bot {self.scope}"
+        return f"The asset {self.asset} of {where} is there already; set its values on its own page."
+
+
 class NameCollision(Conflict):
     """Two owners would share one environment variable, so one would silently receive the other's value.
 

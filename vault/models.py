@@ -225,6 +225,17 @@ class Reading(Model):
     read_at: Mapped[datetime]
 
 
+class LastReading(Model):
+    """When an asset was last read for a bot in an environment; gathered from `Reading` when jobs have ended."""
+
+    __tablename__ = "last_readings"
+
+    asset_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    environment: Mapped[str] = mapped_column(String(16), primary_key=True)
+    bot_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    read_at: Mapped[datetime]
+
+
 class AuditEvent(Model):
     """Who did what to which object, and whether it was allowed; never a value."""
 

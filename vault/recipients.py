@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -77,6 +78,28 @@ def all_keys(session: Session, environment: str | None = None) -> Sequence[Recip
     if environment is not None:
         query = query.where(RecipientKey.environment == environment)
     return session.scalars(query).all()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """One registered key: in force or retired, and how many stored values it wraps."""
+
+    id: str
+    environment: str
+    created_at: datetime
+    retired_at: datetime | None
+    values: int
+
+
+def states(session: Session) -> list[KeyState]:
+    """Every registered key by environment, the newest first; asks for nothing that only key hosts may see."""
+    counts = value_counts(session)
+    rows = session.execute(
+        select(RecipientKey.id, RecipientKey.environment, RecipientKey.created_at, RecipientKey.retired_at).order_by(
+            RecipientKey.environment, RecipientKey.created_at.desc()
+        )
+    ).all()
+    return [KeyState(*row, counts.get(row[0], 0)) for row in rows]
 
 
 def owner(session: Session) -> uuid.UUID:

@@ -75,7 +75,7 @@ def start(call: Allowed, name: str, order: FanOutOrder) -> FanOutItem:
             actor=call.actor,
             now=call.now,
         )
-        item = _item(session, row)
+        item = fan_out_item(session, row)
     signals.look_at_checks(call.console.transport, order.environment)
     return item
 
@@ -84,10 +84,11 @@ def start(call: Allowed, name: str, order: FanOutOrder) -> FanOutItem:
 def shown(call: Allowed, name: str, fan_out_id: uuid.UUID) -> FanOutItem:
     """How far it is."""
     with call.reading() as session:
-        return _item(session, fan_outs.find(session, fan_out_id, source=name, workspace_id=call.workspace_id))
+        return fan_out_item(session, fan_outs.find(session, fan_out_id, source=name, workspace_id=call.workspace_id))
 
 
-def _item(session: Session, row: FanOut) -> FanOutItem:
+def fan_out_item(session: Session, row: FanOut) -> FanOutItem:
+    """A fan-out as it is shown."""
     return FanOutItem(
         id=row.id,
         source=row.source,

@@ -6,7 +6,6 @@ down, and it is told after the transaction.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -16,6 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from console.api.flow_item import FlowDetail, FlowItem, RunItem, flow_detail, flow_item, run_item
+from console.api.runs import AfterRun
+from console.api.runs import listed as runs_listed
 from console.deps import After, Allowed, Body, Call, Limit
 from console.paging import Page, cut
 from console.text import JsonObject, Text
@@ -171,21 +172,10 @@ def _started(call: Call, kind: Kind, name: str, order: RunOrder) -> tuple[RunIte
 
 
 def runs_of(
-    call: Allowed,
-    kind: OfKind,
-    name: str,
-    *,
-    state: str | None = None,
-    limit: Limit = 50,
-    after: Annotated[uuid.UUID | None, Query(description="The `next` of the page before.")] = None,
+    call: Allowed, kind: OfKind, name: str, *, state: str | None = None, limit: Limit = 50, after: AfterRun = None
 ) -> Page[RunItem]:
     """Its runs, the newest first; those of removed ones of this name, too."""
-    with call.reading() as session:
-        rows = runs.page(
-            session, workspace_id=call.workspace_id, kind=kind, name=name, state=state, limit=limit, after=after
-        )
-        items = [run_item(run, flow) for run, flow in rows]
-    return Page(items=items, next=str(items[-1].id) if len(items) == limit else None)
+    return runs_listed(call, kind=kind, name=name, state=state, limit=limit, after=after)
 
 
 #: Method, path below the prefix, handler, status and summary ({} is the kind).

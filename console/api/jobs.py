@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -24,8 +24,9 @@ from console.paging import Page
 from console.text import JsonObject, Text
 from runner import history, jobs, pauses, requests, results, signals, waiting
 from runner.errors import Conflict, NotFound
-from runner.history import Entry, Filter
+from runner.history import Entry
 from runner.jobs import Cause, Priority
+from runner.narrowing import Filter
 from runner.states import State
 from runner.waiting import Situation
 from vault import audit
@@ -47,22 +48,37 @@ class Order(BaseModel):
     priority: Text = Priority.NORMAL.word
 
 
+def narrowed(
+    *,
+    bot: Text | None = None,
+    environment: str | None = None,
+    state: Annotated[str | None, Query(description="A state, or `paused` for what waits to be resumed.")] = None,
+    cause: Annotated[Text | None, Query(description="A kind, alone or with a name: `trigger:nightly`.")] = None,
+    runner: Text | None = None,
+    since: Annotated[AwareDatetime | None, Query(description="Made at this time or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Made before this time.")] = None,
+    text: Annotated[
+        Text | None,
+        Query(max_length=200, description="In the bot's name, the cause, the detail, the parameters; or a job's id."),
+    ] = None,
+) -> Filter:
+    """What a query says of the jobs that are wanted."""
+    return Filter(bot, environment, state, cause, runner, since, until, text)
+
+
 @router.get("", summary="List jobs")
 def listed(
     call: Allowed,
+    narrow: Annotated[Filter, Depends(narrowed)],
     *,
-    bot: str | None = None,
-    environment: str | None = None,
-    state: Annotated[str | None, Query(description="A state, or `paused` for what waits to be resumed.")] = None,
     limit: Limit = 50,
     after: Annotated[uuid.UUID | None, Query(description="The `next` of the page before.")] = None,
 ) -> Page[JobItem]:
-    """History, the newest first."""
-    narrow = Filter(bot=bot, environment=environment, state=state)
+    """History, the newest first. A page may hold fewer than asked for and still have a `next`."""
     with call.reading() as session:
-        entries = history.page(session, narrow, workspace_id=call.workspace_id, limit=limit, after=after)
-        items = [job_item(entry) for entry in entries]
-    return Page(items=items, next=str(items[-1].id) if len(items) == limit else None)
+        found = history.page(session, narrow, workspace_id=call.workspace_id, limit=limit, after=after)
+        items = [job_item(entry) for entry in found.entries]
+    return Page(items=items, next=None if found.next is None else str(found.next))
 
 
 @router.post(
@@ -78,11 +94,11 @@ def enqueue(call: Allowed, order: Order, response: Response) -> JobAccepted:
     """
     call.require_environment(order.environment)
     try:
-        item, new = _enqueue(call, order)
+        item, new = place(call, order)
     except IntegrityError:
         if order.idempotency_key is None:
             raise
-        item, new = _enqueue(call, order)  # another request used the key a moment ago
+        item, new = place(call, order)  # another request used the key a moment ago
     if not new:
         response.status_code = 200
     return JobAccepted(**item.model_dump(), waiting_for=_in_its_group(call, order, item))
@@ -206,7 +222,8 @@ def parse_id(text: str) -> uuid.UUID:
     return parsed
 
 
-def _enqueue(call: Call, order: Order) -> tuple[JobItem, bool]:
+def place(call: Call, order: Order) -> tuple[JobItem, bool]:
+    """The job of an order, and whether it is new: a repeated idempotency key answers the job that it made."""
     with call.writing() as session:
         before = former(session, call, order)
         if before is not None:

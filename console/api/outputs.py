@@ -59,15 +59,28 @@ def download(call: Allowed, job_id: str, path: str, *, attempt: OfAttempt = None
     """The content of one file. One that is withheld, or was pruned, is refused with the reason."""
     job, number = _attempt(call, job_id, attempt)
     with call.reading() as session:
-        row = artefacts.named(session, job, path, attempt=number)
-        known = history.stored(session, job, attempt=number)
-        item, place = _item(row), row.number
+        place = artefacts.named(session, job, path, attempt=number).number
+    return attachment(call, job, attempt=number, number=place)
+
+
+def attachment(call: Call, job_id: uuid.UUID, *, attempt: int, number: int) -> StreamingResponse:
+    """A file by its number, as an attachment of bytes.
+
+    Raises:
+        NotFound: when this workspace has no such job, or the attempt left no such file.
+        Conflict: when it is withheld, or was pruned.
+    """
+    with call.reading() as session:
+        history.progress(session, job_id, workspace_id=call.workspace_id)
+        row = artefacts.numbered(session, job_id, number, attempt=attempt)
+        known = history.stored(session, job_id, attempt=attempt)
+        item = _item(row)
     if item.withheld is not None:
         raise Conflict(item.withheld)
     if known.pruned_at is not None:
         raise Conflict(f"It was pruned at {known.pruned_at:%Y-%m-%d %H:%M:%S} UTC by the rule: {known.pruned_by}.")
-    content = call.console.store.artefact(job, number, place)
-    name = path.rpartition("/")[2]
+    content = call.console.store.artefact(job_id, attempt, number)
+    name = item.path.rpartition("/")[2]
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         "Content-Length": str(item.size),

@@ -48,6 +48,9 @@ class Restart(BaseModel):
     step: Text | None = Field(default=None, alias="from")
 
 
+AfterRun = Annotated[uuid.UUID | None, Query(description="The `next` of the page before.")]
+
+
 @router.get("", summary="List runs")
 def listed(
     call: Allowed,
@@ -56,7 +59,7 @@ def listed(
     name: str | None = None,
     state: str | None = None,
     limit: Limit = 50,
-    after: Annotated[uuid.UUID | None, Query(description="The `next` of the page before.")] = None,
+    after: AfterRun = None,
 ) -> Page[RunItem]:
     """Runs of queues and workflows, the newest first."""
     with call.reading() as session:
@@ -72,7 +75,7 @@ def show(call: Allowed, run_id: str) -> RunDetail:
     """A run and where each of its steps is, derived from its jobs."""
     with call.reading() as session:
         run, flow = runs.require(session, parse_id(run_id), workspace_id=call.workspace_id)
-        return _detail(call, session, run, flow)
+        return detail(call, session, run, flow)
 
 
 @router.put("/{run_id}/pause", summary="Pause a run")
@@ -121,7 +124,7 @@ def answer(call: Allowed, run_id: str, step: str, decision: Decision) -> RunDeta
     with _changing(call, run_id, details={"step": step, "decision": decision.decision}) as (session, run, flow):
         _may_answer(call, session, run, flow, step)
         runs.answer(session, run, step, allowed=allowed, comment=decision.comment, actor=call.actor, now=call.now)
-        item = _detail(call, session, run, flow)
+        item = detail(call, session, run, flow)
     signals.look_at_run(call.console.transport, item.id)
     return item
 
@@ -140,11 +143,17 @@ def parse_id(text: str) -> uuid.UUID:
         ) from None
 
 
-def _detail(call: Call, session: Session, run: Run, flow: Flow) -> RunDetail:
+def detail(call: Call, session: Session, run: Run, flow: Flow) -> RunDetail:
+    """A run as a whole; where its steps are is derived anew."""
     outlook, facts = standing.outlook(session, run, flow, now=call.now)
     document = flows.version(session, flow, run.version).definition
     questions = session.scalars(select(Approval).where(Approval.run_id == run.id)).all()
     return run_detail(run, flow, outlook, facts, definition=document, questions=questions)
+
+
+def asked_for_it(call: Call, run: Run | RunItem) -> bool:
+    """Whether the caller is the person who asked for a run, and so may not answer its questions."""
+    return run.requested_by == call.caller.person
 
 
 def _may_answer(call: Call, session: Session, run: Run, flow: Flow, step: str) -> None:
@@ -152,7 +161,7 @@ def _may_answer(call: Call, session: Session, run: Run, flow: Flow, step: str) -
     node = document.get("steps", {}).get(step) or {}
     needed = Role((node.get("approval") or {}).get("role", "operator"))
     refusal = Refusal(call.caller, call.action, call.target, run.environment)
-    if run.requested_by == call.caller.person:
+    if asked_for_it(call, run):
         raise Denied(
             f"{call.caller.person} asked for this run and cannot answer its question.",
             hint="Ask somebody else, who is signed in or has a token of their own.",

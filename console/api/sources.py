@@ -107,7 +107,7 @@ def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[Source
     with call.reading() as session:
         rows = sources.listing(session, workspace_id=call.workspace_id)
     page, following = cut(rows, key=lambda row: row.name, limit=limit, after=after)
-    return Page(items=[_item(row) for row in page], next=following)
+    return Page(items=[source_item(row) for row in page], next=following)
 
 
 @router.post("", status_code=201, summary="Add a data source", dependencies=EachKeyOnce)
@@ -118,14 +118,14 @@ def add(call: Allowed, order: SourceOrder) -> SourceItem:
         row = sources.add(
             session, order.name, _written(order), workspace_id=call.workspace_id, actor=call.actor, now=call.now
         )
-        return _item(row)
+        return source_item(row)
 
 
 @router.get("/{name}", summary="Show a data source")
 def shown_one(call: Allowed, name: SourceName) -> SourceItem:
     """A definition and who may use it."""
     with call.reading() as session:
-        return _item(sources.find(session, name, workspace_id=call.workspace_id))
+        return source_item(sources.find(session, name, workspace_id=call.workspace_id))
 
 
 @router.put("/{name}", summary="Change a data source", dependencies=EachKeyOnce)
@@ -136,7 +136,7 @@ def change(call: Allowed, name: SourceName, text: SourceText) -> SourceItem:
         row = sources.change(
             session, name, _written(text), workspace_id=call.workspace_id, actor=call.actor, now=call.now
         )
-        return _item(row)
+        return source_item(row)
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a data source")
@@ -180,7 +180,8 @@ def _written(text: SourceText) -> Written:
     return Written(text.kind, text.definition, text.environments, text.bots)
 
 
-def _item(row: DataSource) -> SourceItem:
+def source_item(row: DataSource) -> SourceItem:
+    """A data source as it is shown."""
     return SourceItem(
         name=row.name,
         kind=row.kind,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,25 +11,60 @@ from starlette.responses import HTMLResponse
 
 from console.deps import Allowed, Call
 from console.pages import shell
+from console.pages.charts import Chart, chart
 from runner import overview, runners
+from runner.series import STATES, jobs_over_time
 from scheduler import triggers
 
 #: Lines of each list.
 SHOWN = 8
 
+#: A chart may be so old: a week of many jobs takes a moment to count.
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How a chart divides its time: bars of a width, their number, and which of them say their time, and how."""
+
+    width: timedelta
+    count: int
+    every: int
+    label: str
+
+
+SPANS = {
+    "day": Span(timedelta(hours=1), 24, 4, "%H:%M"),
+    "week": Span(timedelta(hours=4), 42, 6, "%a %d"),
+}
+
 router = APIRouter()
 
 
 @router.get("/")
-def home(call: Allowed) -> HTMLResponse:
-    """The whole page."""
-    return shell.page(call, "home/page.html", **_now(call))
+def home(call: Allowed, span: str = "day") -> HTMLResponse:
+    """The whole page; `span` is the time that its chart covers."""
+    chosen = span if span in SPANS else "day"
+    return shell.page(call, "home/page.html", span=chosen, chart=_chart(call, chosen), states=STATES, **_now(call))
 
 
 @router.get("/home/now")
 def now(call: Allowed) -> HTMLResponse:
     """The part of it that changes by itself."""
     return shell.fragment(call, "home/now.html", **_now(call))
+
+
+def _chart(call: Call, span: str) -> Chart:
+    chosen = SPANS[span]
+
+    def count() -> Chart:
+        with call.reading() as session:
+            buckets = jobs_over_time(
+                session, workspace_id=call.workspace_id, now=call.now, width=chosen.width, count=chosen.count
+            )
+        return chart(buckets, label=chosen.label, every=chosen.every)
+
+    return call.console.remembered.get(("chart", call.workspace_id, span), count, now=call.now, lasting=MINUTE)
 
 
 def _now(call: Call) -> dict[str, Any]:

@@ -17,18 +17,38 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from console import ansi
 from console.deps import NOTICE, Call
 from console.forms import Form
 from console.page_permissions import PAGES
 from console.pages import static, words
 from console.pages.forms import REFUSALS, Fields
 from console.permissions import Role
+from runner import limits
 from vault.names import ENVIRONMENTS
 
-__all__ = ["REFUSALS", "Entry", "Fields", "Form", "address", "fragment", "page", "redirect", "render", "with_query"]
+__all__ = [
+    "REFUSALS",
+    "Entry",
+    "Fields",
+    "Form",
+    "address",
+    "fragment",
+    "page",
+    "redirect",
+    "render",
+    "touchable",
+    "with_query",
+]
 
-#: Characters of a notice; it travels in a cookie.
+#: Characters of a notice.
 LONGEST_NOTICE = 1000
+
+#: It travels in a cookie, percent-encoded; browsers take 4096 bytes with its name (RFC 6265, section 6.1).
+_LONGEST_COOKIE = 3800
+
+#: What a notice can be, from something done to something wrong.
+KINDS = ("good", "info", "warning", "bad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +124,19 @@ def fragment(call: Call, template: str, *, status: int = 200, **context: object)
     return HTMLResponse(render(call, template, **context), status_code=status)
 
 
-def redirect(call: Call, path: str, *, notice: str = "") -> RedirectResponse:
-    """See `path` (303) after a form was done; the page there shows the notice once."""
+def redirect(call: Call, path: str, *, notice: str = "", kind: str = "good") -> RedirectResponse:
+    """See `path` (303) after a form was done; the page there shows the notice once.
+
+    `kind` is `good`, `warning`, `bad` or `info`. The notice must not hold what the next page may not show.
+    """
     del call  # the same for every caller; named so that each answer of a page begins alike
     response = RedirectResponse(path, status_code=303)
     if notice:
-        response.set_cookie(NOTICE, quote(notice[:LONGEST_NOTICE]), max_age=60, path="/", httponly=True, samesite="lax")
+        text = quote(f"{kind}:{notice[:LONGEST_NOTICE]}")
+        while len(text) > _LONGEST_COOKIE:
+            notice = notice[: len(notice) * 3 // 4]
+            text = quote(f"{kind}:{notice}…")
+        response.set_cookie(NOTICE, text, max_age=60, path="/", httponly=True, samesite="lax")
     return response
 
 
@@ -125,23 +152,40 @@ def with_query(path: str, **query: object) -> str:
 
 
 def render(call: Call | None, template: str, **context: object) -> str:
-    """The text of `template`; without a call only what needs none, as a page that says why there is no more."""
-    return TEMPLATES.get_template(template).render({**_frame(call), **context})
+    """The text of `template`; without a call only what needs none, as a page that says why there is no more.
+
+    What a form was filled with and what is wrong with it, `form` and `errors`, answer empty text for other fields.
+    """
+    lenient = {name: _Lenient(given) for name in ("form", "errors") if isinstance(given := context.get(name), dict)}
+    return TEMPLATES.get_template(template).render({**_frame(call), **context, **lenient})
+
+
+class _Lenient(dict[str, Any]):
+    """Fields by name; one that is not there is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
 
 
 def _frame(call: Call | None) -> dict[str, Any]:
     if call is None:
-        return {"call": None, "caller": None, "csrf": "", "notice": "", "navigation": [], "now": None, "here": ""}
+        return {"call": None, "caller": None, "csrf": "", "notice": None, "navigation": [], "now": None, "here": ""}
     here = call.target.partition(" ")[2]
     return {
         "call": call,
         "caller": call.caller,
         "csrf": call.csrf,
-        "notice": unquote(call.notice),
+        "notice": _notice(call.notice),
         "navigation": _navigation(call.caller.role, here),
         "now": call.now,
         "here": here,
     }
+
+
+def _notice(cookie: str) -> tuple[str, str] | None:
+    """Kind and text of what a cookie holds, which a client may have written."""
+    kind, _, text = unquote(cookie).partition(":")
+    return (kind, text[:LONGEST_NOTICE]) if text and kind in KINDS else None
 
 
 def _navigation(role: Role, here: str) -> list[tuple[str, list[tuple[Entry, bool]]]]:
@@ -154,6 +198,12 @@ def _navigation(role: Role, here: str) -> list[tuple[str, list[tuple[Entry, bool
 def _open(entry: Entry, role: Role) -> bool:
     permission = PAGES.get(("GET", entry.path))
     return permission is not None and role.covers(Role(permission[0]))
+
+
+def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
+    """The environments in which the caller may use a route: those that its form offers."""
+    permission = PAGES[method, route]
+    return tuple(name for name in ENVIRONMENTS if permission and call.caller.may(Role(permission[0]), name))
 
 
 def _may(call: Call | None, method: str, route: str) -> bool:
@@ -205,8 +255,10 @@ def _templates() -> Environment:
         machine=words.machine,
         lasting=words.lasting,
         bytes=words.size,
+        limit=limits.written,
         count=words.count,
         attributes=_attributes,
+        shown=ansi.shown,
     )
     return made
 

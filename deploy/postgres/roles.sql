@@ -96,6 +96,7 @@ GRANT SELECT (asset_id, environment, number, recipient_id, empty, created_at, cr
 GRANT SELECT, INSERT, DELETE, UPDATE (number, set_at, set_by) ON current_values TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (description) ON assets TO botkeep_console;
 GRANT SELECT, INSERT, DELETE ON asset_variables TO botkeep_console;
+GRANT SELECT, DELETE ON last_readings TO botkeep_console;
 GRANT SELECT (id, environment, public_key, created_at, retired_at) ON recipients TO botkeep_console;
 
 -- A package goes in as well; only runners take it out.
@@ -154,6 +155,11 @@ GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_it
 -- A runner reads the rows of a fan-out, and the scheduler makes the jobs: runners insert none.
 GRANT SELECT, UPDATE (finished_at, ok, detail, jobs) ON fan_outs TO botkeep_scheduler;
 GRANT SELECT, DELETE ON fan_out_batches TO botkeep_scheduler;
+
+-- It notes when which asset was last read; which value that was, and for which name, it does not see.
+GRANT SELECT (job_id, asset_id, environment, read_at) ON readings TO botkeep_scheduler;
+GRANT SELECT, INSERT, UPDATE (read_at) ON last_readings TO botkeep_scheduler;
+GRANT SELECT, INSERT, UPDATE (until) ON readings_noted TO botkeep_scheduler;
 
 -- It gives audit rows their place in the chain, and changes none.
 GRANT SELECT, INSERT ON audit_events, audit_links TO botkeep_scheduler;

@@ -71,7 +71,7 @@ def decide(api: Api, **rule: str) -> None:
 @pytest.fixture(autouse=True)
 def ids_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of tests are queued now and ended long ago; for real ones the id is the older of the two."""
-    monkeypatch.setattr(retention, "_first_id", lambda _at: uuid.UUID(int=(1 << 128) - 1))
+    monkeypatch.setattr(retention, "first_id", lambda _at: uuid.UUID(int=(1 << 128) - 1))
 
 
 def test_what_is_older_than_thirty_days_goes_by_itself_and_says_so(api: Api) -> None:

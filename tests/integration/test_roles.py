@@ -35,13 +35,15 @@ flow_versions       SI       S          -       -
 flows               SIu      S          -       -
 hook_keys           SIuD     -          -       -
 jobs                SIu      SIu        Su      -
+last_readings       SD       SIu        -       -
 limit_members       SID      S          S       -
 memberships         SIuD     -          -       -
 mail_messages       -        -          SIu     -
 package_blobs       sI       -          S       -
 package_versions    SI       S          S       -
 prunings            S        SIu        -       -
-readings            S        -          I       -
+readings            S        s          I       -
+readings_noted      -        SIu        -       -
 recipients          s        -          S       SIu
 retention_rules     SID      S          -       -
 run_tries           SI       SIu        -       -
@@ -63,6 +65,9 @@ console    s  asset_values    - envelope
 console    s  package_blobs   digest
 console    s  recipients      - canary
 console    u  api_tokens      revoked_at
+scheduler  s  readings        job_id asset_id environment read_at
+scheduler  u  last_readings   read_at
+scheduler  u  readings_noted  until
 console    u  assets          description
 console    u  bots            removed_at
 console    u  calendars       days changed_at changed_by
@@ -133,6 +138,7 @@ keyhost    UPDATE audit_events SET outcome = 'done'
 console    DELETE FROM readings
 console    CREATE TABLE public.mine (id integer)
 scheduler  SELECT name FROM assets
+scheduler  SELECT asset FROM readings
 scheduler  SELECT number FROM asset_values
 scheduler  SELECT digest FROM api_tokens
 scheduler  SELECT digest FROM package_blobs

@@ -17,6 +17,7 @@ from runner import announcements, bots, conclusion, ends, history, jobs, pauses,
 from runner.archive import canonical, pack
 from runner.jobs import Cause, Claim, Report
 from runner.models import Bot, Job
+from runner.narrowing import Filter
 from runner.states import Reason, State
 from runner.worker.keyring import Keyring
 from runner.worker.packages import PackageStore
@@ -174,7 +175,7 @@ def test_the_console_enqueues_shows_and_cancels_jobs(world: World, tmp_path: Pat
         for job_id, state in ((queued, State.CANCELLED), (running, State.RUNNING)):
             found = history.detail(session, job_id, workspace_id=world.workspace_id)
             assert jobs.cancel(session, found.entry.job, actor=ANN, now=NOW) is state
-        assert len(history.page(session, history.Filter(), workspace_id=world.workspace_id, limit=10)) == 2
+        assert len(history.page(session, Filter(), workspace_id=world.workspace_id, limit=10).entries) == 2
 
 
 def test_the_console_asks_for_a_pause_and_the_runner_says_that_it_is_so(world: World, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from uuid_utils.compat import uuid7
 
-from runner import retention
+from runner import jobs, retention
 from runner.errors import Invalid
 from runner.retention import DEFAULT, Keep
 
@@ -41,4 +41,4 @@ def test_words_are_read_back(keep: Keep) -> None:
 def test_an_id_tells_when_its_job_was_queued() -> None:
     now = datetime.now(UTC)
     second = timedelta(seconds=1)
-    assert retention._first_id(now - second) < uuid7() < retention._first_id(now + 10 * second)
+    assert jobs.first_id(now - second) < uuid7() < jobs.first_id(now + 10 * second)
