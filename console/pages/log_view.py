@@ -86,9 +86,14 @@ class View:
         return max(1, self.first - LINES) if self.first > 1 else None
 
     @property
+    def tail(self) -> bool:
+        """Whether it is the end of the log, as far as it is printed."""
+        return self.at_end and not self.wanted.search and self.wanted.line is None
+
+    @property
     def live(self) -> bool:
         """Whether more lines can follow this part."""
-        return self.at_end and not self.ended and not self.wanted.search
+        return self.tail and not self.ended
 
 
 @dataclass(slots=True)

@@ -31,8 +31,7 @@
       if ("live" in log.dataset && !drawing && atEnd !== following()) press(follow, atEnd);
     }, { passive: true });
     part("log-end").addEventListener("click", (event) => {
-      if (!("live" in log.dataset) && part("log-next")) return; // the end is another part of the log
-      if (new URLSearchParams(location.search).has("search")) return;
+      if (!("tail" in log.dataset)) return; // the end is another part of the log
       event.preventDefault();
       press(follow, "live" in log.dataset);
       toEnd();
@@ -44,7 +43,7 @@
       frame.scrollTop = 0;
     });
     pieces = log.querySelectorAll(".line-text > span").length;
-    if (!location.hash.startsWith("#L") && !new URLSearchParams(location.search).has("from")) toEnd();
+    if ("tail" in log.dataset && !location.hash.startsWith("#L")) toEnd();
     if ("live" in log.dataset) {
       press(follow, true);
       for (const again of log.querySelectorAll(".log-again")) again.remove();
@@ -81,12 +80,14 @@
     source = here;
     here.addEventListener("line", (event) => {
       waiting.push(JSON.parse(event.data));
+      log.dataset.next = event.lastEventId;
       if (waiting.length > WAITING) dropped += waiting.splice(0, waiting.length - WAITING / 2).length;
-      if (waiting.length === 1 || !drawing) schedule(log);
+      schedule(log);
     });
     here.addEventListener("note", (event) => say(JSON.parse(event.data).text));
     here.addEventListener("end", (event) => {
       here.close();
+      source = null;
       draw(log);
       ended(log, JSON.parse(event.data));
     });
@@ -99,10 +100,7 @@
 
   let scheduled = 0;
   function schedule(log) {
-    if (scheduled) return;
-    // A hidden page draws nothing by frames.
-    const later = document.hidden ? (call) => setTimeout(call, 250) : requestAnimationFrame;
-    scheduled = later(() => { scheduled = 0; draw(log); }) || 1;
+    if (!scheduled) scheduled = requestAnimationFrame(() => { scheduled = 0; draw(log); });
   }
 
   function draw(log) {
@@ -195,6 +193,15 @@
     if (text || !last.querySelector(".log-waits")) last.textContent = text || "The bot may print more.";
   }
 
+  // A browser has few connections for one console: a page that nobody sees holds none of them.
+  document.addEventListener("visibilitychange", () => {
+    const log = part("log");
+    if (!log || !("live" in log.dataset)) return;
+    if (!document.hidden && !source) listen(log);
+    if (!document.hidden) return;
+    draw(log);
+    detach();
+  });
   window.addEventListener("pagehide", detach);
   document.addEventListener("htmx:afterSettle", attach);
   attach();
