@@ -1,4 +1,4 @@
-"""`python -m console`: the HTTP API; `python -m console token`: a token made on this host.
+"""`python -m console`: the HTTP API and the pages; `python -m console token` and `link`: made on this host.
 
 Before anything else this process locks itself out of what decrypts: importing one of these modules is an
 error from here on, whoever tries and however.
@@ -37,12 +37,13 @@ INVALID, UNREACHABLE = 5, 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve, or make a token."""
+    """Serve, or make a token or a sign-in link."""
     arguments = _parser().parse_args(argv)
     os.umask(0o077)
     try:
         settings = load(ConsoleSettings)
-        return _token(settings, arguments) if arguments.command == "token" else _serve(settings, arguments)
+        made = {"token": _token, "link": _link}.get(arguments.command, _serve)
+        return made(settings, arguments)
     except Unavailable as error:
         print(error, file=sys.stderr)
         return UNREACHABLE
@@ -87,12 +88,20 @@ def _token(settings: ConsoleSettings, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _link(settings: ConsoleSettings, arguments: argparse.Namespace) -> int:
+    url = settings.public_url or arguments.url or f"http://{settings.console_host}:{settings.console_port}"
+    with db.writing(db.engine(settings.database())) as session:
+        token = minting.mint_link(session, arguments.name, now=datetime.now(UTC))
+    print(f"{url.rstrip('/')}/sign-in/link?token={token}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m console", description="The console: Botkeep's HTTP API.")
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
     parser.add_argument("--fd", type=int, metavar="N", help="serve on this inherited listening socket")
-    commands = parser.add_subparsers(dest="command", metavar="token")
+    commands = parser.add_subparsers(dest="command", metavar="token|link")
     token = commands.add_parser("token", help="make a token on this host")
     token.add_argument("--name", required=True)
     token.add_argument("--role", required=True)
@@ -100,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--client-file", type=Path, help="write address and token there, and print nothing")
     token.add_argument("--if-missing", action="store_true", help="do nothing when there is one already")
     token.add_argument("--url", help="the console's address, for the client's file")
+    link = commands.add_parser("link", help="make a link that signs a user in once, whatever else they may do")
+    link.add_argument("--name", required=True)
+    link.add_argument("--url", help="the console's address, for the link")
     return parser
 
 

@@ -32,11 +32,11 @@ from console.hook_keys import HookRing
 from console.key_file import KeyFile
 from console.live import Live
 from console.openid import OpenId
-from console.permissions import PERMISSIONS, Role
+from console.permissions import INSTALLATION, PERMISSIONS, Role
 from console.rates import Buckets
 from console.remembered import Remembered
 from console.sessions import Lifetimes
-from runner import jobs, lanes
+from runner import jobs, lanes, workspaces
 from runner.stores import Store
 from vault import db
 from vault.audit import Actor
@@ -168,7 +168,10 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
     address = address_of(request)
     cookie = "" if shown else origin.session_cookie(request, console.public_url)
     found = None
+    default = None
     with db.reading(console.engine) as session:
+        if permission.action in INSTALLATION:
+            default = workspaces.default_workspace(session)
         caller = auth.find(session, shown.credentials, address=address) if shown else None
         if cookie:
             found = sessions.find(session, cookie, address=address, lifetimes=console.lifetimes, now=console.now())
@@ -191,6 +194,12 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
             f"This needs the role {permission.role}; {who} has the role {caller.role}.",
             hint=f"Ask an admin for the role {permission.role}.",
             refusal=Refusal(caller, call.action, call.target, request.path_params.get("environment")),
+        )
+    if default not in {None, caller.workspace_id}:
+        raise Denied(
+            "This concerns every workspace, so it is for admins of the workspace default.",
+            hint="Ask whoever runs this installation.",
+            refusal=Refusal(caller, call.action, call.target),
         )
     return call
 

@@ -1,4 +1,4 @@
-"""`python -m console token`: makes a token on the console's own host, where the database can be reached.
+"""`python -m console token` and `link`: made on the console's own host, where the database can be reached.
 
 With a file the token goes into it (0600, replaced at once) and nowhere else; without one it is printed, once.
 Refuses to leave a token in the database that nobody holds: the file is written before the commit.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from console import auth
+from console import auth, users
 from console.auth import Grant
-from runner.errors import Invalid
+from runner.errors import Invalid, NotFound
 from runner.workspaces import default_workspace
 from vault.audit import Actor
 
@@ -62,6 +62,20 @@ def mint(session: Session, wanted: Wanted, *, now: datetime) -> str | None:
         return token
     _write(wanted.client_file, wanted.url, token)
     return None
+
+
+def mint_link(session: Session, name: str, *, now: datetime) -> str:
+    """What a link must hold to sign a person in once, whichever workspaces they belong to.
+
+    Raises:
+        NotFound: when there is no account of this name.
+    """
+    user = users.find(session, name)
+    mine = users.workspaces_of(session, user.id) if user else ()
+    if not mine:
+        raise NotFound(f"There is no user {name}; see `botkeep user list`.")
+    member = users.require(session, name, workspace_id=mine[0])
+    return users.link(session, member, actor=local_user(), now=now)
 
 
 def local_user() -> Actor:

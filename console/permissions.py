@@ -44,6 +44,52 @@ class Permission:
     action: str
 
 
+class Reach(StrEnum):
+    """Which environments an action touches, and with them the roles by environment that are asked."""
+
+    NONE = "none"
+    """None: the role in the workspace decides."""
+
+    ONE = "one"
+    """That of the request, or of the thing it is about."""
+
+    EVERY = "every"
+    """All of them: only for a caller who is narrowed in none."""
+
+
+#: What touches environments, by action; whatever is not here touches none.
+REACH: dict[str, Reach] = dict.fromkeys(
+    (
+        *("asset.set", "asset.unset", "asset.rollback", "environment.policy"),
+        *("job.enqueued", "job.cancelled", "job.paused", "job.resumed", "job.retried"),
+        *("queue.added", "queue.removed", "queue.paused", "queue.resumed"),
+        *("workflow.added", "workflow.removed", "workflow.paused", "workflow.resumed"),
+        *("run.started", "run.paused", "run.resumed", "run.cancelled", "run.restarted", "run.answered"),
+        *("item.added", "item.retried", "item.removed"),
+        *("trigger.saved", "trigger.removed", "trigger.paused", "trigger.resumed", "trigger.run"),
+        *("trigger.key_made", "trigger.key_set", "runner.drained"),
+        *("source.added", "source.changed", "source.removed", "source.check_requested", "source.fan_out"),
+        *("concurrency.set", "concurrency.removed", "retention.decided"),
+        *("token.created", "user.added", "user.changed", "user.removed", "user.password_set"),
+        *("user.totp_removed", "user.link_made"),
+    ),
+    Reach.ONE,
+) | dict.fromkeys(
+    (
+        "asset.removed",
+        "bot.removed",
+        "calendar.changed",
+        "calendar.removed",
+        "user.first_link",
+        "workspace.limits",
+        "workspace.connections",
+    ),
+    Reach.EVERY,
+)
+
+#: What concerns all workspaces at once; for callers of the workspace `default`, which runs the installation.
+INSTALLATION = frozenset({"workspace.added", "runner.drained", "runner.removed"})
+
 #: Asks for no token: probes, numbers, the description of the interface, and deliveries, which are signed.
 PUBLIC = None
 
@@ -145,7 +191,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("PUT", "/api/v1/users/{name}/password"): Permission(Role.ADMIN, "user.password_set"),
     ("DELETE", "/api/v1/users/{name}/totp"): Permission(Role.ADMIN, "user.totp_removed"),
     ("POST", "/api/v1/users/{name}/links"): Permission(Role.ADMIN, "user.link_made"),
-    ("POST", "/api/v1/first-link"): Permission(Role.ADMIN, "user.link_made"),
+    ("POST", "/api/v1/first-link"): Permission(Role.ADMIN, "user.first_link"),
     ("GET", "/api/v1/workspaces"): Permission(Role.VIEWER, "workspace.listed"),
     ("POST", "/api/v1/workspaces"): Permission(Role.ADMIN, "workspace.added"),
     ("GET", "/api/v1/environments"): Permission(Role.VIEWER, "environment.listed"),

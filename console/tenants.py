@@ -17,8 +17,6 @@ from sqlalchemy.orm import Session
 from console import auth
 from console.auth import Grant
 from console.callers import Caller
-from console.deps import Call
-from console.errors import Denied, Refusal
 from console.permissions import Role
 from console.user_models import Membership
 from runner import workspaces
@@ -43,22 +41,6 @@ def listing(session: Session, caller: Caller) -> Sequence[Workspace]:
     else:
         query = query.where(Workspace.id == caller.workspace_id)
     return session.scalars(query).all()
-
-
-def require_installation(call: Call) -> None:
-    """Go on only for a caller of the workspace `default`.
-
-    Raises:
-        Denied: otherwise.
-    """
-    with call.reading() as session:
-        default = workspaces.default_workspace(session)
-    if call.workspace_id != default:
-        raise Denied(
-            "Workspaces are added by admins of the workspace default.",
-            hint="Ask whoever runs this installation.",
-            refusal=Refusal(call.caller, call.action, call.target),
-        )
 
 
 def add(session: Session, name: str, *, caller: Caller, now: datetime) -> tuple[Workspace, str]:

@@ -59,7 +59,7 @@ def list_entries(
     }
     with connected() as client:
         pages = client.pages(path_of("audit"), query=query, limit=limit)
-        count = show_list(to, pages, columns, empty="Nothing of this kind has happened yet.")
+        count = show_list(to, pages, columns, empty="Nothing has happened yet.")
     if limit and count == limit == NEWEST:
         to.remark(f"These are the newest {NEWEST}; --limit 0 shows all.")
 

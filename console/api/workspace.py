@@ -32,6 +32,7 @@ def shown(call: Allowed) -> LimitsItem:
 @router.patch("/limits", summary="Change the limits of bots")
 def change(call: Allowed, changes: dict[str, Any]) -> LimitsItem:
     """Change the limits that are named, in the words of bot.toml; `null` goes back to Botkeep's own."""
+    call.require_every_environment("a limit of all bots")
     with call.writing() as session:
         chosen = workspaces.set_limits(session, changes, workspace_id=call.workspace_id, actor=call.actor, now=call.now)
     return _item(chosen)
@@ -47,6 +48,7 @@ def connections(call: Allowed) -> ConnectionPolicy:
 @router.patch("/connections", summary="Change where data sources may connect to")
 def change_connections(call: Allowed, changes: dict[str, Any]) -> ConnectionPolicy:
     """Replace the lists that are named (`allow`, `deny`, `paths`); `null` goes back to Botkeep's own."""
+    call.require_every_environment("where data sources may connect to")
     with call.writing() as session:
         return workspaces.set_connections(
             session, changes, workspace_id=call.workspace_id, actor=call.actor, now=call.now

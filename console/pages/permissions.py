@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse
 
 from console.deps import Allowed
 from console.pages import shell
-from console.permissions import PERMISSIONS, Role
+from console.permissions import INSTALLATION, PERMISSIONS, REACH, Reach, Role
 
 router = APIRouter()
 
@@ -22,4 +22,13 @@ def show(call: Allowed) -> HTMLResponse:
             actions = nouns.setdefault(noun, {})
             actions.setdefault((permission.action, permission.role), []).append(f"{method} {path}")
     public = sorted(f"{method} {path}" for (method, path), permission in PERMISSIONS.items() if permission is None)
-    return shell.page(call, "permissions/page.html", nouns=sorted(nouns.items()), public=public, roles=list(Role))
+    return shell.page(
+        call,
+        "permissions/page.html",
+        nouns=sorted(nouns.items()),
+        public=public,
+        roles=list(Role),
+        reach=REACH,
+        none=Reach.NONE,
+        installation=INSTALLATION,
+    )

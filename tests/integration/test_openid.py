@@ -43,7 +43,7 @@ def api(stores: Stores, tmp_path: Path, issuer: str) -> Iterator[Api]:
         yield running
 
 
-def opened(stores: Stores, folder: Path, issuer: str, **more: object) -> AbstractContextManager[Api]:
+def opened(stores: Stores, folder: Path, issuer: str, **more: Any) -> AbstractContextManager[Api]:  # noqa: ANN401 - settings of any kind
     file = folder / "credential"
     file.write_text(CREDENTIAL + "\n")
     file.chmod(0o600)

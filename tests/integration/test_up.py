@@ -1,15 +1,18 @@
 """`botkeep up` with everything real: on either pair of stores a person gets from nothing to a job's log."""
 
 import os
+import re
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from cli.home import Home
 from tests.conftest import Start
-from tests.support import Stores, descendants, wait_until
+from tests.support import Started, Stores, descendants, wait_until
 from tests.unit.cli.conftest import Botkeep, command
 
 pytestmark = pytest.mark.timeout(240)
@@ -37,6 +40,27 @@ def bot(tmp_path: Path) -> Path:
     return path
 
 
+def use_the_first_link(process: Started, botkeep: Botkeep) -> None:
+    link = re.search(r"http://\S+/sign-in/link\?token=(\S+)", process.wait_for("Sign in for the first time"))
+    assert link
+    origin = {"Origin": link[0].partition("/sign-in")[0]}
+    used = [httpx.post(link[0].partition("?")[0], data={"token": link[1]}, headers=origin) for _ in range(2)]
+    assert [answer.status_code for answer in used] == [303, 422]
+    assert botkeep("user", "list", "--json").lines[0]["name"] == "admin"
+
+
+def check_the_audit(botkeep: Botkeep) -> None:
+    def verified() -> dict[str, Any]:
+        return dict(botkeep("audit", "verify", "--json").lines[0])
+
+    wait_until(lambda: verified()["unsealed"] == 0, 60, "the scheduler to seal the audit")
+    assert (verified()["ok"], verified()["findings"], verified()["anchors"] > 0) == (True, [], True)
+    rows = botkeep("audit", "list", "--action", "asset.read", "--json").lines
+    read = [row for row in rows if "values" in row["details"]]
+    assert {row["environment"] for row in read} == {"staging", "prod"}
+    assert all(row["details"]["values"] == [["SAP.PASSWORD", "workspace", 1]] for row in read)
+
+
 def test_from_nothing_to_the_log_of_a_job(
     empty_stores: Stores, home: Path, start: Start, botkeep: Botkeep, bot: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -50,6 +74,7 @@ def test_from_nothing_to_the_log_of_a_job(
     process = start(sys.executable, "-m", "cli", "up", "--port", "0", env=environ, name="up")
     process.wait_for("Botkeep is ready at http://127.0.0.1:", 150)
 
+    use_the_first_link(process, botkeep)
     assert botkeep("doctor").status == 0
     names = [each["name"] for each in botkeep("status", "--json").lines[0]["components"]]
     assert names == ["broker"] * (not server) + ["console", "scheduler", "runner"]
@@ -74,6 +99,7 @@ def test_from_nothing_to_the_log_of_a_job(
     assert "sesame" not in logs.out + followed.out + botkeep("asset", "list").out
     assert botkeep("asset", "coverage", "--json").lines[0]["prod"] == "set"
 
+    check_the_audit(botkeep)
     assert botkeep("runner", "drain", socket.gethostname()).status == 0
     process.wait_for("The runner was drained and has ended", 30)
     status = botkeep("status", "--json")

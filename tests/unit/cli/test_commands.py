@@ -1,6 +1,7 @@
 """Each command asks what contracts say, shows it to a person, and gives the same to a program as JSON."""
 
 import io
+import json
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ def value(number: int, *, empty: bool = False) -> dict[str, Any]:
         ("history", "/api/v1/jobs", "botkeep run"),
         ("runner list", "/api/v1/runners", "botkeep runner --environment"),
         ("token list", "/api/v1/tokens", "botkeep token create"),
+        ("user list", "/api/v1/users", "botkeep user add"),
         ("secret list", "/api/v1/assets", "botkeep secret write"),
         ("environment list", "/api/v1/environments", "keygen"),
         ("concurrency list", "/api/v1/concurrency", "botkeep concurrency set"),
@@ -54,6 +56,24 @@ def test_an_empty_list_says_what_to_do_next_and_is_no_error(
     ("line", "method", "path", "answer", "body"),
     [
         ("bot remove b", "DELETE", "/api/v1/bots/b", DONE, None),
+        (
+            "user add ann --role dev --in prod=viewer --subject s",
+            "POST",
+            "/api/v1/users",
+            Answer({"name": "ann"}, 201),
+            {"name": "ann", "role": "dev", "narrowed": {"prod": "viewer"}, "subject": "s"},
+        ),
+        (
+            "user role ann --role viewer",
+            "PUT",
+            "/api/v1/users/ann/role",
+            Answer({"name": "ann"}),
+            {"role": "viewer", "narrowed": {}},
+        ),
+        ("user remove ann", "DELETE", "/api/v1/users/ann", Answer({"name": "ann", "tokens": []}), None),
+        ("user link ann", "POST", "/api/v1/users/ann/links", Answer({"url": "http://x"}, 201), None),
+        ("user totp ann", "DELETE", "/api/v1/users/ann/totp", DONE, None),
+        ("workspace add w", "POST", "/api/v1/workspaces", Answer({"token": "bk_x"}, 201), {"name": "w"}),
         ("asset remove G.N --bot b", "DELETE", "/api/v1/assets/G/N", DONE, None),
         ("asset unset G.N --env prod", "DELETE", "/api/v1/assets/G/N/values/prod", DONE, None),
         (
@@ -267,3 +287,25 @@ def test_the_list_of_runners_says_what_each_serves_carries_and_is_called(console
         assert text in line
     assert "\x1b" not in line
     assert botkeep("runner", "list", "--json").lines == [runner]
+
+
+def test_a_chain_that_does_not_hold_is_status_1_and_every_finding_a_line(
+    console: Console, botkeep: Botkeep, tmp_path: Path
+) -> None:
+    heads, here = tmp_path / "heads.jsonl", "01920000-0000-7000-8000-000000000000"
+    lines = [{"workspace": owner, "seq": 2, "hash": "ab" * 32, "at": HOUR_AGO} for owner in (here, "another")]
+    heads.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rest = {"seq": 2, "hash": "cd" * 32, "unsealed": 0, "unsealed_since": None, "next": None}
+    wrong = {"kind": "edited", "seq": 1, "id": here, "sentence": "Row 1 was edited."}
+    console.on("GET", "/api/v1/audit/verification", Answer({"checked": 2, "findings": [wrong], **rest}))
+    console.on("POST", "/api/v1/audit/comparisons", Answer({"workspace": here, "compared": 0, "findings": []}))
+    result = botkeep("audit", "verify", "--anchors", heads)
+    assert result.status == 1
+    assert result.out.splitlines() == [
+        "edited: Row 1 was edited.",
+        "The chain is broken: 2 rows checked, 1 anchored heads compared.",
+    ]
+    console.on("GET", "/api/v1/audit/verification", Answer({"checked": 2, "findings": [], **rest}))
+    assert botkeep("audit", "verify", "--anchors", heads, "--json").lines[0]["ok"] is True
+    heads.write_text("no json")
+    assert botkeep("audit", "verify", "--anchors", heads).status == 5

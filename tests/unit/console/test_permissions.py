@@ -6,7 +6,7 @@ import pytest
 from fastapi import APIRouter
 
 from console import app
-from console.permissions import PERMISSIONS, Role
+from console.permissions import INSTALLATION, PERMISSIONS, REACH, Role
 
 
 def test_roles_are_a_ladder() -> None:
@@ -29,6 +29,11 @@ def test_every_write_needs_more_than_a_viewer() -> None:
         if method != "GET" and (method, path) not in SIGNED:
             assert permission is not None, path
             assert permission.role != Role.VIEWER or path.startswith(OWN), path
+
+
+def test_what_is_said_of_actions_is_said_of_actions_that_there_are() -> None:
+    actions = {permission.action for permission in PERMISSIONS.values() if permission is not None}
+    assert actions >= {*REACH, *INSTALLATION}
 
 
 def test_a_route_without_an_entry_keeps_the_console_from_being_made() -> None:
