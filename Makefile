@@ -17,10 +17,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test up check bench soak setup services lock format clean
+.PHONY: help demo test up check bench screenshots soak setup services lock format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## start everything in a temporary home, run bots in dev, staging and prod, show the history, stop
 	@$(BIN)/python examples/demo.py
@@ -41,6 +41,9 @@ check: $(INSTALLED) ## linters, types, import contracts, unit tests, documents; 
 
 bench: $(INSTALLED) ## every benchmark, ours beside the baselines in one run
 	@$(BIN)/python -m benchmarks
+
+screenshots: $(INSTALLED) services ## a picture of every page into docs/screenshots, at a desk and on a phone
+	@$(BIN)/python -m tests.screenshots docs/screenshots
 
 soak: $(INSTALLED) services ## random faults for ten minutes, or SECONDS=60; nothing may be lost, doubled or orphaned
 	@$(BIN)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
