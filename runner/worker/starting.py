@@ -146,7 +146,7 @@ class Nursery:
     """The thread of the launcher that cradles are born of, from the first one on.
 
     A thread inherits what its parent is kept from; so what is the same for every bot is entered once, and not by each
-    cradle (0.15 of 0.3 ms: the kernel compiles the filter of system calls each time).
+    cradle: the kernel would compile the filter of system calls for each, and take it down with each.
     """
 
     __slots__ = ("_asked", "_cradle", "_error", "_settle", "_settled", "_started")
@@ -156,13 +156,13 @@ class Nursery:
         self._started = False
         self._error: BaseException | None = None
         self._cradle: Cradle | None = None
-        self._settled, self._asked = _thread.allocate_lock(), _thread.allocate_lock()
 
     def bear(self, enter: Callable[[], None], spawn: Callable[[], int]) -> Cradle:
-        """A cradle that has tried. Raises what kept this thread, or the cradle, from its work."""
+        """A cradle that has tried. Raises what kept it, or this thread, from its work; the next call tries anew."""
         if not self._started:
             self._begin()
         if self._error is not None:
+            self._started = False
             raise self._error
         self._cradle = cradle = Cradle(enter, spawn)
         self._asked.release()
@@ -173,6 +173,8 @@ class Nursery:
         return cradle
 
     def _begin(self) -> None:
+        self._error = None
+        self._settled, self._asked = _thread.allocate_lock(), _thread.allocate_lock()
         self._settled.acquire()
         self._asked.acquire()
         _thread.start_new_thread(self._live, ())
@@ -184,8 +186,10 @@ class Nursery:
             self._settle()
         except BaseException as error:  # raised again where somebody can say it
             self._error = error
+            self._settled.release()
+            return
         self._settled.release()
-        while self._error is None:
+        while True:
             self._asked.acquire()
             if self._cradle is not None:
                 self._cradle.begin()

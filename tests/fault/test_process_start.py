@@ -1,6 +1,8 @@
 """What a bot is given, starts that fail, and what is read from it."""
 
+import errno
 import os
+import re
 import signal
 import stat
 import threading
@@ -251,6 +253,21 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
         lambda: open_descriptors(bench.spawner.pid) == 4 + ground + len(launchers(bench.spawner)),
         what="the spawner to have closed all",
     )
+
+
+def test_every_bot_of_a_launcher_is_under_the_filter_and_under_one_only(bench: Bench) -> None:
+    ours = int(re.findall(r"Seccomp_filters:\t(\d+)", Path("/proc/self/status").read_text())[0])
+    found = []
+    for _ in range(4):
+        with bench.launch("filtered") as process:
+            found.append(facts(process))
+        with bench.launch(
+            ("grep", "-c", "", "/proc/self/status")
+        ) as other:  # forked, beside what other bots are born of
+            assert finish(other)[0].exit_code == 0
+    assert len({one["parent"] for one in found}) < len(found), "no launcher had a second bot"
+    assert [one["filters"] for one in found] == [ours + 1] * 4
+    assert [one["refused"] for one in found] == [errno.EPERM] * 4
 
 
 def test_limits_end_a_bot_by_their_own_signal(bench: Bench) -> None:
