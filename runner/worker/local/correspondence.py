@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Engine
@@ -23,6 +24,9 @@ from runner.worker.local.known import Resident
 from runner.worker.local.store import Store
 from vault import db
 from vault.errors import Unavailable, VaultError
+
+#: How long a heartbeat may wait for a person's command that is saving something: what is missed is done by the next.
+PATIENCE = timedelta(milliseconds=100)
 
 _log = logger()
 
@@ -57,7 +61,8 @@ class Correspondence:
 
     def _hear(self, declared: Sequence[Definition]) -> None:
         if declared or self._store.folder.exists():
-            known.write(self._store.folder, declared, resident=(self._runner, self._resident))
+            resident = (self._runner, self._resident)
+            known.write(self._store.folder, declared, resident=resident, patience=PATIENCE)
 
     def _say(self, declared: Sequence[Definition]) -> None:
         said = self._here(declared) if declared or self._store.signature() is not None else None

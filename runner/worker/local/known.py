@@ -11,10 +11,12 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from runner.local_values import Definition
+from runner.worker.local.store import PATIENCE
 from vault import private_files
 from vault.errors import IdentityFileError, VaultError
 from vault.names import ENVIRONMENTS, AssetName
@@ -73,17 +75,37 @@ def read(folder: Path) -> Known:
     return Known(definitions, residents, heard=True)
 
 
-def write(folder: Path, definitions: Sequence[Definition], *, resident: tuple[str, Resident] | None = None) -> None:
-    """Write what is declared now; a `resident` takes the place of what was known of the runner of that name."""
-    with private_files.locked(folder, what=_WHAT):
-        try:
-            former = read(folder)
-        except IdentityFileError:
-            former = Known()
-        residents = former.residents if resident is None else {**former.residents, resident[0]: resident[1]}
-        wanted = replace(former, definitions=tuple(definitions), residents=residents, heard=True)
-        if wanted != former:
-            private_files.replace(folder / "known.json", _content(wanted), what=_WHAT)
+def write(
+    folder: Path,
+    definitions: Sequence[Definition],
+    *,
+    resident: tuple[str, Resident] | None = None,
+    patience: timedelta = PATIENCE,
+) -> None:
+    """Write what is declared now; a `resident` takes the place of what was known of the runner of that name.
+
+    Waits for another writer for `patience` at most, and for nobody where nothing changed.
+
+    Raises:
+        IdentityFileError: when it cannot be written, or the other does not let go.
+    """
+    if _renewed(_former(folder), definitions, resident) == _former(folder):
+        return
+    with private_files.locked(folder, what=_WHAT, patience=patience):
+        wanted = _renewed(_former(folder), definitions, resident)
+        private_files.replace(folder / "known.json", _content(wanted), what=_WHAT)
+
+
+def _former(folder: Path) -> Known:
+    try:
+        return read(folder)
+    except IdentityFileError:
+        return Known()
+
+
+def _renewed(former: Known, definitions: Sequence[Definition], resident: tuple[str, Resident] | None) -> Known:
+    residents = former.residents if resident is None else {**former.residents, resident[0]: resident[1]}
+    return replace(former, definitions=tuple(definitions), residents=residents, heard=True)
 
 
 def _content(known: Known) -> bytes:

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from cli.client import Probe
-from cli.doctor import Finding, check_broker, check_database, check_home, check_keys, judge_broker, judge_ready
+from cli.doctor import (
+    Finding,
+    check_broker,
+    check_database,
+    check_home,
+    check_keys,
+    check_local_values,
+    judge_broker,
+    judge_local_values,
+    judge_ready,
+)
 from cli.home import Home
 from tests.unit.cli.conftest import Answer, Botkeep, Console, items
 
@@ -71,6 +81,31 @@ def test_keys_are_looked_for_where_the_runner_looks(tmp_path: Path) -> None:
     assert levels(check_keys(Home(tmp_path), environ)) == {
         "keys": "ok", "key dev": "ok", "key staging": "warn", "key prod": "warn",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "words"),
+    [
+        ({"protection": "file", "locked": False, "set": 2, "missing": 1, "orphans": 0}, "ok", "2 set, 1 missing"),
+        ({"locked": True, "waiting": ["inv", "pay"]}, "fail", "these bots need them: inv, pay"),
+        ({"locked": True, "waiting": []}, "warn", "no bot needs them"),
+        ({"error": {"message": "The file is cut short."}}, "fail", "cut short"),
+    ],
+)
+def test_locked_local_values_that_bots_wait_for_are_a_fault(found: dict[str, object], level: str, words: str) -> None:
+    finding = judge_local_values(found)
+    assert finding.level == level
+    assert words in finding.message
+
+
+def test_local_values_are_asked_for_where_there_are_any(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert list(check_local_values(home, {})) == []
+    (tmp_path / "local").mkdir(mode=0o700)
+    (tmp_path / "local" / "values.json").write_text("{")
+    (tmp_path / "local" / "values.json").chmod(0o600)
+    (finding,) = check_local_values(home, {})
+    assert (finding.level, "key" in finding.message) == ("fail", True)
 
 
 @pytest.mark.parametrize(

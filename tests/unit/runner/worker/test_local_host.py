@@ -370,6 +370,8 @@ def test_what_cannot_be_read_costs_no_heartbeat(host: Host) -> None:
     host.store.path.write_text("{")
     resident = Resident(("dev",), "")
     letters = Correspondence(None, host.store, host.custody, runner="r1", instance=uuid.uuid4(), resident=resident)  # type: ignore[arg-type]  # no database is asked
+    with private_files.locked(host.folder), pytest.raises(IdentityFileError, match="does not end"):
+        letters._hear([USER])  # a command that was stopped while it saved is not waited for
     said = letters._here([USER])
     assert "cut short" in said["problem"]
     assert str(host.store.path) in said["problem"]
