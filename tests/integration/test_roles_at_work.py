@@ -1,16 +1,11 @@
 """Each process's own functions run under its database role: `deploy/postgres/roles.sql` takes nothing they need."""
 
-import contextlib
-import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from sqlalchemy import Engine
 
@@ -23,13 +18,8 @@ from runner.narrowing import Filter
 from runner.states import Reason, State
 from runner.worker.keyring import Keyring
 from runner.worker.packages import PackageStore
-from tests.conftest import Start
 from tests.integration.ruled import ROLES, copy_of_ruled, ruled_cluster
-from tests.mail import definition, message
-from tests.mail_server import PASSWORD as PASSWORD_OF_MAIL
-from tests.mail_server import MailServer
-from tests.services import PostgresServer, RedisServer
-from tests.support import free_port, wait_until
+from tests.services import PostgresServer
 from vault import assets, audit, coverage, db, keyhost, rotation
 from vault.assets import Scope
 from vault.audit import Actor
@@ -43,7 +33,6 @@ from vault.settings import VaultSettings
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 ANN = Actor("ann")
 PASSWORD = AssetName("SAP", "PASSWORD")
-TABLE = {"query": "SELECT id FROM rows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,83 +321,3 @@ def test_a_key_host_reads_a_value_of_one_bot(world: World, tmp_path: Path) -> No
     engine, settings = world.engines["keyhost"], world.settings
     value = keyhost.read(engine, PASSWORD, environment="dev", bot="report", settings=settings, now=NOW)
     assert value.reveal() == b"own"
-
-
-#: A bot that reads a table and a mailbox.
-READS_SOURCES = """
-import os
-import botkeep
-
-print("got", os.environ["KLANGO_ASSET_SAP_PASSWORD"])
-print("rows", [row["id"] for row in botkeep.source("rows")])
-print("mails", [message.subject for message in botkeep.source("inbox")])
-"""
-
-
-@pytest.mark.timeout(240)
-def test_the_processes_run_a_job_with_sources_each_under_its_own_role(
-    cluster: PostgresServer,
-    new_redis: Callable[[str], RedisServer],
-    mail_server: MailServer,
-    user: str,
-    home: Path,
-    tmp_path: Path,
-    start: Start,
-) -> None:
-    uid = mail_server.append(user, message("Order"))
-    with contextlib.closing(sqlite3.connect(tmp_path / "rows.db")) as rows, rows:
-        rows.execute("CREATE TABLE rows AS SELECT 7 AS id")
-    port, broker = free_port(), new_redis("server").url
-    with copy_of_ruled(cluster) as name:
-
-        def environment(role: str) -> dict[str, str]:
-            url = cluster.url(name, user=f"botkeep_{role}")
-            return {"BOTKEEP_DATABASE_URL": url, "BOTKEEP_REDIS_URL": broker, "BOTKEEP_RUN_AS_ROOT": "true"}
-
-        python = (sys.executable, "-m")
-        assert start(*python, "vault", "keygen", "--all", env=environment("keyhost"), name="keygen").wait() == 0
-        minted = start(*python, "console", "token", "--name", "ci", "--role", "admin", env=environment("console"))
-        assert minted.wait() == 0
-        start(*python, "console", "--port", str(port), env=environment("console"), name="console")
-        start(*python, "scheduler", env=environment("scheduler"), name="scheduler")
-        runner = start(*python, "runner.worker", "--environment", "prod", env=environment("runner"), name="runner")
-        runner.wait_for("runner.ready", 60)
-        (tmp_path / "main.py").write_text(READS_SOURCES)
-        headers = {"Authorization": f"Bearer {minted.log.split()[-1]}"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers=headers, timeout=20) as client:
-            wait_until(lambda: answers(client), 60, "the console")
-            zipped = pack(tmp_path / "main.py")
-            kind = {"Content-Type": "application/zip"}
-            done = client.post("/bots", params={"name": "report"}, content=zipped, headers=kind)
-            assert done.status_code == 201, done.text
-            value = {"Content-Type": "application/octet-stream"}
-            for asset, given in (("SAP", "n0t-to-be-shown"), ("MAIL", PASSWORD_OF_MAIL)):
-                done = client.put(f"/assets/{asset}/PASSWORD/values/prod", content=given, headers=value)
-                assert done.status_code == 200, done.text
-            assert client.patch("/workspace/connections", json={"paths": [str(tmp_path)]}).status_code == 200
-            for source in (
-                {"name": "rows", "kind": "sql", "definition": TABLE | {"connection": f"sqlite:///{tmp_path}/rows.db"}},
-                {"name": "inbox", "kind": "imap", "definition": definition(mail_server, user=user, mark="seen")},
-            ):
-                done = client.post("/sources", json=source)
-                assert done.status_code == 201, done.text
-            job = client.post("/jobs", json={"bot": "report", "environment": "prod"}).json()["id"]
-            ended = wait_until(lambda: end_of(client, job), 60, f"job {job}; the runner said {runner.log}")
-            lines = [line["text"].strip() for line in client.get(f"/jobs/{job}/log").json()["items"]]
-            mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN")
-        assert ended["state"] == "succeeded", lines
-        assert {reading["asset"] for reading in ended["readings"]} == {"SAP.PASSWORD", "MAIL.PASSWORD"}
-        assert {"got ***", "rows [7]", "mails ['Order']"} <= set(lines)
-
-
-def answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/bots").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def end_of(client: httpx.Client, job: str) -> dict[str, Any]:
-    """The job once it has ended, and nothing before."""
-    found: dict[str, Any] = client.get(f"/jobs/{job}").json()
-    return found if found["state"] in {"succeeded", "failed", "cancelled"} else {}
