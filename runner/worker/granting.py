@@ -60,16 +60,7 @@ class Granted:
             return (known() or masker).mask_text(text)
 
         self._refusals = Refusals(station.engine, claim, bot=bot, mask=mask)
-        self._visible = Visible(
-            station,
-            claim,
-            bot=bot,
-            manifest=package.manifest,
-            sealed=resolved.sealed,
-            local=resolved.local,
-            learn=self.requested.learn,
-            refusals=self._refusals,
-        )
+        self._visible = self._seen(package, resolved, bot=bot)
         self._desk = Desk(station.engine, claim, masker=known)
         self._items: Items | None = None
         grant = Grant(
@@ -85,15 +76,7 @@ class Granted:
         self.token = station.endpoint.admit(grant)
         #: The tokens of the dialects, by their words.
         self.others = {dialect: station.endpoint.admit(grant, dialect) for dialect in package.dialects}
-        facts = Facts(
-            job_id=str(claim.job_id),
-            attempt=claim.attempt,
-            environment=claim.environment,
-            bot=bot,
-            endpoint=station.endpoint.url,
-            token=self.token,
-        )
-        self.facts = facts
+        self.facts = facts = self._facts(bot)
         self.variables: Mapping[str, str] = {}
         if not self.others:
             return
@@ -120,6 +103,28 @@ class Granted:
         if self._items is not None:
             with contextlib.suppress(*CLOSING):
                 self._items.close()
+
+    def _seen(self, package: Declaration, resolved: Resolved, *, bot: str) -> Visible:
+        return Visible(
+            self._station,
+            self._claim,
+            bot=bot,
+            manifest=package.manifest,
+            sealed=resolved.sealed,
+            local=resolved.local,
+            learn=self.requested.learn,
+            refusals=self._refusals,
+        )
+
+    def _facts(self, bot: str) -> Facts:
+        return Facts(
+            job_id=str(self._claim.job_id),
+            attempt=self._claim.attempt,
+            environment=self._claim.environment,
+            bot=bot,
+            endpoint=self._station.endpoint.url,
+            token=self.token,
+        )
 
     def _write(self, name: AssetName, value: bytes | None, written: str) -> None:
         self._visible.write(name, value, written=written)

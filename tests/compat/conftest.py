@@ -10,9 +10,7 @@ import contextlib
 import json
 import os
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,9 +120,10 @@ def worlds(services: Services) -> Iterator[Worlds]:
 
 
 def _registry_answers() -> bool:
+    env = {**os.environ, "UV_SYSTEM_CERTS": "true"}
     command = [uv.find_uv_bin(), "pip", "compile", "-", "--no-deps", "--quiet", "--no-header"]
     with contextlib.suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(command, input=b"robocorp-vault\n", capture_output=True, check=False, timeout=60)
+        done = subprocess.run(command, input=b"robocorp-vault\n", env=env, capture_output=True, check=False, timeout=60)
         return done.returncode == 0
     return False
 
@@ -179,21 +178,6 @@ def _start_all(worlds: Worlds) -> None:
     worlds.start("rpa", older, parameters={"day": "Monday"})
 
 
-@pytest.fixture
-def own_name() -> str:
-    """A name that no other test uses."""
-    return f"bot-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_proxy() -> None:
-    """What the tests' own processes inherit leads past every proxy."""
-    os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
-
-
 def eventually(reached: Any, what: str) -> None:  # noqa: ANN401 - a condition
     """Wait with the patience of this folder."""
     wait_until(reached, WITHIN, what)
-
-
-FOLDER = Path(__file__).parent

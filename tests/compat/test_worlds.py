@@ -8,33 +8,19 @@ from tests.compat.conftest import API_KEY, OTHERS, PASSWORD, ROBOTO, Worlds, eve
 from tests.system import digest
 
 
-@pytest.mark.timeout(300)  # the first of them waits for the environments
-@pytest.mark.parametrize(
-    ("bot", "value"),
-    [
-        ("klango", "key-of-my-apppassword-of-all"),
-        ("heptora", "sap-usersap-password"),
-        ("heptora-imported", "sap-usersap-password"),
-        ("roboto-direct", API_KEY),
-        ("roboto-parameter", API_KEY),
-    ],
-)
-def test_a_snippet_of_the_documentation_runs_as_printed(worlds: Worlds, bot: str, value: str) -> None:
+def snippet_runs_as_printed(worlds: Worlds, bot: str, value: str) -> None:
     job = worlds.done(bot)
     lines = worlds.system.log(job["id"], "stdout")
     assert job["state"] == "succeeded", (job, worlds.system.log(job["id"]))
     assert lines == [digest(value)]
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("line", sorted(ROBOTO))
-def test_three_lines_of_robotos_client_read_parameters_and_values(worlds: Worlds, line: str) -> None:
+def line_of_robotos_client_reads_parameters_and_values(worlds: Worlds, line: str) -> None:
     told = worlds.told(f"roboto-{line}")
     assert told == {"parameter": digest(API_KEY), "plain": "eu", "direct": digest(API_KEY)}
 
 
-@pytest.mark.timeout(300)
-def test_robotos_client_does_what_the_declaration_allows_and_no_more(worlds: Worlds) -> None:
+def robotos_client_does_what_the_declaration_allows_and_no_more(worlds: Worlds) -> None:
     told = worlds.told("roboto-actions")
     assert told["parameter"] == told["direct"] == told["by_uri"] == digest(API_KEY)
     assert (told["plain"], told["optional"], told["variable"]) == ("eu", "nothing", "roboto-secret://MY_API_KEY")
@@ -62,8 +48,7 @@ def test_robotos_client_does_what_the_declaration_allows_and_no_more(worlds: Wor
     assert "asset GLOBAL.MY_API_KEY, to be written" in asked
 
 
-@pytest.mark.timeout(300)
-def test_a_robot_of_two_tasks_hands_items_and_files_on(worlds: Worlds) -> None:
+def a_robot_of_two_tasks_hands_items_and_files_on(worlds: Worlds) -> None:
     job = worlds.done("producer")
     lines = worlds.system.log(job["id"])
     assert job["state"] == "succeeded", (job, lines)
@@ -73,8 +58,7 @@ def test_a_robot_of_two_tasks_hands_items_and_files_on(worlds: Worlds) -> None:
     assert [name for name, _size in worlds.files("orders")] == ["tasks.py"] * 3
 
 
-@pytest.mark.timeout(300)
-def test_the_older_libraries_read_the_vault_and_work_items(worlds: Worlds) -> None:
+def the_older_libraries_read_the_vault_and_work_items(worlds: Worlds) -> None:
     job = worlds.done("rpa")
     lines = worlds.system.log(job["id"])
     assert job["state"] == "succeeded", (job, lines)
@@ -83,8 +67,7 @@ def test_the_older_libraries_read_the_vault_and_work_items(worlds: Worlds) -> No
     assert worlds.items("rpa.output") == [("waiting", {"from": "rpaframework"})]
 
 
-@pytest.mark.timeout(300)
-def test_the_second_task_takes_what_the_first_made_and_says_how_it_went(worlds: Worlds) -> None:
+def the_second_task_takes_what_the_first_made_and_says_how_it_went(worlds: Worlds) -> None:
     worlds.done("producer")
     writes = 'writes = ["GLOBAL.SESSIONS", "GLOBAL.MADE_HERE"]\n[robot]\ntask = "Consumer"\ninput = "orders"\n'
     worlds.start("consumer", robot_files(), toml=writes)
@@ -100,8 +83,7 @@ def test_the_second_task_takes_what_the_first_made_and_says_how_it_went(worlds: 
     assert worlds.system.client.get("/api/v1/assets/GLOBAL/MADE_HERE").status_code == 200
 
 
-@pytest.mark.timeout(300)
-def test_what_a_killed_bot_held_is_free_again(worlds: Worlds) -> None:
+def what_a_killed_bot_held_is_free_again(worlds: Worlds) -> None:
     added = worlds.system.client.post(
         "/api/v1/work-items", json={"tray": "killed", "environment": "dev", "data": {"n": 1}, "retry_delay": 0}
     )
@@ -113,8 +95,40 @@ def test_what_a_killed_bot_held_is_free_again(worlds: Worlds) -> None:
     eventually(lambda: worlds.items("killed") == [("waiting", {"n": 1})], "the item to be released")
 
 
-@pytest.mark.timeout(300)
-def test_nothing_of_another_bot_is_anywhere(worlds: Worlds) -> None:
+def nothing_of_another_bot_is_anywhere(worlds: Worlds) -> None:
     for name in worlds.jobs:
         worlds.done(name)
         assert OTHERS not in "\n".join(worlds.system.log(worlds.jobs[name]))
+
+
+#: Snippets of the documentation, and of which values each has to show the digest.
+SNIPPETS = [
+    ("klango", "key-of-my-apppassword-of-all"),
+    ("heptora", "sap-usersap-password"),
+    ("heptora-imported", "sap-usersap-password"),
+    ("roboto-direct", API_KEY),
+    ("roboto-parameter", API_KEY),
+]
+
+CHECKS = (
+    robotos_client_does_what_the_declaration_allows_and_no_more,
+    a_robot_of_two_tasks_hands_items_and_files_on,
+    the_older_libraries_read_the_vault_and_work_items,
+    the_second_task_takes_what_the_first_made_and_says_how_it_went,
+    what_a_killed_bot_held_is_free_again,
+    nothing_of_another_bot_is_anywhere,
+)
+
+
+@pytest.mark.timeout(400)  # it waits for environments to be built from the registry
+def test_bots_of_other_worlds_run_as_they_are(worlds: Worlds, subtests: pytest.Subtests) -> None:
+    """One test, since each process of tests that runs a part of it would build every environment."""
+    for bot, value in SNIPPETS:
+        with subtests.test(bot):
+            snippet_runs_as_printed(worlds, bot, value)
+    for line in ROBOTO:
+        with subtests.test(f"Roboto's client, {line}"):
+            line_of_robotos_client_reads_parameters_and_values(worlds, line)
+    for check in CHECKS:
+        with subtests.test(check.__name__):
+            check(worlds)
