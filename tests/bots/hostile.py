@@ -49,6 +49,6 @@ botkeep.output("mark", "a\u202eb")
 
 if "wait" in Path(os.environ["BOTKEEP_PARAMETERS_FILE"]).read_text():
     while True:
-        print("still here", flush=True)
+        print(f"still here <img src=x onerror=alert(6)>{ALERT}\u202e\x1b[31mred", flush=True)
         time.sleep(0.5)
 raise botkeep.BusinessError(f"{ALERT} \u202ereversed\x1b[31m" + "y" * 3000)
