@@ -109,6 +109,7 @@ def verify(
 def export(
     *,
     file: Annotated[Path | None, typer.Option("--file", help="Write there instead of to stdout; must be new.")] = None,
+    as_json: AsJson = False,  # noqa: ARG001 - the lines are JSON in any case, an error only with it
 ) -> None:
     """Print everything, oldest first: one JSON object a line, with its place in the chain, its digest and its hash."""
     with connected() as client:
