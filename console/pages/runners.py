@@ -1,4 +1,6 @@
-"""Runners: which there are, what they serve and run, what their hosts give to keep bots apart; drained and removed."""
+"""Runners: which there are, what they serve and run, what their hosts give to keep bots apart, and which values live
+there; drained and removed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from starlette.responses import HTMLResponse, Response
 from console.api import runners as api
 from console.deps import Allowed, Call
 from console.pages import shell
-from runner import runners
+from runner import local_values, runners
+from runner.local_values import Held
 from runner.runners import Seen
 
 router = APIRouter()
@@ -60,9 +63,10 @@ def isolation(facts: dict[str, Any] | None) -> list[str]:
 def _rows(call: Call) -> dict[str, Any]:
     with call.reading() as session:
         found = runners.listing(session)
-    return {"runners": found, "digest": _digest(found), "isolation": isolation}
+        held = local_values.listing(session, workspace_id=call.workspace_id)
+    return {"runners": found, "held": held, "digest": _digest(found, held), "isolation": isolation}
 
 
-def _digest(found: Sequence[Seen]) -> str:
+def _digest(found: Sequence[Seen], held: Sequence[Held]) -> str:
     facts = [(seen.row.name, seen.row.instance, seen.status, seen.running) for seen in found]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((facts, held)).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from console.ansi import STYLES
-from runner import artefacts, jobs
+from runner import artefacts, jobs, local_values
 from runner.artefacts import Kept
 from runner.models import Job, Runner
 from runner.output import LogWriter
@@ -348,3 +348,25 @@ def test_runners_are_drained_and_removed_by_forms(api: Api, pages: Pages) -> Non
     assert len(page.one("tbody").every("tr")) == 1
     viewer = Pages(api.role("viewer")).get("/runners")
     assert viewer.one("tbody").every("form") == []
+
+
+def test_runners_show_which_values_live_on_their_hosts(api: Api, pages: Pages) -> None:
+    path = "/api/v1/assets/SAP/USER/local"
+    assert api.client.put(path, params={"bot": "hello", "description": "of the portal <i>"}).status_code == 200
+    page = pages.get("/runners")
+    assert "No runner has said anything" in page.one("section", aria_labelledby="local-values").text
+    with db.writing(api.console.engine) as session:
+        (definition,) = local_values.definitions(session)
+        told = local_values.said(
+            protection="file", locked=True, held={definition.asset_id: ["dev"]}, orphans=0, problem=None
+        )
+        session.execute(
+            update(Runner).where(Runner.name == "host").values(local_values=told, environments=["dev", "prod"])
+        )
+    assert api.client.get(page.one(id="rows")["hx-get"]).status_code == 200, "there is news"
+    (row,) = pages.get("/runners").every("tbody")[1].every("tr")
+    cells = [cell.text for cell in row.every("td")]
+    assert "of the portal <i>" in cells[0]
+    assert "locked" in cells[2]
+    assert ("dev" in cells[3].lower(), "prod" in cells[3].lower()) == (True, False)
+    assert ("dev" in cells[4].lower(), "prod" in cells[4].lower()) == (False, True)
