@@ -22,6 +22,8 @@ README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.\w+)\n")
 ANYTHING = "…"
+#: The heading of what bots of other worlds look like; `tests/compat` runs those.
+WORLDS = "Bots that exist already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def test_everything_that_the_readme_shows_is_what_comes(reader: Path) -> None:
 
 def test_every_bot_of_the_readme_is_added_and_run() -> None:
     commands = [step.command for step in steps(README)]
-    programs = blocks(README, "python")
+    programs = blocks(README.replace(section(README, WORLDS), ""), "python")
     assert len(programs) >= 2
     for program in programs:
         name = FILE.match(program)
@@ -112,6 +114,24 @@ def test_every_bot_of_the_readme_is_added_and_run() -> None:
         path = name[1].partition("/")[0]
         (added,) = [command.split()[3] for command in commands if re.fullmatch(rf"botkeep bot add \S+ {path}", command)]
         assert any(command.startswith(f"botkeep run {added} ") and "--follow" in command for command in commands)
+
+
+def test_every_snippet_of_another_world_is_run_with_its_real_packages() -> None:
+    """Line by line, since the bots do more besides."""
+    bots = [path.read_text().splitlines() for path in (ROOT / "tests/compat/bots").rglob("*.py")]
+    snippets = blocks(section(README, WORLDS), "python")
+    assert len(snippets) == 4
+    for snippet in snippets:
+        lines = [line.strip() for line in snippet.splitlines() if line.strip()]
+        run = [bot for bot in bots if all(any(each.strip().startswith(line) for each in bot) for line in lines)]
+        assert run, f"no bot of tests/compat has this in it:\n{snippet}"
+
+
+def section(text: str, heading: str) -> str:
+    """From a heading of the third level to the next of any level."""
+    found = re.search(rf"^### {re.escape(heading)}\n.*?(?=^##)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, heading
+    return found[0]
 
 
 def test_the_first_transcript_has_twelve_lines() -> None:
@@ -129,6 +149,7 @@ def test_the_headings_come_in_the_order_that_readers_know() -> None:
         "What it refuses to do",
         "In twelve lines",
         "Start",
+        "In a browser",
         "The words",
         "Writing a bot",
         "Operating",

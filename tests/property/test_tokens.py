@@ -61,5 +61,5 @@ def test_the_three_spellings_mean_the_same_asset(group: str, name: str) -> None:
     asset = AssetName(group, name)
     for text in (f"{{{{ASSET.{group}.{name}}}}}", f"secret://{group}/{name}"):
         assert [reference.asset for reference in find(text)] == [asset]
-    for text in (f"secret://{name}", f"roboto-secret://{name}", f"roboto-secret://{name}@w-1"):
+    for text in (f"secret://{name}", f"roboto-secret://{name}", f"roboto-secret://{name}@w_1"):
         assert [reference.asset for reference in find(text)] == [AssetName("GLOBAL", name)]
