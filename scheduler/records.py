@@ -108,7 +108,7 @@ def decide(session: Session, kind: Kind, age: str, *, workspace_id: uuid.UUID, a
         session,
         actor,
         workspace_id=workspace_id,
-        action="retention.decided",
+        action="retention.records",
         target=f"records: {kind}",
         now=now,
         details={"age": age},

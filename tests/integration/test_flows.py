@@ -295,13 +295,22 @@ def test_a_restart_takes_over_what_succeeded_and_does_the_rest(world: FlowApi) -
     assert [name for name, _, _ in world.jobs_of(third)] == ["fetch", "each", "each"]
 
 
-def test_a_bot_that_was_removed_fails_its_step_with_a_sentence(world: FlowApi) -> None:
-    world.save("queue", "q", {"items": [{"bot": "strict", "parameters": {"month": 1}}]})
-    assert world.api.client.delete("/api/v1/bots/strict").status_code == 204
+def test_a_bot_that_is_removed_meanwhile_fails_its_step_with_a_sentence(world: FlowApi) -> None:
+    world.save("queue", "q", {"items": [{"bot": "hello"}, {"bot": "strict", "parameters": {"month": 1}}]})
     run_id = world.start("queue", "q")
+    assert world.api.client.delete("/api/v1/bots/strict").status_code == 204
+    world.do()
     run = world.run(run_id)
     assert run["state"] == "failed"
-    assert "There is no bot 'strict'" in run["steps"][0]["detail"]
+    assert "There is no bot 'strict'" in run["steps"][1]["detail"]
+
+
+def test_a_run_whose_bot_is_gone_is_refused_before_it_starts(world: FlowApi) -> None:
+    world.save("queue", "q", {"items": [{"bot": "strict", "parameters": {"month": 1}}]})
+    assert world.api.client.delete("/api/v1/bots/strict").status_code == 204
+    answer = world.api.client.post("/api/v1/queues/q/runs", json={})
+    assert answer.status_code == 422
+    assert "items.0: There is no bot 'strict'" in answer.text
 
 
 def test_a_removed_queue_is_gone_and_its_runs_go_on(world: FlowApi) -> None:

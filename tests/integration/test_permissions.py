@@ -42,6 +42,7 @@ def things_in(api: Api, environment: str) -> dict[str, str]:
     flows.save("queue", environment, QUEUE | {"environment": environment})
     flows.save("workflow", environment, WORKFLOW | {"environment": environment})
     post("sources", named | {"kind": "sql", "definition": SQL, "environments": [environment]})
+    fan_out = post(f"sources/{environment}/fan-outs", {"bot": "hello", "environment": environment})
     post("triggers", named | {"definition": definition(environment)})
     post("users", named | {"role": "admin", "narrowed": lower(Role.VIEWER, environment)})
     api.add_runner(environment, environment)
@@ -50,6 +51,7 @@ def things_in(api: Api, environment: str) -> dict[str, str]:
         "environment": environment,
         "group": "G",
         "kind": "environment",
+        "fan_out_id": fan_out["id"],
         "step": "release",
         "job_id": api.run(environment=environment)["id"],
         "run_id": flows.start("workflow", environment),
@@ -70,6 +72,7 @@ def order_of(action: str, environment: str) -> dict[str, Any]:
     """The body or query of a request that concerns an environment, where its path does not say which."""
     bodies: dict[str, Any] = {
         "bot.added": {"params": {"name": "hello"}, "content": zipped("print('new')\n")},
+        "asset.declared": {"params": {"bot": "hello"}},
         "asset.set": {"content": b"another value"},
         "asset.rollback": {"json": {"number": 1}},
         "job.enqueued": {"json": {"bot": "hello", "environment": environment}},
@@ -90,6 +93,7 @@ def order_of(action: str, environment: str) -> dict[str, Any]:
         "source.fan_out": {"json": {"bot": "hello", "environment": environment}},
         "concurrency.set": {"json": {"at_once": 3}},
         "environment.policy": {"json": {"unset": "warn"}},
+        "retention.records": {"json": {"age": "30d"}},
         "retention.decided": {"json": {"environment": environment, "age": "30d"}},
         "token.created": {"json": {"name": f"new-{environment}", "role": "admin", "environments": [environment]}},
         "user.added": {
@@ -139,6 +143,7 @@ def test_in_an_environment_where_a_role_is_narrowed_nothing_of_it_can_be_touched
         url = re.sub(r"{(\w+)}", lambda found: things[environment].get(found[1], "N"), path)
         url = url.replace("/assets/G/" + environment, "/assets/G/N")
         given = order_of(action, environment)
+        url = url.replace("/records/environment", "/records/runs")
         if path.endswith("/batch"):
             given = {"json": {"jobs": [given["json"]]}}
         return asker.request(method, url, **given).status_code

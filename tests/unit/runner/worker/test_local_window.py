@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def drive(
             await pilot.pause()
             await keys(pilot)
 
-    asyncio.run(run())
+    # In a thread of its own: the loop of a browser's driver may run in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()
 
 
 def table(pilot: Pilot[None]) -> list[list[str]]:
