@@ -16,66 +16,12 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import BaseRoute
 
 from console import errors, health
-from console.api import (
-    assets,
-    audit,
-    batch,
-    bots,
-    calendars,
-    concurrency,
-    coverage,
-    environments,
-    fan_outs,
-    first_link,
-    flows,
-    hooks,
-    jobs,
-    local_values,
-    logs,
-    outputs,
-    retention,
-    runners,
-    runs,
-    sources,
-    tokens,
-    triggers,
-    users,
-    work_items,
-    workspace,
-    workspaces,
-)
+from console.api import bots
+from console.api import routes as api
 from console.deps import Console
 from console.edge import MAX_BODY, Edge
-from console.pages import (
-    account,
-    asset_values,
-    bot_runs,
-    flow_drafts,
-    history,
-    home,
-    keys,
-    openid,
-    permissions,
-    refusals,
-    settings,
-    sign_in,
-    static,
-    trigger_editor,
-)
-from console.pages import assets as asset_pages
-from console.pages import audit as audit_pages
-from console.pages import bots as bot_pages
-from console.pages import calendars as calendar_pages
-from console.pages import flows as flow_pages
-from console.pages import jobs as job_pages
-from console.pages import runners as runner_pages
-from console.pages import runs as run_pages
-from console.pages import sources as source_pages
-from console.pages import tokens as token_pages
-from console.pages import triggers as trigger_pages
-from console.pages import users as user_pages
-from console.pages import work_items as work_item_pages
-from console.pages import workspaces as workspace_pages
+from console.pages import refusals
+from console.pages import routes as pages
 from console.permissions import PERMISSIONS
 
 #: Requests served at the same time; below the database's pool of 20, so that followers of logs find a place.
@@ -93,69 +39,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         (503, "The database cannot be used now."),
     )
 }
-
-ROUTERS: tuple[APIRouter, ...] = (
-    health.router,
-    bots.router,
-    assets.router,
-    coverage.router,
-    local_values.router,
-    jobs.router,
-    batch.router,
-    logs.router,
-    outputs.router,
-    retention.router,
-    flows.queues,
-    flows.workflows,
-    runs.router,
-    work_items.router,
-    triggers.router,
-    calendars.router,
-    hooks.router,
-    runners.router,
-    sources.router,
-    fan_outs.router,
-    tokens.router,
-    users.router,
-    first_link.router,
-    workspaces.router,
-    environments.router,
-    workspace.router,
-    concurrency.router,
-    audit.router,
-)
-
-#: The pages, and what they are made of; they are not part of the interface's description.
-PAGES: tuple[APIRouter, ...] = (
-    static.router,
-    home.router,
-    history.router,
-    job_pages.router,
-    runner_pages.router,
-    source_pages.router,
-    trigger_editor.router,
-    trigger_pages.router,
-    calendar_pages.router,
-    flow_drafts.router,
-    flow_pages.queues,
-    flow_pages.workflows,
-    run_pages.router,
-    work_item_pages.router,
-    asset_pages.router,
-    asset_values.router,
-    sign_in.router,
-    openid.router,
-    account.router,
-    user_pages.router,
-    token_pages.router,
-    workspace_pages.router,
-    permissions.router,
-    bot_pages.router,
-    bot_runs.router,
-    keys.router,
-    settings.router,
-    audit_pages.router,
-)
 
 #: Bytes that a form may have besides the values or files in it.
 FORM = 64 * 1024
@@ -187,15 +70,15 @@ def create(console: Console) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.console = console
-    for router in ROUTERS:
+    for router in api.ROUTERS:
         app.include_router(router, responses={} if router is health.router else ERRORS)
-    for router in PAGES:
+    for router in pages.ROUTERS:
         app.include_router(router, include_in_schema=False)
     app.add_api_route("/api/v1/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
     errors.install(app)
     refusals.install(app)
     app.add_middleware(Edge, console=console, larger=LARGER)
-    check_permissions((*ROUTERS, *PAGES), app.routes)
+    check_permissions((*api.ROUTERS, *pages.ROUTERS), app.routes)
     return app
 
 

@@ -6,6 +6,7 @@ import pytest
 from fastapi import APIRouter
 
 from console import app
+from console.api import routes
 from console.permissions import INSTALLATION, PERMISSIONS, REACH, Role
 
 
@@ -40,9 +41,9 @@ def test_a_route_without_an_entry_keeps_the_console_from_being_made() -> None:
     router = APIRouter(prefix="/api/v1/forgotten")
     router.add_api_route("/{name}", lambda name: name, methods=["PUT"])
     with pytest.raises(LookupError, match="/api/v1/forgotten/"):
-        app.check_permissions((*app.ROUTERS, router), ())
+        app.check_permissions((*routes.ROUTERS, router), ())
 
 
 def test_an_entry_without_a_route_keeps_the_console_from_being_made() -> None:
     with pytest.raises(LookupError, match="/api/v1/bots"):
-        app.check_permissions(tuple(router for router in app.ROUTERS if "bots" not in router.prefix), ())
+        app.check_permissions(tuple(router for router in routes.ROUTERS if "bots" not in router.prefix), ())

@@ -1,0 +1,66 @@
+"""Every route of the HTTP API, a router for each kind of thing, and the probes."""
+
+from __future__ import annotations
+
+from fastapi.routing import APIRouter
+
+from console import health
+from console.api import (
+    assets,
+    audit,
+    batch,
+    bots,
+    calendars,
+    concurrency,
+    coverage,
+    environments,
+    fan_outs,
+    first_link,
+    flows,
+    hooks,
+    jobs,
+    local_values,
+    logs,
+    outputs,
+    retention,
+    runners,
+    runs,
+    sources,
+    tokens,
+    triggers,
+    users,
+    work_items,
+    workspace,
+    workspaces,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    bots.router,
+    assets.router,
+    coverage.router,
+    local_values.router,
+    jobs.router,
+    batch.router,
+    logs.router,
+    outputs.router,
+    retention.router,
+    flows.queues,
+    flows.workflows,
+    runs.router,
+    work_items.router,
+    triggers.router,
+    calendars.router,
+    hooks.router,
+    runners.router,
+    sources.router,
+    fan_outs.router,
+    tokens.router,
+    users.router,
+    first_link.router,
+    workspaces.router,
+    environments.router,
+    workspace.router,
+    concurrency.router,
+    audit.router,
+)

@@ -1,0 +1,67 @@
+"""Every route of the pages, a router for each area."""
+
+from __future__ import annotations
+
+from fastapi.routing import APIRouter
+
+from console.pages import (
+    account,
+    asset_values,
+    assets,
+    audit,
+    bot_runs,
+    bots,
+    calendars,
+    flow_drafts,
+    flows,
+    history,
+    home,
+    jobs,
+    keys,
+    openid,
+    permissions,
+    runners,
+    runs,
+    settings,
+    sign_in,
+    sources,
+    static,
+    tokens,
+    trigger_editor,
+    triggers,
+    users,
+    work_items,
+    workspaces,
+)
+
+#: Not part of the interface's description.
+ROUTERS: tuple[APIRouter, ...] = (
+    static.router,
+    home.router,
+    history.router,
+    jobs.router,
+    runners.router,
+    sources.router,
+    trigger_editor.router,
+    triggers.router,
+    calendars.router,
+    flow_drafts.router,
+    flows.queues,
+    flows.workflows,
+    runs.router,
+    work_items.router,
+    assets.router,
+    asset_values.router,
+    sign_in.router,
+    openid.router,
+    account.router,
+    users.router,
+    tokens.router,
+    workspaces.router,
+    permissions.router,
+    bots.router,
+    bot_runs.router,
+    keys.router,
+    settings.router,
+    audit.router,
+)
