@@ -103,8 +103,8 @@ def add(session: Session, draft: Draft, *, workspace_id: uuid.UUID, by: str, now
     """
     check_tray(draft.tray)
     results.size_of(draft.data, limit=MAX_DATA, what="data")
-    if draft.reference is not None and not 0 < len(draft.reference) <= MAX_REFERENCE:
-        raise Invalid(f"reference: it has 1 to {MAX_REFERENCE} characters.")
+    if draft.reference is not None and ("\0" in draft.reference or not 0 < len(draft.reference) <= MAX_REFERENCE):
+        raise Invalid(f"reference: it has 1 to {MAX_REFERENCE} characters, and NUL is none of them.")
     if not 0 <= draft.retries <= 100:
         raise Invalid("retries: write a number from 0 to 100.")
     item_id = uuid7()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from runner import jobs, work_items
-from runner.errors import Conflict
+from runner.errors import Conflict, Invalid
 from runner.flow_models import WorkItem
 from runner.models import Job
 from runner.states import State
@@ -197,6 +197,12 @@ def test_what_cannot_be_stored_is_refused(api: Api, body: dict[str, object]) -> 
     answer = api.client.post(PATH, json=body)
     assert answer.status_code == 422, answer.text
     assert api.client.get(PATH).json()["items"] == []
+
+
+def test_a_bot_is_told_that_a_reference_cannot_be_stored(api: Api) -> None:
+    draft, who = work_items.Draft(tray="t", data=1, environment="dev", reference="a\0b"), holder(api)
+    with db.writing(api.console.engine) as session, pytest.raises(Invalid, match="NUL"):
+        work_items.add(session, draft, workspace_id=who.workspace_id, by="bot", now=datetime.now(UTC))
 
 
 def test_lists_and_removals_know_trays_states_and_environments(api: Api) -> None:
