@@ -24,6 +24,7 @@ from cli.commands import (
     concurrency,
     environment,
     flow,
+    history,
     item,
     job,
     key,
@@ -93,7 +94,7 @@ def application() -> typer.Typer:
         app.command(context_settings=passing, add_help_option=False)(process)
     app.command(context_settings=passing, add_help_option=False)(local.local)
     app.command()(job.run)
-    app.command("history")(job.list_jobs)
+    app.command("history")(history.list_jobs)
     for name, group in _groups():
         app.add_typer(group, name=name)
     return app

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from cli.client import Item, connected, path_of
-from cli.commands.job import NEWEST, Priority
+from cli.commands.history import NEWEST
+from cli.commands.job import Priority
 from cli.errors import Refused
 from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
 from cli.render import badge, fields, moment, plain, word

@@ -13,18 +13,17 @@ import typer
 from cli import leavings
 from cli.attempts import lines as attempt_lines
 from cli.client import Client, Item, connected, path_of
+from cli.commands.history import list_jobs, standing
 from cli.errors import CliError, Misused
 from cli.excerpt import Excerpt, save, show_log
 from cli.fan_out import fan_out
 from cli.follow import ending, follow, wait, waits_for, why
-from cli.options import AsJson, Environment, InEnvironment, Limit, MaybeEnvironment
+from cli.options import AsJson, Environment, InEnvironment
 from cli.render import badge, duration, fields, moment, plain, word
-from cli.screen import Column, Screen, screen, show_list
+from cli.screen import Screen, screen
 
 app = typer.Typer(help="See, follow, pause, cancel and retry jobs.", no_args_is_help=True)
-
-#: How much of history a list shows when nobody says.
-NEWEST = 50
+app.command("list")(list_jobs)
 
 
 class Priority(StrEnum):
@@ -45,11 +44,6 @@ class Stream(StrEnum):
 
 OfAttempt = Annotated[int | None, typer.Option("--attempt", min=1, metavar="N", help="By default the latest.")]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
-OfOneBot = Annotated[str | None, typer.Option("--bot", help="Only jobs of this bot.")]
-InState = Annotated[
-    str | None,
-    typer.Option("--state", help="Only jobs that are queued, running, paused, succeeded, failed or cancelled."),
-]
 
 
 def run(  # noqa: PLR0913 - one option each
@@ -166,33 +160,6 @@ def _see_to_its_end(
         raise typer.Exit(1)
 
 
-@app.command("list")
-def list_jobs(
-    *,
-    bot: OfOneBot = None,
-    environment: MaybeEnvironment = None,
-    state: InState = None,
-    limit: Limit = NEWEST,
-    as_json: AsJson = False,
-) -> None:
-    """List jobs, the newest first."""
-    to = screen(as_json=as_json)
-    columns = (
-        Column("ID", lambda job: str(job.get("id"))),
-        Column("BOT", lambda job: plain(str(job.get("bot")))),
-        Column("ENV", lambda job: badge(str(job.get("environment")), colour=to.colour)),
-        Column("STATE", lambda job: word(standing(job), colour=to.colour)),
-        Column("REASON", lambda job: plain(str(job.get("reason") or ""))),
-        Column("CREATED", lambda job: moment(job.get("created_at"), now=to.now)),
-    )
-    query = {"bot": bot, "environment": environment, "state": state}
-    with connected() as client:
-        pages = client.pages(path_of("jobs"), query=query, limit=limit)
-        count = show_list(to, pages, columns, empty="No such jobs. Start one: botkeep run BOT --env dev")
-    if limit and count == limit == NEWEST:
-        to.remark(f"These are the newest {NEWEST}; --limit 0 shows all.")
-
-
 @app.command()
 def show(job_id: JobArgument, *, as_json: AsJson = False) -> None:
     """Show a job: how it went, what started it, which values it used."""
@@ -238,17 +205,6 @@ def _show_job(to: Screen, job: Item) -> None:
     to.lines(attempt_lines(attempts))
     for warning in job.get("warnings") or []:
         to.line(f"Warning: {plain(str(warning))}")
-
-
-def standing(job: Item) -> str:
-    """The state of a job, or what a pause makes of it: `pausing` until its bot stands, `resuming` until it goes."""
-    state = str(job.get("state"))
-    wanted, so = job.get("pause_requested_at"), job.get("paused_at")
-    if state == "queued" and wanted:
-        return "paused"
-    if state == "running" and (wanted or so):
-        return "paused" if wanted and so else "pausing" if wanted else "resuming"
-    return state
 
 
 def _paused_by(to: Screen, job: Item) -> str:

@@ -227,6 +227,26 @@ def test_a_full_first_page_of_history_says_that_there_is_more(console: Console, 
     assert len(result.out.splitlines()) == 51
 
 
+def test_history_is_narrowed_by_cause_runner_time_and_text(console: Console, botkeep: Botkeep) -> None:
+    console.on("GET", "/api/v1/jobs", items())
+    day = ("--since", "2026-11-01", "--until", "2026-11-02T00:00:00+01:00")
+    botkeep("job", "list", "--cause", "trigger:nightly", "--runner", "r1", *day, "--text", "disk full")
+    assert console.requests[0].query == {
+        "cause": "trigger:nightly",
+        "runner": "r1",
+        "since": "2026-11-01T00:00:00+00:00",
+        "until": "2026-11-02T00:00:00+01:00",
+        "text": "disk full",
+        "limit": "50",
+    }
+    botkeep("history", "--since", "2h")
+    ago = datetime.now(UTC) - datetime.fromisoformat(console.requests[1].query["since"])
+    assert timedelta(hours=2) <= ago < timedelta(hours=2, minutes=5)
+    refused = botkeep("history", "--since", "yesterday")
+    assert (refused.status, len(console.requests)) == (2, 2)
+    assert "2h, 7d" in refused.err
+
+
 def test_a_job_shows_how_it_went_and_which_values_it_used(console: Console, botkeep: Botkeep) -> None:
     job = {
         "id": "7",
