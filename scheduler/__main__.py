@@ -47,6 +47,9 @@ from vault import db  # noqa: E402
 from vault.errors import Unavailable, VaultError  # noqa: E402
 from vault.settings import load  # noqa: E402
 
+#: Seconds between two looks for work items to be released; who reserves one takes what an ended attempt held anyway.
+SETTLE_EVERY = 5.0
+
 
 def main(_argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; every reason not to start is one sentence on stderr."""
@@ -92,12 +95,13 @@ def main(_argv: Sequence[str] | None = None) -> int:
             Duty("notice_flush", memory.check, settings.tick),
             Duty("republish", lambda: rescuer.republish(engine, app, older_than=after), settings.tick),
             Duty("fan_out", lambda: spreading.start_jobs(engine, app, now=lambda: datetime.now(UTC)), settings.tick),
+            Duty("end_lost_fan_outs", lambda: spreading.end_lost(engine), spreading.EVERY),
             Duty("end_lost", end_lost, settings.tick),
             Duty("prune", pruning.check, min(pruner.EVERY, settings.prune_every)),
             Duty("advance_runs", advancer.look_at_due, settings.tick),
             Duty("note_readings", lambda: reading_notes.note_readings(engine), reading_notes.EVERY),
             Duty("seal_audit", sealer.seal, sealing.EVERY),
-            Duty("settle_items", lambda: _settle_items(engine), settings.tick),
+            Duty("settle_items", lambda: _settle_items(engine), SETTLE_EVERY),
         ],
         stop,
     )

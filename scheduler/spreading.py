@@ -12,11 +12,14 @@ from runner import fan_outs, jobs, lanes
 from runner.logging import logger
 from vault import db
 
+#: Seconds between two looks for what is lost or cancelled: nobody waits for either.
+EVERY = 10.0
+
 _log = logger()
 
 
 def start_jobs(engine: Engine, app: Celery, *, now: Callable[[], datetime]) -> int:
-    """Make every batch that is there a job, and end what can never be read; answers how many jobs there are more.
+    """Make every batch that is there a job; answers how many jobs there are more.
 
     Two schedulers do no harm: a fan-out is locked, and a batch is gone in the transaction that makes its job.
     """
@@ -35,9 +38,13 @@ def start_jobs(engine: Engine, app: Celery, *, now: Callable[[], datetime]) -> i
                     with db.writing(engine) as session:
                         jobs.not_published(session, job_id)
             count += len(started)
-    with db.writing(engine) as session:
-        fan_outs.end_lost(session)
-        fan_outs.sweep(session)
     if count:
         _log.info("jobs.fanned_out", count=count)
     return count
+
+
+def end_lost(engine: Engine) -> None:
+    """End what can never be read, and remove what cancelled fan-outs would have given to jobs."""
+    with db.writing(engine) as session:
+        fan_outs.end_lost(session)
+        fan_outs.sweep(session)

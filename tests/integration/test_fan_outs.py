@@ -187,6 +187,7 @@ def test_a_cancelled_fan_out_starts_nothing_more_and_its_jobs_are_cancelled(
         answer = api.client.post(place)
         assert (answer.status_code, answer.json()["state"], answer.json()["jobs"]) == (200, "cancelled", 3)
     assert spreading.start_jobs(engine, api.console.transport, now=lambda: datetime.now(UTC)) == 0
+    spreading.end_lost(engine)
     with db.reading(engine) as session:
         assert session.scalars(select(FanOutBatch)).all() == []
         states = {job.id: (job.state, job.cancel_requested_by) for job in session.scalars(select(Job))}
@@ -210,7 +211,7 @@ def test_a_fan_out_that_loses_its_runners_ends_with_a_sentence(api: Api) -> None
         assert claimed(engine, wanted, f"runner {number}") is not None
         expire(engine)
     assert claimed(engine, wanted, "another") is None
-    spreading.start_jobs(engine, api.console.transport, now=lambda: datetime.now(UTC))
+    spreading.end_lost(engine)
     found = api.client.get(f"/api/v1/sources/lines/fan-outs/{wanted}").json()
     assert (found["state"], "runners were lost" in found["detail"]) == ("failed", True)
 
