@@ -24,7 +24,7 @@ from console.pages.timeline import Part
 from console.permissions import Role
 from console.stream import LogOf
 from console.text import Text
-from runner import artefacts, history, logs, results, waiting
+from runner import artefacts, history, logs, progress, results, waiting
 from runner.history import Detail
 from runner.jobs import is_final
 from runner.models import Artefact, Attempt
@@ -191,6 +191,7 @@ def _facts(call: Call, job_id: str) -> dict[str, Any]:
         "results": {name: _written(value) for name, value in given.items()},
         "parameters": {name: _written(value) for name, value in job.parameters.items()},
         "most_files": MOST_FILES,
+        "progress": progress.of(job),
         "digest": _digest(found, None if wait is None else wait.sentence),
         "touches": call.caller.may(Role.OPERATOR, job.environment),
     }
@@ -220,5 +221,6 @@ def _digest(found: Detail, wait: str | None) -> str:
         [(each.number, each.state, each.started_at, each.pruned_at) for each in found.attempts],
         len(found.readings),
         job.warnings,
+        progress.of(job),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

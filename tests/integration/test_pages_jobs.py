@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from console.ansi import STYLES
-from runner import artefacts, jobs, local_values
+from runner import artefacts, jobs, local_values, progress
 from runner.artefacts import Kept
 from runner.models import Job, Runner
 from runner.output import LogWriter
@@ -329,6 +329,20 @@ def test_another_attempt_has_a_log_of_its_own(api: Api, pages: Pages) -> None:
     (newest, oldest) = page.every("a", "attempt-log")
     assert lines(pages.get(oldest["href"])) == ["of attempt 1"]
     assert lines(pages.get(newest["href"])) == ["of attempt 2"]
+
+
+def test_how_far_a_running_bot_is_shows_until_it_ends(api: Api, pages: Pages) -> None:
+    job = api.run()
+    claim = api.claim(job["id"])
+    digest = pages.get(f"/jobs/{job['id']}").one(id="job")["hx-get"]
+    with db.writing(api.console.engine) as session:
+        progress.tell(session, claim.job_id, attempt=1, fraction=0.5, text="row 1 <b>of</b> 2")
+    assert api.client.get(digest).status_code == 200, "there is news"
+    panel = pages.get(f"/jobs/{job['id']}").one("section", aria_label="How far the bot is")
+    assert panel.one("progress")["value"] == "0.5"
+    assert "50 % row 1 <b>of</b> 2" in panel.text
+    api.finish(claim)
+    assert pages.get(f"/jobs/{job['id']}").every("progress") == []
 
 
 def test_runners_are_drained_and_removed_by_forms(api: Api, pages: Pages) -> None:
