@@ -107,7 +107,8 @@ def page(
         )
     if narrow.missing is not None:
         query = query.where(
-            ~exists().where(CurrentValue.asset_id == Asset.id, CurrentValue.environment == narrow.missing)
+            Asset.local.is_(False),
+            ~exists().where(CurrentValue.asset_id == Asset.id, CurrentValue.environment == narrow.missing),
         )
     if narrow.unread_since is not None:
         since = narrow.unread_since

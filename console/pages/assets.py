@@ -15,7 +15,7 @@ from console.pages.shell import REFUSALS, Fields, Form
 from runner import asset_users, readings_noted
 from vault import assets, coverage
 from vault.coverage import Narrow
-from vault.errors import InvalidName
+from vault.errors import InvalidName, InvalidValue
 from vault.names import ENVIRONMENTS, AssetName, variables
 
 #: Assets on a page of the list.
@@ -85,6 +85,8 @@ def add(call: Allowed, owner: Owned, fields: Fields) -> Response:
     try:
         name = AssetName(fields.words("group"), fields.words("name"))
         given = {each: value for each in ENVIRONMENTS if (value := chosen_value(fields, each)) is not None}
+        if fields.words("local"):
+            return _declare(call, owner, name, description=fields.words("description"), given=given)
         for environment in given:
             call.require_environment(environment)
         advice = _create(call, owner, name, description=fields.words("description"), given=given)
@@ -168,6 +170,22 @@ def _create(call: Call, owner: Owner, name: AssetName, *, description: str, give
             )
             advice += [f"{environment}: {sentence}" for sentence in written.warnings]
     return advice
+
+
+def _declare(call: Call, owner: Owner, name: AssetName, *, description: str, given: dict[str, bytes]) -> Response:
+    """A new asset whose values live on hosts.
+
+    Raises:
+        InvalidValue: when a value is given here all the same.
+    """
+    call.require_every_environment("declaring a local asset")
+    if given:
+        raise InvalidValue("A value that lives on hosts is set there, never here: leave the fields of values blank.")
+    with call.writing() as session:
+        scope = owner.scope(session, call)
+        assets.declare_local(session, name, scope=scope, actor=call.actor, now=call.now, description=description)
+    sentence = f"{name} is declared. Set it on each runner's host: botkeep local set {owner.bot} {name}"
+    return shell.redirect(call, owner.of(name), notice=sentence)
 
 
 def _form(call: Call, owner: Owner, form: dict[str, str], errors: dict[str, str]) -> HTMLResponse:

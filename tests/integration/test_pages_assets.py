@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,23 @@ def test_a_bots_own_asset_is_hidden_from_the_shared_list_and_says_what_it_overri
     assert len(own.every("span", "badge-accent")) == 1
     assert [each.text for each in pages.get("/assets/SAP/PASSWORD").every("a", href="/bots/hello")] == ["hello"]
     assert "There is no bot" in pages.get("/bots/nobody/assets", status=404).text
+
+
+def test_an_asset_whose_values_live_on_hosts_is_declared_and_takes_no_value_here(api: Api) -> None:
+    api.add_bot("hello")
+    pages, base = Pages(api.client), "/bots/hello/assets"
+    form = pages.get(f"{base}/new")
+    asked: dict[str, Any] = {"group": "SAP", "name": "USER", "description": "of the portal", "local": "on"}
+    refused = pages.post(form, base, status=422, **asked, value_dev="fjord-Value")
+    assert "leave the fields of values blank" in refused.text
+    assert "fjord" not in refused.text
+    page = pages.post(form, base, **asked)
+    assert "botkeep local set hello SAP.USER" in notice(page)
+    assert page.every("details", "set-value") == [], "no form takes a value"
+    assert "botkeep local set hello SAP.USER --env prod" in page.one("section", id="prod").text
+    assert row(pages.get(base), "SAP.USER") == ["local", "local", "local"]
+    assert pages.get(f"{base}?missing=dev").every("a", "name") == []
+    assert pages.get("/assets/new").every("input", name="local") == [], "it belongs to one bot"
 
 
 def test_the_list_is_narrowed_and_paged_by_name(api: Api) -> None:
