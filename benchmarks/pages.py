@@ -34,6 +34,9 @@ from vault import db, recipients
 from vault.decrypt import Identity
 from vault.names import ENVIRONMENTS
 
+#: What pages need besides their path.
+QUERIES = {"/bots/{bot}/diff": "?before=1&after=2"}
+
 #: Most milliseconds for the 95th percentile of any page.
 MOST_MS = 100
 
@@ -131,7 +134,7 @@ def pages(names: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str | N
     for route in (*routes, *VIEWS):
         known = names.get(route.split("/")[1].partition("?")[0], {})
         wanted = re.findall(r"\{(\w+)\}", route)
-        yield route, route.format(**known) if set(wanted) <= set(known) else None
+        yield route, route.format(**known) + QUERIES.get(route, "") if set(wanted) <= set(known) else None
 
 
 def p95(client: httpx.Client, path: str | None, requests: int) -> float | None:
