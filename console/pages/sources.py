@@ -19,7 +19,7 @@ from console.api import sources as api
 from console.deps import After, Allowed, Call
 from console.errors import complaints
 from console.forms import Form
-from console.pages import definition_text, form_fields, rights, shell, typed
+from console.pages import definition_text, form_fields, rights, shell, typed, withheld
 from console.pages.complaints import by_field
 from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
@@ -28,7 +28,7 @@ from console.permissions import Role
 from runner import bots, definitions, fan_outs, source_checks, sources
 from runner.errors import NotFound
 from runner.source_models import DataSource
-from vault import coverage, tokens
+from vault import coverage
 from vault.names import ENVIRONMENTS
 
 router = APIRouter(prefix="/sources")
@@ -231,17 +231,21 @@ def _saved(call: Call, fields: Form, *, name: str | None) -> Response:
         kept = errors.get("name", "")
         rest = " ".join(text for place, text in errors.items() if place != "name")
         errors = {"text": rest, "name": kept}
-    given = fields.kept()
-    for field in ("password", "oauth2_token"):  # one that was written out is not sent back
-        if not tokens.find(given.get(field, "")):
-            given.pop(field, None)
+    typed_in, text = fields.kept(), fields.get("text", "")
+    given = {field: withheld.field(field, words) for field, words in typed_in.items()}
+    kept_text = withheld.definition(text)
+    for field in (
+        *(each for each in given if given[each] != typed_in[each]),
+        *(() if kept_text == text else ("text",)),
+    ):
+        errors[field] = f"{errors.get(field, '')} {withheld.SENTENCE}".strip()
     return _editor(
         call,
         kind=kind,
         view=view,
         given=given,
         open_in=tuple(fields.every("environments")),
-        text=fields.get("text", ""),
+        text=kept_text,
         name=name,
         errors={place: text for place, text in errors.items() if text},
     )

@@ -20,6 +20,8 @@ _FIRST, _LAST = 0xF0000, 0xFFFFD
 #: Parts of a connection that must not be written out.
 CONFIDENTIAL = ("password",)
 
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+
 WRITERS = {
     Dialect.URL: url.write,
     Dialect.LIBPQ: libpq.write,
@@ -119,6 +121,10 @@ def _check(connection: Connection, references: tuple[Reference, ...]) -> None:
         )
     if connection.system is not System.SQLITE and not connection.hosts:
         raise ConnectionInvalid("The connection names no host.")
+    for _, port in connection.hosts:
+        if port and not tokens.find(port) and not (_PORT.fullmatch(port) and 0 < int(port) < 65536):
+            # Not quoted: a password stands here where the @ behind it was forgotten.
+            raise ConnectionInvalid("The connection's port is no number from 1 to 65535, and no reference.")
     if connection.password and not tokens.find(connection.password):
         raise ConnectionInvalid(
             "The connection holds a password itself, which would be stored as it is: save it with `botkeep asset set` "

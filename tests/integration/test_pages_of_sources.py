@@ -109,6 +109,15 @@ def test_what_cannot_be_used_stands_beside_its_field_and_what_was_typed_stays(ap
     page = pages.refused("/sources", mailbox)
     assert "reference" in wrong(page)["password"]
     assert "hunter2" not in str(page), "a password that was written out is not sent back"
+    for connection in ("postgresql://app:hunter2@db/orders", "Server=db;Password=hunter2", "postgresql://app:hunter2"):
+        page = pages.refused("/sources", {**good, "connection": connection})
+        assert "not sent back" in wrong(page)["connection"]
+        assert "hunter2" not in str(page)
+        written = f'environments = ["dev"]\n[definition]\nconnection = "{connection}"\nquery = "a"\n'
+        for text in (written, written + "x = "):
+            page = pages.refused("/sources", {"kind": "sql", "view": "text", "name": "x", "text": text})
+            assert "not sent back" in wrong(page)["text"]
+            assert "hunter2" not in str(page)
     text = 'environments = ["dev"]\n[definition]\nconnection = "x"\nquery = "a"\nquerry = "b"\n'
     page = pages.refused("/sources", {"kind": "sql", "view": "text", "name": "x", "text": text})
     assert "querry" in wrong(page)["text"]
