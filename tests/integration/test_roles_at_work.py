@@ -119,6 +119,16 @@ def test_the_console_sets_rolls_back_unsets_and_removes_values(world: World, tmp
         assert coverage.listing(session, workspace_id=world.workspace_id) == []
 
 
+def test_a_runner_stores_and_takes_away_what_its_bot_may_write(world: World) -> None:
+    world.set_value(b"one")
+    for name, expected in ((PASSWORD, 2), (AssetName("SESSION", "TOKEN"), 1)):
+        with db.writing(world.engines["runner"]) as session:
+            where = {"scope": world.scope, "environment": "dev", "actor": Actor("job 1"), "now": NOW}
+            written = assets.set_value(session, name, plaintext=b"by a bot", **where)  # type: ignore[arg-type]
+            assets.unset(session, name, **where)  # type: ignore[arg-type]
+        assert written.number == expected
+
+
 def test_the_console_describes_an_asset_twice_under_lock(world: World) -> None:
     for description in ("first", "second"):
         with db.writing(world.engines["console"]) as session:
