@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 
 from runner.worker.descendants import Usage
 
@@ -50,3 +51,11 @@ def append(journal: int, found: dict[str, object], *, job: str, attempt: int) ->
     line = b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
     if os.write(journal, line) < len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def name_bot(link: socket.socket, bot: int) -> None:
+    """Names the bot to the spawner, who may be gone."""
+    try:
+        link.send(b"bot %d" % bot, socket.MSG_DONTWAIT)
+    except OSError:
+        return
