@@ -49,12 +49,15 @@ def clear(user: int, group: int, trees: Iterable[str]) -> int:
 
 
 def lives(user: int) -> bool:
-    """Whether there is a process of that (real) user: one system call, which sees also those that /proc hides."""
+    """Whether there is a process of that (real) user: one system call where there is none, which is not deceived by a
+    /proc that hides some. What is dead and not collected yet does not count.
+    """
     try:
         os.getpriority(os.PRIO_USER, user)
     except ProcessLookupError:
         return False
-    return True
+    found = processes(user)
+    return not found or any(found.values())
 
 
 def end(user: int, group: int) -> int:
@@ -62,22 +65,23 @@ def end(user: int, group: int) -> int:
     give_up = time.monotonic() + PATIENCE
     while lives(user):
         if time.monotonic() > give_up:
-            return max(1, len(processes(user)))
+            return max(1, sum(processes(user).values()))
         _as_process_of(user, group, lambda: _kill_all(user, group))
         if lives(user):
             time.sleep(PAUSE)
     return 0
 
 
-def processes(user: int) -> list[int]:
-    """The processes of that user, as far as /proc shows them."""
-    found = []
+def processes(user: int) -> dict[int, bool]:
+    """The processes of that user, as far as /proc shows them, and whether each is alive."""
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/status", "rb") as status:
+                text = status.read()
                 # "Uid:" and the real, effective, saved and file system's user
-                if status.read().partition(b"\nUid:")[2].split(maxsplit=1)[0] == b"%d" % user:
-                    found.append(int(name))
+                if text.partition(b"\nUid:")[2].split(maxsplit=1)[0] == b"%d" % user:
+                    found[int(name)] = text.partition(b"\nState:")[2].split(maxsplit=1)[0] not in {b"Z", b"X"}
     return found
 
 

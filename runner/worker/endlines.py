@@ -27,6 +27,7 @@ def outcome(
     ended_at: float,
     mode: str,
     started_after: float,
+    user: str | None,
 ) -> dict[str, object]:
     """The fields of `outcomes.Outcome`. A negative `code` is the signal that ended the bot."""
     return {
@@ -42,6 +43,7 @@ def outcome(
         "started_after": round(started_after, 4),
         "ended_at": ended_at,
         "mode": mode,
+        "user": user,
     }
 
 

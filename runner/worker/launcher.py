@@ -368,8 +368,8 @@ class Attempt:
             ended_at=self.ended_at,
             mode=self.request.mode,
             started_after=self.begun - self.request.claimed,
+            user=None if self.tenant is None else self.tenant[2],
         )
-        known["user"] = None if self.tenant is None else self.tenant[2]
         return {**known, "paused_seconds": round(self.paused_seconds, 3)}
 
     def exit_code(self, code: int) -> int:

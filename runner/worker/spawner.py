@@ -312,6 +312,7 @@ def stand_in(
         ended_at=now,
         mode=request.mode,
         started_after=time.monotonic() - (now - started_at) - request.claimed,
+        user=None if request.user is None else request.user[2],
     )
 
 
