@@ -63,8 +63,7 @@ def prepare(users: Sequence[BotUser], settings: RunnerSettings, memory: Path | N
     folders = passages(settings.home, memory)
     let_through(folders)
     require_closed(settings.home)
-    files = [HERE / "bootstrap.py", HERE / "bot_main.py", sdk_folder() / "__init__.py"]
-    require_reach(users[0], own_interpreter().executable, files=files, folders=folders)
+    require_reachable(users[0], folders=folders)
     return BotUsers(users, settings.bot_users_dir, occupied=lambda name: _log.warning("user.occupied", user=name))
 
 
@@ -216,6 +215,12 @@ def open_environment(home: Path) -> None:
             if not stat.S_ISLNK(mode):
                 path.chmod(stat.S_IMODE(mode) | 0o004 | (0o001 if mode & 0o100 else 0))
     home.chmod(stat.S_IMODE(home.stat().st_mode) | 0o005)  # last: it says that all is done
+
+
+def require_reachable(user: BotUser, *, folders: Sequence[Path] = ()) -> None:
+    """Raises `Invalid` where bots' users cannot reach what every Python bot needs, or these folders."""
+    files = [HERE / "bootstrap.py", HERE / "bot_main.py", sdk_folder() / "__init__.py"]
+    require_reach(user, own_interpreter().executable, files=files, folders=folders)
 
 
 #: Run as a bot's user: names what that cannot reach.
