@@ -20,6 +20,8 @@ def lines(attempts: Sequence[Item]) -> Iterator[str]:
 
 def _headline(attempt: Item) -> str:
     parts = [plain(str(attempt.get("state"))), f"on {plain(str(attempt.get('runner')))}"]
+    if user := attempt.get("user"):
+        parts.append(f"as user {plain(str(user))}")
     if reason := why(attempt):
         parts.append(f"({reason})")
     if by := attempt.get("ended_by"):

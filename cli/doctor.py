@@ -53,6 +53,7 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     """Every finding, in the order in which a mend is best done."""
     yield from check_user()
     yield from check_isolation()
+    yield from check_bot_users(home, environ)
     yield from check_home(home)
     yield from check_keys(home, environ)
     yield from check_local_values(home, environ)
@@ -84,12 +85,37 @@ def judge_landlock(version: int) -> Finding:
     """The finding about a kernel whose Landlock has this ABI, 0 for none."""
     if version >= SCOPED_SINCE:
         return Finding("landlock", "ok", f"Landlock ABI {version}: bots cannot reach each other.")
-    mend = "Use Linux 6.12 or newer, or a runner and a user for each group of bots that may not meet."
+    mend = "Use Linux 6.12 or newer, or give each bot a user of its own (BOTKEEP_BOT_USERS, docs/OPERATIONS.md)."
     if version:
         message = f"Landlock ABI {version}: bots of one user can signal each other, and meet at abstract sockets."
         return Finding("landlock", "warn", message, mend)
     message = "This kernel has no Landlock, or a container's rules hide it: bots of one user can reach each other."
     return Finding("landlock", "warn", message, mend)
+
+
+def check_bot_users(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether each bot gets a user of its own, and whether that can work, as the runner's own code says."""
+    if not environ.get("BOTKEEP_BOT_USERS"):
+        message = "Bots run as the runner's user; BOTKEEP_BOT_USERS would give each a user of its own."
+        yield Finding("bot users", "ok", message)
+        return
+    found = _asked("runner.worker.findings", home=home, environ=environ)
+    if not isinstance(found, list):
+        yield Finding("bot users", "fail", "They cannot be asked for.", "Run `python -m runner.worker.findings`.")
+        return
+    for each in found:
+        yield Finding("bot users", each["level"], each["message"], each["mend"])
+
+
+def _asked(module: str, *words: str, home: Home, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+    """What a module of ours says, run as a process of its own; `None` where it says nothing."""
+    own = {**processes.environment(environ), "BOTKEEP_HOME": str(home.path)}
+    argv = processes.module(module, *words)
+    try:
+        done = subprocess.run(argv, env=own, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+        return json.loads(done.stdout.splitlines()[0])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
+        return None
 
 
 def _landlock() -> int:
@@ -142,12 +168,8 @@ def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Findi
     """Whether values that live on this host can be opened, as their own process says; silent where there are none."""
     if not (home.path / "local" / "values.json").exists():
         return
-    argv = processes.module("runner.worker.local", "status", "--json")
-    own = {**processes.environment(environ), "BOTKEEP_HOME": str(home.path)}
-    try:
-        done = subprocess.run(argv, env=own, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
-        found = json.loads(done.stdout.splitlines()[0])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
+    found = _asked("runner.worker.local", "status", "--json", home=home, environ=environ)
+    if found is None:
         yield Finding("local values", "fail", "They cannot be asked for.", "Run `botkeep local status` to see why.")
         return
     yield judge_local_values(found)

@@ -106,6 +106,7 @@ def record_late(session: Session, job_id: uuid.UUID, *, attempt: int, report: Re
             exit_code=report.exit_code,
             started_at=db.later(Attempt.claimed_at, literal(report.started_after, Float())),
             survivors=report.survivors,
+            user=report.user,
             max_rss_kb=report.max_rss_kb,
             cpu_seconds=report.cpu_seconds,
             log_bytes=func.coalesce(report.log_bytes, Attempt.log_bytes),

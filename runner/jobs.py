@@ -116,6 +116,8 @@ class Report:
     exit_code: int | None = None
     started_after: float | None = None
     survivors: int | None = None
+    #: The user of the operating system that the bot had for itself, where it had one.
+    user: str | None = None
     max_rss_kb: int | None = None
     cpu_seconds: float | None = None
     paused_seconds: float | None = None
@@ -279,6 +281,7 @@ def end_of_attempt(job_id: uuid.UUID, attempt: int, report: Report) -> dict[str,
         "status": report.exit_code,
         "began": report.started_after,
         "left": report.survivors,
+        "user": report.user,
         "memory": report.max_rss_kb,
         "log_bytes": report.log_bytes,
         "artefact_bytes": sum(kept.size for kept in report.artefacts) or None,

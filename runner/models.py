@@ -210,6 +210,8 @@ class Attempt(Model):
     detail: Mapped[str | None] = mapped_column(Text)
     exit_code: Mapped[int | None]
     survivors: Mapped[int | None]
+    #: The user of the operating system that its bot had for itself, where it had one.
+    user: Mapped[str | None] = mapped_column("os_user", String(64))
     max_rss_kb: Mapped[int | None]
     cpu_seconds: Mapped[float | None]
     #: When each step of `runner.worker.executor` began: name to seconds after the claim.

@@ -243,6 +243,7 @@ END_ATTEMPT = (
         started_at=later(_attempts.c.claimed_at, bindparam("began", type_=Float())),
         finished_at=clock(),
         survivors=bindparam("left"),
+        os_user=bindparam("user"),
         max_rss_kb=bindparam("memory"),
         cpu_seconds=bindparam("cpu"),
         paused_seconds=bindparam("stood"),

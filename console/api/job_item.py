@@ -38,6 +38,7 @@ class AttemptItem(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     survivors: int | None
+    user: str | None = Field(description="The user of the operating system that its bot had for itself, if it had one.")
     max_rss_kb: int | None
     cpu_seconds: float | None
     paused_seconds: float | None

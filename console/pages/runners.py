@@ -57,6 +57,7 @@ def isolation(facts: dict[str, Any] | None) -> list[str]:
     words = [f"Landlock {facts['landlock']}" if facts.get("landlock") else "no Landlock"]
     given = (("signal_scope", "signals"), ("bubblewrap", "sandbox"), ("cgroup", "control groups"))
     words += [word for name, word in given if facts.get(name)]
+    words += [f"own user of {facts['users']}"] if facts.get("users") else []
     return [*words, "runs as root"] if facts.get("root") else words
 
 

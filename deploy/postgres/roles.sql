@@ -185,7 +185,7 @@ GRANT SELECT (run_id, job_id) ON run_tries TO botkeep_runner;
 GRANT SELECT, INSERT, UPDATE (moved_at) ON firings TO botkeep_runner;
 GRANT SELECT, INSERT ON attempts, artefacts TO botkeep_runner;
 GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivors, max_rss_kb, cpu_seconds, steps,
-    paused_seconds, ended_by, adopted_at, log_bytes, artefact_bytes) ON attempts TO botkeep_runner;
+    paused_seconds, ended_by, adopted_at, log_bytes, artefact_bytes, os_user) ON attempts TO botkeep_runner;
 GRANT SELECT, INSERT ON runners TO botkeep_runner;
 GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
     drain_requested_at, labels, isolation, log_store, local_values) ON runners TO botkeep_runner;

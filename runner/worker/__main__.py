@@ -37,6 +37,7 @@ from runner.logging import configure, logger
 from runner.stores import Store
 from runner.worker import (
     adoption,
+    bot_users,
     cgroups,
     duties,
     executor,
@@ -54,6 +55,7 @@ from runner.worker.held import Held
 from runner.worker.keyring import Keyring
 from runner.worker.launch import ProcessError
 from runner.worker.launching import sdk_folder
+from runner.worker.leases import BotUser, BotUsers
 from runner.worker.local import residence
 from runner.worker.local.correspondence import Correspondence
 from runner.worker.local.values import LocalValues
@@ -88,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(argv)
         _refuse_root(settings)
-        return _serve(settings)
+        return _serve(settings, bot_users.of(settings))
     except runners.NameTaken as error:
         print(error, file=sys.stderr)
         return NAME_TAKEN
@@ -116,12 +118,13 @@ def _settings(argv: Sequence[str] | None) -> RunnerSettings:
 def _refuse_root(settings: RunnerSettings) -> None:
     if os.geteuid() == 0 and not settings.run_as_root:
         raise Invalid(
-            "This runner would run bots as root. Start it as an ordinary user, or set BOTKEEP_RUN_AS_ROOT=true "
-            "if the host is nothing but a sandbox."
+            "This runner would run as root, what builds its bots' environments, too, and its bots, unless "
+            "BOTKEEP_BOT_USERS gives them users. Start it as an ordinary user, or set BOTKEEP_RUN_AS_ROOT=true if the "
+            "host is nothing but a sandbox."
         )
 
 
-def _serve(settings: RunnerSettings) -> int:
+def _serve(settings: RunnerSettings, users: Sequence[BotUser]) -> int:
     censor = Censor()
     configure("runner", level=settings.log_level, censor=censor)
     catch_stderr()
@@ -134,7 +137,7 @@ def _serve(settings: RunnerSettings) -> int:
     keyring.prove(engine)
     instance = uuid.uuid4()
     presence.hold(instance)
-    premises = _premises(instance)
+    premises = _premises(instance, settings, users)
     _log.info("runner.isolation", **premises.facts.document())
     store = settings.log_store(group=settings.log_group_id())
     _register(engine, settings, instance, premises.facts, log_store=store.shown)
@@ -210,7 +213,13 @@ def _station(
 ) -> Station:
     direct = Direct(engine)
     interpreter = own_interpreter()
-    scratch = Scratch(settings.home / "work", instance=instance, memory=premises.memory)
+    users = premises.users
+    scratch = Scratch(
+        settings.home / "work",
+        instance=instance,
+        memory=premises.memory,
+        take_back=None if users is None else users.take_back,
+    )
     grants, ground = _ground(settings, premises.facts, own=[*settings.own(), scratch.memory], interpreter=interpreter)
     return Station(
         settings=settings,
@@ -220,7 +229,7 @@ def _station(
         keyring=keyring,
         local=local,
         packages=PackageStore(engine, settings.home / "packages"),
-        spawner=Spawner(ground, group=premises.group),
+        spawner=Spawner(ground, group=premises.group, users=users),
         endpoint=Endpoint(),
         scratch=scratch,
         journal=Journal(settings.home / OUTCOMES, instance=instance),
@@ -268,17 +277,20 @@ def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Premises:
-    """What this host gives: what keeps bots apart, a control group for them, a folder in memory."""
+    """What this host gives: what keeps bots apart, a control group for them, a folder in memory, their own users."""
 
     facts: isolation.Facts
     group: str | None
     memory: Path | None
+    users: BotUsers | None
 
 
-def _premises(instance: uuid.UUID) -> _Premises:
+def _premises(instance: uuid.UUID, settings: RunnerSettings, users: Sequence[BotUser]) -> _Premises:
     group = _group(instance)
-    facts = replace(isolation.examine(), cgroup=group is not None)
-    return _Premises(facts, group, memory_folder.folder(os.environ, mounts=memory_folder.MOUNTS.read_text()))
+    memory = memory_folder.folder(os.environ, mounts=memory_folder.MOUNTS.read_text(), shared=bool(users))
+    pool = bot_users.prepare(users, settings, memory) if users else None
+    facts = replace(isolation.examine(users), cgroup=group is not None)
+    return _Premises(facts, group, memory, pool)
 
 
 def _group(instance: uuid.UUID) -> str | None:

@@ -8,7 +8,6 @@ it. Answers one question of a source at a time.
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
@@ -28,9 +27,6 @@ from runner.worker.questions import Context, Opened, Question, Reply
 from runner.worker.sources import KINDS
 from runner.worker.station import Station
 from vault import db
-
-#: Folder in the attempt's TMPDIR for the files that sources make.
-FILES = "sources"
 
 _log = logger()
 
@@ -129,8 +125,6 @@ class AttemptSources:
         runner = station.settings.runner_name
         station.snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner)
         values = Values(filling.opened(sealed, station.keyring), claim.environment, self._masker.add)
-        files = self._folders.tmp / FILES / uuid.uuid4().hex
-        files.mkdir(mode=0o700, parents=True)
         context = Context(
             source=name,
             environment=claim.environment,
@@ -142,7 +136,6 @@ class AttemptSources:
             attempt=claim.attempt,
             bot_id=claim.bot_id,
             bot=self._bot,
-            files=files,
             connection_allowed=name in self._manifest.connections,
             warn=self._warn,
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Threads that a bot with a user of its own may have for each process that it may have, and at least.
+THREADS_IN_A_PROCESS, THREADS = 8, 256
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -19,9 +22,10 @@ class Bounds:
     processes: int | None = None
     disk_bytes: int | None = None
 
-    def by_constant(self) -> dict[str, int]:
+    def by_constant(self, *, alone: bool = False) -> dict[str, int]:
         """The limits of one process, by the names of the constants of setrlimit(2).
 
+        A bot that is `alone` with its user has its threads bounded, too; the kernel counts them by the user.
         DATA and not AS: it counts what a process can write to, and not what it only reserves, as interpreters with a
         garbage collector do by the gigabyte.
         """
@@ -31,6 +35,8 @@ class Bounds:
             "CPU": self.cpu_seconds,
             "FSIZE": self.disk_bytes,
         }
+        if alone and self.processes is not None:
+            named["NPROC"] = max(THREADS, THREADS_IN_A_PROCESS * self.processes)
         return {name: limit for name, limit in named.items() if limit is not None}
 
     def watched(self) -> dict[str, int]:

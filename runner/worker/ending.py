@@ -52,6 +52,7 @@ def report(
         exit_code=outcome.exit_code,
         started_after=outcome.started_after,
         survivors=outcome.survivors,
+        user=outcome.user,
         max_rss_kb=outcome.max_rss_kb,
         cpu_seconds=outcome.user_seconds + outcome.system_seconds,
         paused_seconds=(stood + outcome.paused_seconds) or None,

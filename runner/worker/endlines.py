@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 
 from runner.worker.descendants import Usage
 
@@ -26,6 +27,7 @@ def outcome(
     ended_at: float,
     mode: str,
     started_after: float,
+    user: str | None,
 ) -> dict[str, object]:
     """The fields of `outcomes.Outcome`. A negative `code` is the signal that ended the bot."""
     return {
@@ -41,6 +43,7 @@ def outcome(
         "started_after": round(started_after, 4),
         "ended_at": ended_at,
         "mode": mode,
+        "user": user,
     }
 
 
@@ -50,3 +53,11 @@ def append(journal: int, found: dict[str, object], *, job: str, attempt: int) ->
     line = b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
     if os.write(journal, line) < len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def name_bot(link: socket.socket, bot: int) -> None:
+    """Names the bot to the spawner, who may be gone."""
+    try:
+        link.send(b"bot %d" % bot, socket.MSG_DONTWAIT)
+    except OSError:
+        return

@@ -32,6 +32,7 @@ from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
 from runner.worker.attempt_sources import AttemptSources
+from runner.worker.bot_users import open_environment
 from runner.worker.environment import Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
 from runner.worker.granting import Granted
@@ -253,6 +254,8 @@ def _prepare(run: Run, package: Declaration) -> Path | None:
         run.masker.add(credentials.given(os.environ, package.dependencies))
         _say(run, made.log)
     _go_on_unless_ended(run.hold)
+    if run.station.spawner.users is not None:
+        open_environment(made.python.parent.parent)
     return made.python
 
 

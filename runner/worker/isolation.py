@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runner.states import Isolation, Reason
 from runner.worker import landlock
+from runner.worker.leases import BotUser, valet
 from runner.worker.memory_folder import SHARED
 from runner.worker.process import HERE, Ground
 from runner.worker.refusal import Refusal
@@ -42,7 +43,8 @@ class Facts:
     """What this kernel gives; the runner's row holds it.
 
     `landlock` is the ABI, 0 for none; `signal_scope` whether it also keeps signals and abstract sockets apart;
-    `bubblewrap` the program's path where it works for this user; `cgroup` whether launchers get control groups.
+    `bubblewrap` the program's path where it works for bots; `root` whether these are root; `cgroup` whether launchers
+    get control groups; `users` how many users there are of which each bot has one for itself.
     """
 
     landlock: int
@@ -50,6 +52,7 @@ class Facts:
     bubblewrap: str | None
     root: bool
     cgroup: bool = False
+    users: int = 0
 
     def document(self) -> dict[str, object]:
         """As the database keeps it."""
@@ -76,14 +79,15 @@ def require(facts: Facts, *asked: Isolation) -> Isolation:
     return strictest
 
 
-def examine() -> Facts:
-    """Looks at this host; takes some milliseconds where bubblewrap is installed."""
+def examine(users: Sequence[BotUser] = ()) -> Facts:
+    """Looks at this host; takes some milliseconds where bubblewrap is installed. `users` are those of bots' own."""
     version = landlock.abi()
     return Facts(
         landlock=version,
         signal_scope=version >= landlock.SCOPED_SINCE,
-        bubblewrap=_bubblewrap(),
-        root=os.geteuid() == 0,
+        bubblewrap=_bubblewrap(next(iter(users), None)),
+        root=os.geteuid() == 0 and not users,
+        users=len(users),
     )
 
 
@@ -146,16 +150,18 @@ def beside(folder: Path, own: Sequence[Path]) -> Iterator[Path]:
                 yield from beside(entry, inside)
 
 
-def _bubblewrap() -> str | None:
+def _bubblewrap(user: BotUser | None) -> str | None:
     """The program, if bots may use it: kernels and their settings differ in what they let users do.
 
     Not as root: bots have no capabilities, and without CAP_SETFCAP user 0 cannot be mapped (user_namespaces(7)).
     """
     program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
-    if program is None or os.geteuid() == 0:
+    if program is None or (os.geteuid() == 0 and user is None):
         return None
     attempt = [program, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
     try:
+        if user is not None:
+            return program if valet("run", *user.told[:2], *attempt).returncode == 0 else None
         done = subprocess.run(attempt, capture_output=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -16,7 +16,7 @@ from typing import Literal
 from runner.worker.bounds import Bounds
 from runner.worker.launcher import MAX_REQUEST
 from runner.worker.outcomes import Entry
-from runner.worker.starting import ENVIRONMENT_FD
+from runner.worker.starting import ENVIRONMENT_FD, User
 
 HERE = Path(__file__).resolve().parent
 
@@ -45,7 +45,7 @@ class Launch:
     `base_environment` is what the program is executed with in both cases. A `deadline` of `None` is no limit.
     `readable` and `writable` are the files and folders that the bot's domain grants beyond the spawner's ground;
     what is not there grants nothing. `sandbox` says that the program is bubblewrap with the bot inside, which needs a
-    domain that leaves files alone.
+    domain that leaves files alone. `owned` are the folders that are given to the bot's own user, where it has one.
     """
 
     argv: tuple[str, ...]
@@ -62,14 +62,15 @@ class Launch:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     sandbox: bool = False
+    owned: tuple[Path, ...] = ()
 
-    def request(self) -> bytes:
-        """The message to the spawner."""
+    def request(self, user: User | None = None) -> bytes:
+        """The message to the spawner; `user` is the one that the bot gets for itself."""
         message = json.dumps(
             {
                 "argv": self.argv,
                 "cwd": str(self.cwd),
-                "limits": self.bounds.by_constant(),
+                "limits": self.bounds.by_constant(alone=user is not None),
                 "watched": self.bounds.watched(),
                 "deadline": None if self.deadline is None else self.deadline.total_seconds(),
                 "grace": self.grace.total_seconds(),
@@ -80,6 +81,8 @@ class Launch:
                 "patience": None if self.patience is None else self.patience.total_seconds(),
                 "mode": self.environment_fd_mode,
                 "base_environment": self.base_environment,
+                "owned": [str(path) for path in self.owned],
+                "user": user,
                 "readable": [str(path) for path in self.readable],
                 "sandbox": self.sandbox,
                 "writable": [str(path) for path in self.writable],

@@ -26,9 +26,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from runner.worker import landlock
+from runner.worker import landlock, tenancy
 from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
-from runner.worker.endlines import append, outcome
+from runner.worker.endlines import append, name_bot, outcome
 from runner.worker.landlock import Ground
 from runner.worker.starting import (
     ENVIRONMENT_FD,
@@ -38,6 +38,7 @@ from runner.worker.starting import (
     Nursery,
     Prctl,
     Request,
+    User,
     become_bot,
     make_ruleset,
     spawn_bot,
@@ -71,21 +72,21 @@ def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
         message, files = receive(link)
         if not message:
             return
-        run(message, Descriptors(*files), deaths, link=link, ground=ground, nursery=nursery, prctl=prctl)
+        run(message, files, deaths, link=link, ground=ground, nursery=nursery, prctl=prctl)
         if left:
             link.send(b"idle")
 
 
 def receive(source: socket.socket) -> tuple[bytes, list[int]]:
     """One request with its descriptors. `socket.recv_fds` drops the flag that keeps them from the bots (3.11)."""
-    room = socket.CMSG_SPACE(Descriptors.COUNT * struct.calcsize("i"))
+    room = socket.CMSG_SPACE((Descriptors.COUNT + 1) * struct.calcsize("i"))
     length, extras, _, _ = source.recvmsg_into([_room], room, socket.MSG_CMSG_CLOEXEC)
     return bytes(_room[:length]), [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
 
 
 def run(
     message: bytes,
-    files: Descriptors,
+    sent: list[int],
     deaths: int,
     *,
     link: socket.socket,
@@ -94,12 +95,14 @@ def run(
     prctl: Prctl,
 ) -> None:
     """One attempt, from request to outcome; the spawner learns whose end it has to look for in our stead."""
-    request = Request(message)
+    request, files, lock = Request(message), Descriptors(*sent[: Descriptors.COUNT]), sent[Descriptors.COUNT :]
     attempt = Attempt(request, files.control, files.journal)
     failure = attempt.start(files, ground=ground, nursery=nursery, prctl=prctl)
-    tell_spawner(link, attempt.bot)
+    name_bot(link, attempt.bot)
     attempt.supervise(failure, deaths)
-    report(request, files.journal, files.control, attempt.end())
+    found = attempt.end()
+    tenancy.release(lock)
+    report(request, files.journal, files.control, found)
     os.close(files.journal)
     os.close(files.control)
     if attempt.cradle is not None:
@@ -126,6 +129,7 @@ class Attempt:
         "request",
         "started",
         "started_at",
+        "tenant",
         "usage",
         "watch",
     )
@@ -138,6 +142,7 @@ class Attempt:
         self.reason = "exit"
         self.detail = ""
         self.started = False
+        self.tenant: User | None = None  # the user that is the bot's own
         self.started_at = self.ended_at = time.time()
         self.begun = time.monotonic()
         # Instants of the monotonic clock: the deadline, the end of the grace, and the begin of a pause.
@@ -148,14 +153,16 @@ class Attempt:
         # When the worker last extended the lease.
         self.kept_at: float = request.kept_at
         self.usage = Usage(self.note_end)
-        self.watch = Watch(request.watched, request.writable)
+        self.watch = Watch(request.watched, request.writable, user=request.user)
 
     def start(self, files: Descriptors, *, ground: Ground | None, nursery: Nursery | None, prctl: Prctl) -> int | None:
         """Starts the bot; returns the pipe on which one that was forked says if it could not start."""
         failure = ruleset = None
         try:
+            if self.request.user is not None:
+                self.tenant = tenancy.begin(self.request.user, self.request.owned, (files.stdout, files.stderr))
             ruleset = make_ruleset(self.request, ground)
-            if self.request.mode == "bootstrap" and not self.request.sandbox:
+            if self.request.mode == "bootstrap" and not self.request.sandbox and self.tenant is None:
                 alone = None if ruleset is None else partial(landlock.enter, ruleset)
                 self.bot, self.cradle = spawn_bot(self.request, files, nursery=nursery, enter=alone)
                 self.usage.bot = self.bot
@@ -335,6 +342,8 @@ class Attempt:
             self.usage.collect(self.bot)
         self.count_pause()
         survivors = sweep(frozenset(), self.usage)
+        if self.tenant is not None:
+            survivors = max(survivors, tenancy.end(self.tenant, self.request.owned))
         status = None if self.reason == "start_failed" else self.usage.status
         return self.found(None if status is None else os.waitstatus_to_exitcode(status), survivors)
 
@@ -359,6 +368,7 @@ class Attempt:
             ended_at=self.ended_at,
             mode=self.request.mode,
             started_after=self.begun - self.request.claimed,
+            user=None if self.tenant is None else self.tenant[2],
         )
         return {**known, "paused_seconds": round(self.paused_seconds, 3)}
 
@@ -382,12 +392,4 @@ def tell(control: int, message: dict[str, object]) -> None:
     try:
         os.write(control, json.dumps(message).encode())
     except (BrokenPipeError, ConnectionResetError):
-        return
-
-
-def tell_spawner(link: socket.socket, bot: int) -> None:
-    """Names the bot to the spawner, who may be gone."""
-    try:
-        link.send(b"bot %d" % bot, socket.MSG_DONTWAIT)
-    except OSError:
         return

@@ -81,6 +81,7 @@ def launch_of(
         readable=readable,
         writable=(folders.root,),
         sandbox=sandbox,
+        owned=(folders.root, folders.assets),
     )
 
 

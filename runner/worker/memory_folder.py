@@ -18,12 +18,14 @@ _IN_MEMORY = {"tmpfs", "ramfs"}
 MOUNTS = Path("/proc/self/mountinfo")
 
 
-def folder(environ: Mapping[str, str], *, mounts: str) -> Path | None:
+def folder(environ: Mapping[str, str], *, mounts: str, shared: bool = False) -> Path | None:
     """The service manager's `$RUNTIME_DIRECTORY`, the user's `$XDG_RUNTIME_DIR` or `/dev/shm`, the first in memory.
 
+    Not the user's where it is to be `shared` with other users: its sockets are kept from them by the folder alone.
     `mounts` is the text of `/proc/self/mountinfo`. `None` where this host has none that we may write to.
     """
-    named = [environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], environ.get("XDG_RUNTIME_DIR", "")]
+    private = "" if shared else environ.get("XDG_RUNTIME_DIR", "")
+    named = [environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], private]
     types = dict(_mounted(mounts))
     for candidate in (*(Path(name) for name in named if name), SHARED):
         if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK) and _type(candidate, types) in _IN_MEMORY:

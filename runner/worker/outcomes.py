@@ -35,7 +35,8 @@ class Outcome:
 
     `signal` is the number of the signal that ended the bot; with it `exit_code` is `None`. Both are `None` where
     nobody saw the bot's end. `survivors` counts descendants that could not be killed: 0, or -1 for unknown.
-    `mode` is how the bot was started: a Python bot by our bootstrap, or another command by `exec`.
+    `mode` is how the bot was started: a Python bot by our bootstrap, or another command by `exec`. `user` is the one
+    that it had for itself, of a runner that has such.
     """
 
     exit_code: int | None
@@ -51,6 +52,7 @@ class Outcome:
     mode: Literal["bootstrap", "exec"] = "bootstrap"
     paused_seconds: float = 0.0
     started_after: float | None = None
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

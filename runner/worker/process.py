@@ -26,9 +26,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from runner.worker import cgroups
+from runner.worker import cgroups, privileges
 from runner.worker.launch import Launch, SpawnerFailed
 from runner.worker.launcher import MAX_NEWS
+from runner.worker.leases import BotUsers, Lease
 from runner.worker.outcomes import Outcome
 from runner.worker.pipes import CHUNK, give, pipes, readable, rest
 
@@ -51,7 +52,16 @@ class Process:
     `wait` and `drain` belong to one thread. As a context manager it closes itself.
     """
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int, *, launch: Launch, group: str | None) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        stdout: int,
+        stderr: int,
+        *,
+        launch: Launch,
+        group: str | None,
+        lease: Lease | None = None,
+    ) -> None:
         self.stdout, self.stderr = stdout, stderr
         #: The bot's process id, once `started` or `wait` has heard of it.
         self.pid: int | None = None
@@ -61,6 +71,7 @@ class Process:
         self._control, self._entry, self._kept_at = control, launch.entry, launch.kept_at
         #: The control group that launchers have theirs in, and the launcher, once it is heard of.
         self._group, self._launcher = group, 0
+        self._lease, self._owned = lease, launch.owned
         self._launched_at, self._launched_after = time.time(), time.monotonic() - launch.claimed
         self._closing = threading.Lock()
 
@@ -148,6 +159,8 @@ class Process:
             self._control.close()
             os.close(self.stdout)
             os.close(self.stderr)
+            if self._lease is not None:
+                self._lease.close()
 
     def _command(self, word: bytes) -> None:
         with self._closing, contextlib.suppress(OSError):
@@ -183,6 +196,8 @@ class Process:
     def _unreported(self) -> Outcome:
         never = "The spawner was killed before it had started the bot."
         swept = self._group is not None and self._launcher and cgroups.end(f"{self._group}/{self._launcher}")
+        if self._lease is not None:
+            swept = self._lease.clear(self._owned) == 0
         lost = "The bot's supervisor and the spawner were killed" + (
             ", and then all that was left of the bot." if swept else "; look for leftovers of the bot on this host."
         )
@@ -198,6 +213,7 @@ class Process:
             started_at=self._launched_at,
             ended_at=time.time(),
             started_after=self._launched_after,
+            user=None if self._lease is None else self._lease.user.name,
         )
 
 
@@ -205,11 +221,14 @@ class Spawner:
     """The spawner process of this worker; started before the worker has threads, replaced when it died.
 
     `launch` may be called from any thread. `ground` is what each bot's Landlock domain grants (`isolation.ground`);
-    with `None` bots run in no domain. `group` is the control group for launchers and bots (`cgroups.make`).
+    with `None` bots run in no domain. `group` is the control group for launchers and bots (`cgroups.make`), `users`
+    those of which each bot gets one for itself.
     """
 
-    def __init__(self, ground: Ground | None = None, *, group: str | None = None) -> None:
-        self._ground, self.group = ground, group
+    def __init__(
+        self, ground: Ground | None = None, *, group: str | None = None, users: BotUsers | None = None
+    ) -> None:
+        self._ground, self.group, self.users = ground, group, users
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._replacing = threading.Lock()
@@ -226,25 +245,19 @@ class Spawner:
         with theirs:
             # The program moves its socket to the one number it knows, and closes everything else.
             program = str(HERE / "spawner.py")
+            argv = [sys.executable, "-I", "-S", program]
             try:
-                self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-I",
-                        "-S",
-                        program,
-                        str(theirs.fileno()),
-                        json.dumps(self._ground),
-                        self.group or "",
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                    cwd="/",
-                    env={},
-                )
+                with privileges.passed_on(on=self.users is not None):
+                    self._process = subprocess.Popen(
+                        [*argv, str(theirs.fileno()), json.dumps(self._ground), self.group or ""],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        pass_fds=(theirs.fileno(),),
+                        start_new_session=True,
+                        cwd="/",
+                        env={},
+                    )
             except OSError as error:
                 ours.close()
                 raise SpawnerFailed(f"The spawner cannot be started: {error.strerror}. Check {program}.") from None
@@ -255,7 +268,17 @@ class Spawner:
 
         Raises `LaunchRefused` or `SpawnerFailed`. A bot that cannot be started is an outcome, not an exception.
         """
-        request = launch.request()
+        if self.users is None:
+            return self._launch(launch, environment, None)
+        lease = self.users.lease()
+        try:
+            return self._launch(launch, environment, lease)
+        except BaseException:
+            lease.close()
+            raise
+
+    def _launch(self, launch: Launch, environment: bytes, lease: Lease | None) -> Process:
+        request = launch.request(None if lease is None else lease.user.told)
         try:
             (stdout, stdout_end), (stderr, stderr_end), (environment_end, values) = pipes(3)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -264,12 +287,12 @@ class Spawner:
                 f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
                 "its concurrency."
             ) from None
-        process = Process(ours, stdout, stderr, launch=launch, group=self.group)
+        process = Process(ours, stdout, stderr, launch=launch, group=self.group, lease=lease)
+        lock = () if lease is None else (lease.file,)
         try:
             with theirs:
-                self._send(
-                    request, [theirs.fileno(), launch.entry.fileno(), stdout_end, stderr_end, environment_end, values]
-                )
+                mine = (theirs.fileno(), launch.entry.fileno())
+                self._send(request, [*mine, stdout_end, stderr_end, environment_end, values, *lock])
         except BaseException:
             process.close()
             os.close(values)

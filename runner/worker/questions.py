@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Engine
@@ -16,7 +15,7 @@ from runner.worker.failures import SourceFailed, Step
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """For whom a source is opened; in a check there is no job, no bot and no folder."""
+    """For whom a source is opened; in a check there is no job and no bot."""
 
     source: str
     environment: str
@@ -28,7 +27,6 @@ class Context:
     attempt: int = 0
     bot_id: uuid.UUID | None = None
     bot: str = ""
-    files: Path | None = None
     #: Whether the bot's declaration lets it have the connection itself, credentials included.
     connection_allowed: bool = False
     #: Adds a warning to the job, which people read in its history.

@@ -18,6 +18,7 @@ import os
 import stat
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,9 @@ _FOLDERS = ("home", "tmp", "output")
 _PACKAGE = "package"
 _OURS = frozenset({*_FOLDERS, _PACKAGE})
 
+#: The mode of folders through which bots' own users pass, who list and write nothing in them.
+PASSAGE = 0o711
+
 #: Nanoseconds after which a folder that is changed shows another time of it, on any file system: two seconds is the
 #: coarsest.
 _SETTLED = 3_000_000_000
@@ -41,18 +45,32 @@ _Mark = tuple[int, int]
 class Scratch:
     """This process's trees: `disk` for work folders, `memory` for values."""
 
-    def __init__(self, root: Path, *, instance: uuid.UUID, memory: Path | None) -> None:
-        """`memory` is a folder in memory, if this host has one (`memory_folder.folder`)."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        instance: uuid.UUID,
+        memory: Path | None,
+        take_back: Callable[[Path], object] | None = None,
+    ) -> None:
+        """`memory` is a folder in memory, if this host has one (`memory_folder.folder`).
+
+        Where bots have users of their own, `take_back` makes a tree of a dead worker ours again, and those users may
+        pass through the trees.
+        """
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         vault = root / "memory" if memory is None else memory / f"botkeep-{os.geteuid()}"
         vault.mkdir(mode=0o700, exist_ok=True)
         _check_private(vault)
         for tree in (root, vault):
-            _sweep(tree)
+            _sweep(tree, take_back)
         #: Where values lie.
         self.memory = vault
         self._disk, self._memory = root / instance.hex, vault / instance.hex
         self._locks = [_claim(self._disk), _claim(self._memory)]
+        if take_back is not None:
+            for folder in (root, vault, self._disk, self._memory):
+                folder.chmod(PASSAGE)
         self._free: list[Folders] = []
         self._made = count(1)
         #: By the root of each tree the marks of its folders, as they were when they were found empty.
@@ -162,7 +180,7 @@ def _claim(tree: Path) -> int:
     return descriptor
 
 
-def _sweep(root: Path) -> None:
+def _sweep(root: Path, take_back: Callable[[Path], object] | None) -> None:
     """Remove the trees of workers that are gone."""
     for lock in root.glob("[!.]*/.lock"):
         try:
@@ -174,6 +192,8 @@ def _sweep(root: Path) -> None:
         except OSError:
             continue  # its worker lives
         else:
+            if take_back is not None:
+                take_back(lock.parent)
             remove(lock.parent)
         finally:
             os.close(descriptor)
@@ -181,7 +201,7 @@ def _sweep(root: Path) -> None:
 
 def _check_private(folder: Path) -> None:
     status = folder.lstat()
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077 or folder.is_symlink():
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077 & ~PASSAGE or folder.is_symlink():
         raise PermissionError(
             f"{folder} belongs to somebody else or can be read by others; remove it, then start the runner again."
         )

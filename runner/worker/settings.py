@@ -82,7 +82,18 @@ class RunnerSettings(StoreSettings, LocalSettings):
     )
     run_as_root: bool = Field(
         default=False,
-        description="Let this runner run as root, and its bots with it. Refused unless set.",
+        description="Let this runner run as root, with what builds its bots' environments, and its bots, too, unless "
+        "BOTKEEP_BOT_USERS gives them users. Refused unless set.",
+    )
+    bot_users: str = Field(
+        default="",
+        description="Users of the operating system, each of which one bot at a time has for itself: names, numbers and "
+        "ranges of numbers, as in `70000-70015`, separated by commas; at least BOTKEEP_CONCURRENCY of them. The runner "
+        "needs the right to switch to them (docs/OPERATIONS.md). Empty: bots run as the runner's user.",
+    )
+    bot_users_dir: Path = Field(
+        default=Path("/run/botkeep-users"),
+        description="Folder of the files by which the runners of this host lock the users of BOTKEEP_BOT_USERS.",
     )
     bot_readable: tuple[Path, ...] = Field(
         default=(),

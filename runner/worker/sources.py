@@ -16,8 +16,7 @@ What a kind can rely on:
   It must be called before anything that holds the form leaves the runner.
 - `values.safe(text)` is a foreign text, a driver's error for instance, without any value; empty when that cannot be.
 - `context.policy` says where to connect; `addresses.places` gives the addresses, which must be connected to as given.
-- `context.engine` is Botkeep's own database, for what a kind must remember between jobs. `context.files` is a folder
-  of this attempt that the bot can read and write, gone when the attempt ends.
+- `context.engine` is Botkeep's own database, for what a kind must remember between jobs.
 
 What a kind promises:
 

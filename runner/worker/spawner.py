@@ -3,7 +3,7 @@
 Run by `process.Spawner` as `python -I -S spawner.py FD GROUND GROUP`; FD is its socket to the worker
 (SOCK_SEQPACKET), GROUND what every bot's domain grants (JSON: Landlock's ABI, and paths with rights) or `null`, GROUP
 the control group below which each launcher has its own, or nothing. Each message on the socket is one request (JSON)
-with descriptors (SCM_RIGHTS), those of `starting.Descriptors`.
+with descriptors (SCM_RIGHTS), those of `starting.Descriptors`, and the lock on the bot's user if it has one of its own.
 Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
 is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
 have. What a launcher that was killed leaves behind becomes the spawner's child: it kills that and reports in its
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     # It is run by path and without site-packages: the folder of our packages comes last, for these imports.
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
-from runner.worker import cgroups, launcher
+from runner.worker import cgroups, launcher, privileges, tenancy
 from runner.worker.descendants import Usage, sweep
 from runner.worker.endlines import outcome
 from runner.worker.landlock import Ground
@@ -48,18 +48,17 @@ CRADLE_STACK = 256 * 1024
 #: What a launcher does, from its link to the spawner.
 Life = Callable[[socket.socket], None]
 PR_SET_DUMPABLE = 4
-PR_CAPBSET_DROP = 24
 
 
 class Launcher:
     """A launcher's process and, while it is at work, what it takes to report in its stead."""
 
-    __slots__ = ("bot", "control", "journal", "link", "message", "pid", "started_at")
+    __slots__ = ("bot", "control", "journal", "link", "lock", "message", "pid", "started_at")
 
     def __init__(self, pid: int, link: socket.socket) -> None:
         self.pid = pid
         self.link = link
-        self.control = self.journal = -1
+        self.control = self.journal = self.lock = -1
         self.bot = 0
         self.message = b""
         self.started_at = 0.0
@@ -70,15 +69,18 @@ class Launcher:
 
     def give(self, message: bytes, files: list[int]) -> None:
         """Hands a request on, descriptors and all. Raises OSError when the launcher is gone."""
-        packed = struct.pack(f"{Descriptors.COUNT}i", *files)
+        packed = struct.pack(f"{len(files)}i", *files)
         self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
         self.control, self.journal = files[: Descriptors.KEPT]
+        self.lock = files[-1] if len(files) > Descriptors.COUNT else -1
         self.message, self.started_at, self.bot = message, time.time(), 0
 
     def rest(self) -> None:
         os.close(self.control)
         os.close(self.journal)
-        self.control = self.journal = -1
+        if self.lock >= 0:
+            os.close(self.lock)
+        self.control = self.journal = self.lock = -1
 
 
 def main() -> None:
@@ -87,8 +89,9 @@ def main() -> None:
     prctl = load_prctl()
     prctl(PR_SET_DUMPABLE, 0)
     prctl(launcher.PR_SET_CHILD_SUBREAPER, 1)
+    privileges.take_up()
     if os.geteuid() == 0:
-        give_up_capabilities(prctl)
+        privileges.drop_bounds()
     forget_signals()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the values
     _thread.stack_size(CRADLE_STACK)
@@ -119,15 +122,6 @@ def load_prctl() -> Prctl:
             raise OSError(error, os.strerror(error))
 
     return prctl
-
-
-def give_up_capabilities(prctl: Prctl) -> None:
-    """Empties the bounding set: what root executes from here on has no capability (capabilities(7))."""
-    try:
-        for capability in range(64):
-            prctl(PR_CAPBSET_DROP, capability)
-    except OSError:
-        return  # EINVAL: that was the kernel's last one; EPERM: somebody has bounded this process already
 
 
 def forget_signals() -> None:
@@ -191,7 +185,7 @@ def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select
     except (OSError, struct.error) as error:
         refuse(message, files, error)
         return True
-    for file in files[Descriptors.KEPT :]:
+    for file in files[Descriptors.KEPT : Descriptors.COUNT]:
         os.close(file)
     return True
 
@@ -219,7 +213,7 @@ def hand_on(
 
 def requests_and(launchers: dict[int, Launcher]) -> list[int]:
     """What belongs to the spawner and to other attempts."""
-    theirs = [file for one in launchers.values() for file in (one.link.fileno(), one.control, one.journal)]
+    theirs = [file for one in launchers.values() for file in (one.link.fileno(), one.control, one.journal, one.lock)]
     return [REQUESTS_FD, *(file for file in theirs if file >= 0)]
 
 
@@ -262,6 +256,7 @@ def finish(ended: Launcher, launchers: dict[int, Launcher], *, group: str | None
         usage.bot = ended.bot
         survivors = sweep(frozenset(other.pid for other in launchers.values()), usage)
         if not ended.idle:
+            survivors = max(survivors, tenancy.end_of(Request(ended.message)))
             detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
             known, final = recorded(ended.message, ended.journal)
             if known and final:
@@ -317,6 +312,7 @@ def stand_in(
         ended_at=now,
         mode=request.mode,
         started_after=time.monotonic() - (now - started_at) - request.claimed,
+        user=None if request.user is None else request.user[2],
     )
 
 

@@ -24,6 +24,7 @@ import signal
 from collections.abc import Callable
 
 from runner.worker.landlock import Ground
+from runner.worker.privileges import become
 
 #: prctl(operation, argument), raising OSError.
 Prctl = Callable[[int, int], None]
@@ -31,6 +32,10 @@ Prctl = Callable[[int, int], None]
 PR_SET_PDEATHSIG = 1
 #: The number the bot finds its environment under. 0 to 2 are its input and outputs; it has no other descriptor.
 ENVIRONMENT_FD = 3
+
+
+#: Number, group and name of the user that an attempt has for itself.
+User = tuple[int, int, str]
 
 
 class Request:
@@ -48,9 +53,11 @@ class Request:
         "kept_at",
         "limits",
         "mode",
+        "owned",
         "patience",
         "readable",
         "sandbox",
+        "user",
         "watched",
         "writable",
     )
@@ -71,6 +78,8 @@ class Request:
         self.patience: float | None = raw["patience"]
         self.readable: list[str] = raw["readable"]
         self.sandbox: bool = raw["sandbox"]
+        self.user: User | None = raw["user"]
+        self.owned: list[str] = raw["owned"]
         self.watched: dict[str, int] = raw["watched"]
         self.writable: list[str] = raw["writable"]
 
@@ -79,7 +88,8 @@ class Descriptors:
     """The attempt's ends of what the worker made: its control socket, the bot's outputs, its environment's pipe;
     and the worker's journal of outcomes.
 
-    `barrier` is the writing end of that pipe: while it is open the bot has not begun.
+    `barrier` is the writing end of that pipe: while it is open the bot has not begun. Where the bot has a user of its
+    own, the lock on that user follows them, and is the launcher's.
     """
 
     __slots__ = ("barrier", "control", "environment", "journal", "stderr", "stdout")
@@ -260,14 +270,20 @@ def become_bot(
     launcher: int,
     prctl: Prctl,
 ) -> None:
-    """In the last child, for mode `exec` and a sandbox: session, limits, descriptors, then the program. Never returns.
+    """In the last child, for mode `exec`, a sandbox, and a user of the bot's own: session, limits, user, descriptors,
+    then the program. Never returns.
 
     No signal is ignored here, and those with a handler get their default back by execve(2).
     """
     doing = "it could not be prepared"
     try:
         os.setsid()
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        doing = INTO_LIMITS
+        set_limits(request.limits, 0)
+        if request.user is not None:
+            doing = "its own user cannot be become"
+            become(*request.user[:2])
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # which the change of user would take away
         if os.getppid() != launcher:
             os._exit(1)
         os.dup2(files.stdout, 1)
@@ -277,8 +293,6 @@ def become_bot(
         os.chdir(request.cwd)
         doing = "its environment could not be read"
         environment = read_environment(request, files.environment)
-        doing = INTO_LIMITS
-        set_limits(request.limits, 0)
         if enter is not None:
             doing = "its Landlock domain cannot be entered"
             enter()

@@ -12,10 +12,13 @@ Standard library only: the spawner's process loads it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
 from runner.worker.descendants import Usage, descendants
+from runner.worker.privileges import as_user
+from runner.worker.starting import User
 
 #: Seconds between two looks at the processes, and at the disk; 12 processes take 0.3 ms, 1,000 files 2 ms.
 TICK = 0.25
@@ -34,11 +37,12 @@ MEGABYTE = 1 << 20
 class Watch:
     """The looks at one attempt; `due` is the instant of the monotonic clock of the next, `None` for never."""
 
-    __slots__ = ("disk_due", "due", "folders", "limits")
+    __slots__ = ("disk_due", "due", "folders", "limits", "user")
 
-    def __init__(self, limits: dict[str, int], folders: list[str]) -> None:
+    def __init__(self, limits: dict[str, int], folders: list[str], *, user: User | None = None) -> None:
         self.limits = limits
         self.folders = folders
+        self.user = user
         now = time.monotonic()
         self.due = now + TICK if limits else None
         self.disk_due = now + DISK_TICK if "disk" in limits else None
@@ -73,7 +77,8 @@ class Watch:
         )
 
     def _disk(self) -> tuple[str, str] | None:
-        used = sum(map(size_of, self.folders))
+        with contextlib.nullcontext() if self.user is None else as_user(*self.user[:2]):
+            used = sum(map(size_of, self.folders))
         return self._beyond("disk", used, f"{used // MEGABYTE:,} MB on disk")
 
     def _beyond(self, name: str, used: float, words: str) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ import pytest
 from cli.client import Probe
 from cli.doctor import (
     Finding,
+    check_bot_users,
     check_broker,
     check_database,
     check_home,
@@ -106,6 +107,21 @@ def test_local_values_are_asked_for_where_there_are_any(tmp_path: Path) -> None:
     (tmp_path / "local" / "values.json").chmod(0o600)
     (finding,) = check_local_values(home, {})
     assert (finding.level, "key" in finding.message) == ("fail", True)
+
+
+def test_users_for_bots_are_asked_for_where_the_setting_names_some(tmp_path: Path) -> None:
+    def found(**environ: str) -> list[tuple[str, str]]:
+        return [(one.level, one.message) for one in check_bot_users(Home(tmp_path), environ)]
+
+    ((level, message),) = found()
+    assert (level, "BOTKEEP_BOT_USERS" in message) == ("ok", True)
+    assert found(BOTKEEP_BOT_USERS="no-such-user") == [
+        ("fail", "BOTKEEP_BOT_USERS names 'no-such-user', and this host has no such user.")
+    ]
+    few, *_ = found(BOTKEEP_BOT_USERS="370000-370001", BOTKEEP_CONCURRENCY="3")
+    assert few == ("fail", "BOTKEEP_BOT_USERS names 2 users for 3 bots at the same time.")
+    enough, *_ = found(BOTKEEP_BOT_USERS="370000-370001", BOTKEEP_CONCURRENCY="2")
+    assert enough == ("ok", "2 users for 2 bots at the same time.")
 
 
 @pytest.mark.parametrize(
