@@ -150,6 +150,8 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("POST", "/bots"): ("dev", "bot.added"),
     ("GET", "/bots/{bot}"): ("viewer", "bot.shown"),
     ("GET", "/bots/{bot}/versions"): ("viewer", "bot.shown"),
+    ("GET", "/bots/{bot}/versions/{number}"): ("viewer", "bot.shown"),
+    ("GET", "/bots/{bot}/versions/{number}/source"): ("dev", "bot.source_shown"),
     ("GET", "/bots/{bot}/diff"): ("viewer", "bot.shown"),
     ("POST", "/bots/{bot}/removal"): ("dev", "bot.removed"),
     ("GET", "/bots/{bot}/run"): ("operator", "bot.shown"),

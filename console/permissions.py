@@ -25,7 +25,7 @@ class Role(StrEnum):
     """
 
     DEV = "dev"
-    """Also changes bots, assets, data sources, queues, workflows, triggers and calendars."""
+    """Also reads programs, and changes bots, assets, data sources, queues, workflows, triggers and calendars."""
 
     ADMIN = "admin"
     """Also changes tokens and policies, removes runners, and reads the audit."""
@@ -107,6 +107,9 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/bots"): Permission(Role.VIEWER, "bot.listed"),
     ("POST", "/api/v1/bots"): Permission(Role.DEV, "bot.added"),
     ("GET", "/api/v1/bots/{name}"): Permission(Role.VIEWER, "bot.shown"),
+    ("GET", "/api/v1/bots/{name}/versions/{number}"): Permission(Role.VIEWER, "bot.shown"),
+    ("GET", "/api/v1/bots/{name}/versions/{number}/source"): Permission(Role.DEV, "bot.source_shown"),
+    ("GET", "/api/v1/bots/{name}/diff"): Permission(Role.DEV, "bot.source_shown"),
     ("DELETE", "/api/v1/bots/{name}"): Permission(Role.DEV, "bot.removed"),
     ("GET", "/api/v1/assets"): Permission(Role.VIEWER, "asset.listed"),
     ("GET", "/api/v1/assets/{group}/{name}"): Permission(Role.VIEWER, "asset.shown"),

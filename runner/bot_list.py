@@ -48,17 +48,22 @@ def page(
     return [Listed(*row) for row in session.execute(query)]
 
 
-def side(session: Session, bot: Bot, number: int) -> Side:
-    """One version of a bot, to be compared with another.
+def version(session: Session, bot: Bot, number: int) -> PackageVersion:
+    """One version of a bot with its list of files.
 
     Raises:
         NotFound: when it has no such version.
     """
-    version = session.scalars(
+    found = session.scalars(
         select(PackageVersion)
         .where(PackageVersion.bot_id == bot.id, PackageVersion.number == number)
         .options(undefer(PackageVersion.files))
     ).one_or_none()
-    if version is None:
+    if found is None:
         raise NotFound(f"The bot {bot.name} has no version {number}; see `botkeep bot show {bot.name}`.")
+    return found
+
+
+def side(version: PackageVersion) -> Side:
+    """A version, to be compared with another."""
     return Side(version.files, version.manifest, version.dependencies)

@@ -1,6 +1,6 @@
 """What changed from one package version to another: files by their digests, settings of bot.toml, requirements. Pure.
 
-The console takes packages in and cannot read them out again, so that files are compared without their text.
+Files are compared without their text, which is shown to those who may see programs: `package_text`.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def show(call: Allowed, name: str) -> BotDetail:
         bot = bots.require(session, name, workspace_id=call.workspace_id)
         versions = bots.versions(session, bot.id)
     newest = _item(name, versions[0])
-    past = [_version(version) for version in versions]
+    past = [bot_version(version) for version in versions]
     return BotDetail(**newest.model_dump(), manifest=versions[0].manifest, versions=past)
 
 
@@ -94,10 +94,11 @@ def remove(call: Allowed, name: str) -> None:
 
 
 def _item(name: str, version: PackageVersion) -> BotItem:
-    return BotItem(**_version(version).model_dump(), name=name, assets=version.manifest.get("assets"))
+    return BotItem(**bot_version(version).model_dump(), name=name, assets=version.manifest.get("assets"))
 
 
-def _version(version: PackageVersion) -> BotVersion:
+def bot_version(version: PackageVersion) -> BotVersion:
+    """A version as it is listed."""
     return BotVersion(
         version=version.number,
         digest=version.digest,

@@ -9,6 +9,7 @@ from console.api import (
     assets,
     audit,
     batch,
+    bot_versions,
     bots,
     calendars,
     concurrency,
@@ -37,6 +38,7 @@ from console.api import (
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     bots.router,
+    bot_versions.router,
     assets.router,
     coverage.router,
     local_values.router,

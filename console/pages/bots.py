@@ -1,4 +1,4 @@
-"""Pages of bots: the list, one bot, its versions and what changed between them, upload and removal."""
+"""Pages of bots: the list, one bot, upload and removal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from runner.archive import canonical
 from runner.errors import Invalid
 from runner.manifest import Manifest
 from runner.narrowing import Filter
-from runner.package_diff import compare
 from vault import coverage
 
 #: Bots on a page of the list, and jobs on the page of one.
@@ -91,30 +90,6 @@ def show(call: Allowed, bot: str) -> HTMLResponse:
         patterns=[pattern for pattern in manifest.assets or () if "*" in pattern],
         jobs=jobs,
     )
-
-
-@router.get("/bots/{bot}/versions")
-def versions(call: Allowed, bot: str) -> HTMLResponse:
-    """Every version, the newest first; any two can be compared."""
-    with call.reading() as session:
-        row = bots.require(session, bot, workspace_id=call.workspace_id)
-        found = bots.versions(session, row.id)
-    return shell.page(call, "bots/versions.html", bot=row, versions=found)
-
-
-@router.get("/bots/{bot}/diff")
-def diff(
-    call: Allowed,
-    bot: str,
-    before: Annotated[int, Query(ge=1, le=2**31 - 1)],
-    after: Annotated[int, Query(ge=1, le=2**31 - 1)],
-) -> HTMLResponse:
-    """What changed from one version to another."""
-    with call.reading() as session:
-        row = bots.require(session, bot, workspace_id=call.workspace_id)
-        found = compare(bot_list.side(session, row, before), bot_list.side(session, row, after))
-        numbers = [version.number for version in bots.versions(session, row.id)]
-    return shell.page(call, "bots/diff.html", bot=row, before=before, after=after, diff=found, numbers=numbers)
 
 
 @router.post("/bots/{bot}/removal")

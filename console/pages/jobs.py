@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from console import stream
@@ -19,7 +19,7 @@ from console.api.logs import FARTHEST, FromPosition, LastEventId, OfAttempt
 from console.deps import Allowed, Call
 from console.health import broker_answers
 from console.pages import log_view, shell, timeline
-from console.pages.log_view import Painter, View, Wanted
+from console.pages.log_view import Painter, Wanted
 from console.pages.timeline import Part
 from console.permissions import Role
 from console.stream import LogOf
@@ -48,20 +48,21 @@ class Ran:
     outputs: list[Artefact]
 
 
+def wanted(
+    *, attempt: OfAttempt = None, line: OfLine = None, search: ForText = "", after: FromPosition = None
+) -> Wanted:
+    """The part of a log that an address names: the end of the newest attempt's where it names none."""
+    return Wanted(attempt, line, search.strip(), after or 0)
+
+
+PartOfLog = Annotated[Wanted, Depends(wanted)]
+
+
 @router.get("/jobs/{job_id}")
-def show(
-    call: Allowed,
-    job_id: str,
-    *,
-    attempt: OfAttempt = None,
-    line: OfLine = None,
-    search: ForText = "",
-    after: FromPosition = None,
-) -> HTMLResponse:
+def show(call: Allowed, job_id: str, part: PartOfLog) -> HTMLResponse:
     """The whole page, with the end of the newest attempt's log, or another part of it."""
-    wanted = Wanted(attempt, line, search.strip(), after or 0)
-    log = log_view.view(call, _log_of(call, job_id, attempt), wanted)
-    return shell.page(call, "jobs/page.html", **{**_facts(call, job_id), **_log(job_id, log)})
+    log = _log(call, job_id, part)
+    return shell.page(call, "jobs/page.html", **{**_facts(call, job_id), **log})
 
 
 @router.get("/jobs/{job_id}/status")
@@ -74,19 +75,9 @@ def status(call: Allowed, job_id: str, seen: Annotated[str, Query(max_length=64)
 
 
 @router.get("/jobs/{job_id}/log")
-def log(
-    call: Allowed,
-    job_id: str,
-    *,
-    attempt: OfAttempt = None,
-    line: OfLine = None,
-    search: ForText = "",
-    after: FromPosition = None,
-) -> HTMLResponse:
+def log(call: Allowed, job_id: str, part: PartOfLog) -> HTMLResponse:
     """A part of the log alone."""
-    wanted = Wanted(attempt, line, search.strip(), after or 0)
-    found = log_view.view(call, _log_of(call, job_id, attempt), wanted)
-    return shell.fragment(call, "jobs/log.html", **_log(job_id, found))
+    return shell.fragment(call, "jobs/log.html", **_log(call, job_id, part))
 
 
 @router.get("/jobs/{job_id}/log/events")
@@ -153,8 +144,9 @@ def _log_of(call: Call, job_id: str, attempt: int | None) -> LogOf:
     return LogOf(call.console, call.workspace_id, parse_id(job_id), attempt)
 
 
-def _log(job_id: str, view: View) -> dict[str, Any]:
+def _log(call: Call, job_id: str, part: Wanted) -> dict[str, Any]:
     """What the part of a page needs that shows the log."""
+    view = log_view.view(call, _log_of(call, job_id, part.attempt), part)
     base = shell.address("jobs", job_id)
     query = {"attempt": view.attempt} if view.attempt != view.latest else {}
     return {

@@ -34,6 +34,7 @@ __all__ = [
     "Form",
     "address",
     "fragment",
+    "may",
     "page",
     "redirect",
     "render",
@@ -206,7 +207,7 @@ def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
     return tuple(name for name in ENVIRONMENTS if permission and call.caller.may(Role(permission[0]), name))
 
 
-def _may(call: Call | None, method: str, route: str) -> bool:
+def may(call: Call | None, method: str, route: str) -> bool:
     """Whether the caller's role may use a route: buttons that would be refused are not shown."""
     permission = PAGES.get((method, route))
     return call is not None and permission is not None and call.caller.role.covers(Role(permission[0]))
@@ -214,7 +215,7 @@ def _may(call: Call | None, method: str, route: str) -> bool:
 
 @pass_context
 def _can(context: Context, method: str, route: str) -> bool:
-    return _may(context["call"], method, route)
+    return may(context["call"], method, route)
 
 
 @pass_context

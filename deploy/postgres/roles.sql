@@ -99,10 +99,10 @@ GRANT SELECT, INSERT, DELETE ON asset_variables TO botkeep_console;
 GRANT SELECT, DELETE ON last_readings TO botkeep_console;
 GRANT SELECT (id, environment, public_key, created_at, retired_at) ON recipients TO botkeep_console;
 
--- A package goes in as well; only runners take it out.
+-- Packages are programs, not values: people who may change them may read them. A runner verifies what it starts.
 GRANT SELECT, INSERT, UPDATE (removed_at) ON bots TO botkeep_console;
 GRANT SELECT, INSERT ON package_versions TO botkeep_console;
-GRANT INSERT, SELECT (digest) ON package_blobs TO botkeep_console;
+GRANT SELECT, INSERT ON package_blobs TO botkeep_console;
 
 -- People enqueue and cancel; a publication that failed is noted.
 GRANT SELECT, INSERT ON jobs TO botkeep_console;

@@ -39,7 +39,7 @@ last_readings       SD       SIu        -       -
 limit_members       SID      S          S       -
 memberships         SIuD     -          -       -
 mail_messages       -        -          SIu     -
-package_blobs       sI       -          S       -
+package_blobs       SI       -          S       -
 package_versions    SI       S          S       -
 prunings            S        SIu        -       -
 readings            S        s          I       -
@@ -64,7 +64,6 @@ workspaces          SIu      s          S       S
 #: The columns of the small letters; a minus before the first: all but these.
 COLUMNS = """
 console    s  asset_values    - envelope
-console    s  package_blobs   digest
 console    s  recipients      - canary
 console    u  api_tokens      revoked_at
 scheduler  s  readings        job_id asset_id environment read_at
@@ -132,7 +131,7 @@ console    DELETE FROM asset_values RETURNING envelope
 console    UPDATE asset_values SET number = 2
 console    SELECT canary FROM recipients
 console    DELETE FROM recipients
-console    SELECT content FROM package_blobs
+console    UPDATE package_blobs SET content = ''
 console    UPDATE jobs SET environment = 'prod'
 console    UPDATE audit_events SET outcome = 'done'
 console    DELETE FROM audit_events

@@ -10,7 +10,21 @@ import pytest
 from sqlalchemy import Engine
 
 from console import auth
-from runner import announcements, bots, conclusion, ends, history, jobs, pauses, requests, runners, schema, workspaces
+from runner import (
+    announcements,
+    bot_list,
+    bots,
+    conclusion,
+    ends,
+    history,
+    jobs,
+    package_text,
+    pauses,
+    requests,
+    runners,
+    schema,
+    workspaces,
+)
 from runner.archive import canonical, pack
 from runner.jobs import Cause, Claim, Report
 from runner.models import Bot, Job
@@ -164,10 +178,12 @@ def test_the_console_lists_what_is_set_without_any_ciphertext(world: World, tmp_
 
 def test_the_console_registers_lists_and_removes_bots(world: World, tmp_path: Path) -> None:
     world.add_bot(tmp_path)
-    world.add_bot(tmp_path)
+    bot = world.add_bot(tmp_path)
     world.add_bot(tmp_path, name="other")
     with db.writing(world.engines["console"]) as session:
         assert len(bots.listing(session, workspace_id=world.workspace_id)) == 2
+        program = package_text.read(session, bot_list.version(session, bot, 1), "main.py")
+        assert program.text == "print('report')\n"
         bots.remove(session, "report", workspace_id=world.workspace_id, actor=ANN, now=NOW)
 
 
