@@ -37,7 +37,11 @@ _FIND = (
         User.name.label("person"),
     )
     .outerjoin(User, User.id == ApiToken.user_id)
-    .where(ApiToken.digest == bindparam("shown"), ApiToken.revoked_at.is_(None))
+    .outerjoin(
+        Membership, (Membership.user_id == ApiToken.user_id) & (Membership.workspace_id == ApiToken.workspace_id)
+    )
+    # A token ends with its maker, and rests while that person is shut out.
+    .where(ApiToken.digest == bindparam("shown"), ApiToken.revoked_at.is_(None), Membership.disabled_at.is_(None))
 )
 
 _TOKEN = re.compile(r"bk_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -59,6 +63,11 @@ class Grant:
         wanted = {check_environment(name) for name in environments}
         limited = [known for known in ENVIRONMENTS if known in wanted]
         return cls(chosen, limited, read_narrowed(chosen, narrowed or {}))
+
+    @classmethod
+    def held(cls, row: ApiToken) -> Grant:
+        """What a token may do that was made before."""
+        return cls(Role(row.role), row.environments, row.narrowed)
 
     @property
     def roles(self) -> Mapping[str, Role]:

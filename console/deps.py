@@ -32,7 +32,7 @@ from console.hook_keys import HookRing
 from console.key_file import KeyFile
 from console.live import Live
 from console.openid import OpenId
-from console.permissions import INSTALLATION, PERMISSIONS, Role
+from console.permissions import INSTALLATION, PERMISSIONS, REACH, Reach, Role
 from console.rates import Buckets
 from console.remembered import Remembered
 from console.sessions import Lifetimes
@@ -76,6 +76,24 @@ class Console:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asker:
+    """What a client showed, by which it can be asked again who it is."""
+
+    console: Console
+    token: str = field(repr=False)
+    cookie: str = field(repr=False)
+    address: str
+
+    def who(self, session: Session) -> tuple[Caller | None, sessions.Found | None]:
+        """Whose token or session it is now, and the session."""
+        if self.token:
+            return auth.find(session, self.token, address=self.address), None
+        lifetimes, now = self.console.lifetimes, self.console.now()
+        found = sessions.find(session, self.cookie, address=self.address, lifetimes=lifetimes, now=now)
+        return (None, None) if found is None else (found.caller, found)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One request of a caller that may make it; `target` is its path, as the audit shows it."""
 
@@ -85,6 +103,7 @@ class Call:
     target: str
     #: The least role for the route.
     needed: Role
+    asker: _Asker = field(repr=False)
     #: What a form must send back, in its field `csrf` or the header `X-CSRF`; empty for a token, which needs none.
     csrf: str = field(default="", repr=False)
     #: The sentence that the next page shows, percent-encoded; set by what was done before.
@@ -114,6 +133,18 @@ class Call:
     def writing(self) -> AbstractContextManager[Session]:
         """A transaction that may write, committed at the end of its block."""
         return db.writing(self.console.engine)
+
+    def still(self) -> bool:
+        """Whether the caller may go on with what it was allowed, asked anew: for what lasts longer than a request.
+
+        Raises:
+            Unavailable: when the database cannot be asked.
+        """
+        with self.reading() as session:
+            caller, _ = self.asker.who(session)
+        if caller is None or caller.workspace_id != self.workspace_id:
+            return False
+        return caller.role.covers(self.needed)
 
     def may_touch(self, environment: str) -> bool:
         """Whether the caller's role in this environment covers the route."""
@@ -165,43 +196,55 @@ def allowed(request: Request, shown: Annotated[HTTPAuthorizationCredentials | No
     permission = PERMISSIONS[request.method, route.path]
     if permission is None:
         raise LookupError(f"{route.path} is public; it takes no caller.")
-    address = address_of(request)
-    cookie = "" if shown else origin.session_cookie(request, console.public_url)
-    found = None
+    ask = _Asker(
+        console,
+        token=shown.credentials if shown else "",
+        cookie="" if shown else origin.session_cookie(request, console.public_url),
+        address=address_of(request),
+    )
     default = None
     with db.reading(console.engine) as session:
         if permission.action in INSTALLATION:
             default = workspaces.default_workspace(session)
-        caller = auth.find(session, shown.credentials, address=address) if shown else None
-        if cookie:
-            found = sessions.find(session, cookie, address=address, lifetimes=console.lifetimes, now=console.now())
-            caller = found.caller if found else None
+        caller, found = ask.who(session)
     if caller is None:
         raise Unauthenticated
     if route.path_format.format(**request.path_params) != request.scope["path"]:
         raise HTTPException(404)
     notice, target = request.cookies.get(NOTICE, ""), f"{request.method} {_shown(request.scope['path'])}"
-    call = Call(console, caller, permission.action, target, permission.role, notice=notice)
+    call = Call(console, caller, permission.action, target, permission.role, ask, notice=notice)
     if found is not None:
         _note_use(console, found)
-        call = replace(call, csrf=sessions.csrf(cookie), session_id=found.id)
+        call = replace(call, csrf=sessions.csrf(ask.cookie), session_id=found.id)
     request.state.call = call  # a page that says why something was refused stands in the caller's frame, too
     if call.csrf and request.method not in origin.SAFE and not origin.from_own_page(request, console.public_url):
         raise _cross_site(call)
-    if not caller.role.covers(permission.role):
+    _may_use(request, call, default)
+    return call
+
+
+def _may_use(request: Request, call: Call, default: uuid.UUID | None) -> None:
+    """Go on only where the table lets the caller use the route; `default` is the workspace that it is kept for.
+
+    Raises:
+        Denied: otherwise.
+    """
+    caller = call.caller
+    if not caller.role.covers(call.needed):
         who = f"the token {caller.name}" if caller.kind == "token" else caller.name
         raise Denied(
-            f"This needs the role {permission.role}; {who} has the role {caller.role}.",
-            hint=f"Ask an admin for the role {permission.role}.",
+            f"This needs the role {call.needed}; {who} has the role {caller.role}.",
+            hint=f"Ask an admin for the role {call.needed}.",
             refusal=Refusal(caller, call.action, call.target, request.path_params.get("environment")),
         )
+    if request.method in origin.SAFE and REACH.get(call.action) is Reach.EVERY:
+        call.require_every_environment("this form")
     if default not in {None, caller.workspace_id}:
         raise Denied(
             "This concerns every workspace, so it is for admins of the workspace default.",
             hint="Ask whoever runs this installation.",
             refusal=Refusal(caller, call.action, call.target),
         )
-    return call
 
 
 async def guarded(request: Request, call: Annotated[Call, Depends(allowed)]) -> Call:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from console import users
@@ -58,6 +58,7 @@ _FIND = (
         BrowserSession.expires_at > bindparam("now"),
         BrowserSession.seen_at > bindparam("idle_since"),
         User.removed_at.is_(None),
+        Membership.disabled_at.is_(None),
     )
 )
 
@@ -93,11 +94,11 @@ def begin(session: Session, user: User, *, method: str, browser: Browser, lifeti
     The session looks at the workspace that the last one looked at, or at the first.
 
     Raises:
-        NotFound: when the person belongs to no workspace.
+        NotFound: when the person belongs to no workspace, or is disabled in each.
     """
-    mine = users.workspaces_of(session, user.id)
+    mine = users.workspaces_of(session, user.id, open_only=True)
     if not mine:
-        raise NotFound("This account belongs to no workspace.")
+        raise NotFound("This account is disabled. Ask an admin.")
     session.execute(
         delete(BrowserSession).where(BrowserSession.user_id == user.id, BrowserSession.expires_at < now - KEPT)
     )
@@ -156,18 +157,39 @@ def note(session: Session, session_id: uuid.UUID, *, now: datetime) -> None:
     )
 
 
-def listing(session: Session, user_id: uuid.UUID, *, lifetimes: Lifetimes, now: datetime) -> Sequence[BrowserSession]:
-    """The sessions of a person that can be used, the one used last first."""
-    return session.scalars(
-        select(BrowserSession)
-        .where(
-            BrowserSession.user_id == user_id,
-            BrowserSession.revoked_at.is_(None),
-            BrowserSession.expires_at > now,
-            BrowserSession.seen_at > now - lifetimes.idle,
-        )
-        .order_by(BrowserSession.seen_at.desc(), BrowserSession.id)
-    ).all()
+def listing(
+    session: Session,
+    user_id: uuid.UUID,
+    *,
+    workspace_id: uuid.UUID | None = None,
+    lifetimes: Lifetimes,
+    now: datetime,
+) -> Sequence[BrowserSession]:
+    """The sessions of a person that can be used, all or those that look at one workspace, the one used last first."""
+    alive = select(BrowserSession).where(BrowserSession.user_id == user_id, *_alive(lifetimes, now))
+    if workspace_id is not None:
+        alive = alive.where(BrowserSession.workspace_id == workspace_id)
+    return session.scalars(alive.order_by(BrowserSession.seen_at.desc(), BrowserSession.id)).all()
+
+
+def counted(
+    session: Session, *, workspace_id: uuid.UUID, lifetimes: Lifetimes, now: datetime
+) -> dict[uuid.UUID, tuple[int, datetime]]:
+    """Of everybody who is signed in and looks at the workspace: how many sessions, and when one was last used."""
+    rows = session.execute(
+        select(BrowserSession.user_id, func.count(), func.max(BrowserSession.seen_at))
+        .where(BrowserSession.workspace_id == workspace_id, *_alive(lifetimes, now))
+        .group_by(BrowserSession.user_id)
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def _alive(lifetimes: Lifetimes, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        BrowserSession.revoked_at.is_(None),
+        BrowserSession.expires_at > now,
+        BrowserSession.seen_at > now - lifetimes.idle,
+    )
 
 
 def revoke(session: Session, session_id: uuid.UUID, *, user_id: uuid.UUID, actor: Actor, now: datetime) -> None:
@@ -188,9 +210,19 @@ def revoke(session: Session, session_id: uuid.UUID, *, user_id: uuid.UUID, actor
     _record(session, row, "session.ended", actor.name, address=actor.address, now=now, details={})
 
 
-def revoke_others(session: Session, user_id: uuid.UUID, *, but: uuid.UUID | None, actor: Actor, now: datetime) -> int:
-    """End every session of a person but one; answers how many."""
+def revoke_others(
+    session: Session,
+    user_id: uuid.UUID,
+    *,
+    but: uuid.UUID | None = None,
+    workspace_id: uuid.UUID | None = None,
+    actor: Actor,
+    now: datetime,
+) -> int:
+    """End every session of a person but one, or those that look at one workspace; answers how many."""
     theirs = select(BrowserSession).where(BrowserSession.user_id == user_id, BrowserSession.revoked_at.is_(None))
+    if workspace_id is not None:
+        theirs = theirs.where(BrowserSession.workspace_id == workspace_id)
     rows = [row for row in session.scalars(theirs) if row.id != but]
     for row in rows:
         row.revoked_at = now
@@ -210,7 +242,7 @@ def switch(
     chosen = session.scalar(
         select(Workspace.id)
         .join(Membership, Membership.workspace_id == Workspace.id)
-        .where(Workspace.name == workspace, Membership.user_id == user_id)
+        .where(Workspace.name == workspace, Membership.user_id == user_id, Membership.disabled_at.is_(None))
     )
     looks = update(BrowserSession).where(BrowserSession.id == session_id, BrowserSession.revoked_at.is_(None))
     if chosen is None or not db.changes(session, looks.values(workspace_id=chosen)):

@@ -7,13 +7,15 @@ that who tries often is slowed down, by account and by address.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from console import passwords, sessions, totp, users
+from console import passwords, recovery, sessions, totp, users
 from console.deps import Console
 from console.digests import digest
 from console.sessions import Browser
@@ -67,12 +69,20 @@ def with_password(console: Console, shown: Shown, *, browser: Browser) -> str:
     with db.reading(console.engine) as session:
         user = users.find(session, shown.name[:200])
     right = passwords.matches(user.password if user else None, shown.password)
-    with db.writing(console.engine) as session:
+    with _refusals(console, user, method="password", browser=browser), db.writing(console.engine) as session:
         held = session.get(User, user.id) if user and right else None
-        if held is not None and totp.accepts(session, held, shown.code, file=console.key_file, now=now):
+        if held is not None and _second_factor(console, session, held, shown.code, browser=browser, now=now):
             return begin(console, session, held, method="password", browser=browser, now=now)
-    refused(console, user, method="password", browser=browser)
-    raise Refused(WRONG)
+        raise Refused(WRONG)
+
+
+def _second_factor(
+    console: Console, session: Session, user: User, code: str, *, browser: Browser, now: datetime
+) -> bool:
+    """Whether the code is right, where one is asked for: of the authenticator, or one of those for its loss."""
+    if user.totp is not None and recovery.looks_like_one(code):
+        return recovery.accepts(session, user, code, actor=Actor(user.name, browser.address), now=now)
+    return totp.accepts(session, user, code, file=console.key_file, now=now)
 
 
 def with_link(console: Console, token: str, *, browser: Browser) -> str:
@@ -84,7 +94,7 @@ def with_link(console: Console, token: str, *, browser: Browser) -> str:
     """
     _slow_down(console, ("sign-in", browser.address), per_minute=BY_ADDRESS)
     now = console.now()
-    with db.writing(console.engine) as session:
+    with _refusals(console, None, method="link", browser=browser), db.writing(console.engine) as session:
         user_id = session.execute(
             update(SignInLink)
             .where(SignInLink.digest == digest(token), SignInLink.used_at.is_(None), SignInLink.expires_at > now)
@@ -94,8 +104,7 @@ def with_link(console: Console, token: str, *, browser: Browser) -> str:
         user = session.get(User, user_id) if user_id else None
         if user is not None and user.removed_at is None:
             return begin(console, session, user, method="link", browser=browser, now=now)
-    refused(console, None, method="link", browser=browser)
-    raise Refused("This link was used before, or it has expired. Ask for another: botkeep user link NAME")
+        raise Refused("This link was used before, or it has expired. Ask for another: botkeep user link NAME")
 
 
 def usable_link(session: Session, token: str, *, now: datetime) -> str | None:
@@ -128,6 +137,16 @@ def refused(console: Console, user: User | None, *, method: str, browser: Browse
             outcome="refused",
             details={"method": method},
         )
+
+
+@contextmanager
+def _refusals(console: Console, user: User | None, *, method: str, browser: Browser) -> Iterator[None]:
+    """Leave a row of whatever is refused in the block, after its transaction was taken back."""
+    try:
+        yield
+    except Refused:
+        refused(console, user, method=method, browser=browser)
+        raise
 
 
 def begin(console: Console, session: Session, user: User, *, method: str, browser: Browser, now: datetime) -> str:

@@ -2,8 +2,8 @@
 
 Promises that `end` comes after the last line, that a stream taken up at an event's id misses and doubles
 nothing, and that no number of followers takes the threads that answer requests. A stream ends without `end`
-after `LONGEST`, when the console stops, and when the database or the log cannot be read: the client asks again,
-with its token, and is told before a new stream begins.
+after `LONGEST`, when the client's token, session or role does not allow it any more, when the console stops, and when
+the database or the log cannot be read: the client asks again, and is told before a new stream begins.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ PAUSE, LIVE_PAUSE = 0.2, 1.0
 #: Seconds of silence after which a comment shows that the stream lives; clients give up after 30.
 HEARTBEAT = 10.0
 
-#: Seconds after which a client has to ask again, so that a removed token does not watch for ever.
+#: Seconds after which it is looked whether the client's token or session still holds, and its role still covers this.
+ASKED_EVERY = 3.0
+
+#: Seconds after which a client has to ask again.
 LONGEST = 300.0
 
 #: Lines of one look; a long log is sent in pieces without a pause.
@@ -119,20 +122,43 @@ def line_item(line: Line) -> dict[str, Any]:
     }
 
 
-async def events(log: LogOf, *, after: int, item: Callable[[Line], dict[str, Any]] = line_item) -> AsyncIterator[bytes]:
-    """The lines from position `after` on, each as `item` writes it, as events, then `end`."""
+async def events(
+    log: LogOf, *, after: int, still: Callable[[], bool], item: Callable[[Line], dict[str, Any]] = line_item
+) -> AsyncIterator[bytes]:
+    """The lines from position `after` on, each as `item` writes it, as events, then `end`.
+
+    `still` says whether the client may go on; it is asked every `ASKED_EVERY`.
+    """
     with log.console.live.following(log.job_id) as feed:
         await _in_thread(log, partial(log.console.live.ask, log.job_id))
-        async for event in _events(log, feed, after=after, item=item):
+        async for event in _events(log, feed, _Leave(log, still), after=after, item=item):
             yield event
 
 
+class _Leave:
+    """Whether the client may go on, asked from time to time."""
+
+    def __init__(self, log: LogOf, still: Callable[[], bool]) -> None:
+        self._log, self._still = log, still
+        self._asked = time.monotonic()
+
+    async def holds(self) -> bool:
+        """False once it does not, or cannot be asked for."""
+        if time.monotonic() - self._asked < ASKED_EVERY:
+            return True
+        self._asked = time.monotonic()
+        try:
+            return await _in_thread(self._log, self._still)
+        except vault.errors.Unavailable:
+            return False
+
+
 async def _events(
-    log: LogOf, feed: Feed, *, after: int, item: Callable[[Line], dict[str, Any]]
+    log: LogOf, feed: Feed, leave: _Leave, *, after: int, item: Callable[[Line], dict[str, Any]]
 ) -> AsyncIterator[bytes]:
     position, attempt, noted = after, log.attempt, False
     opened = spoke = time.monotonic()
-    while not log.console.stopping.is_set() and time.monotonic() - opened < LONGEST:
+    while not log.console.stopping.is_set() and time.monotonic() - opened < LONGEST and await leave.holds():
         try:
             seen, page = await _in_thread(log, partial(_step, log, attempt, position))
             why = None

@@ -36,7 +36,7 @@ def listing(session: Session, caller: Caller) -> Sequence[Workspace]:
     query = select(Workspace).order_by(Workspace.name)
     if caller.kind == "user":
         query = query.join(Membership, Membership.workspace_id == Workspace.id).where(
-            Membership.user_id == caller.user_id
+            Membership.user_id == caller.user_id, Membership.disabled_at.is_(None)
         )
     else:
         query = query.where(Workspace.id == caller.workspace_id)

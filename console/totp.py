@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hmac
+import re
 from datetime import datetime
 
 import pyotp
+import segno
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from console import users
+from console import recovery, users
 from console.key_file import KeyFile
 from console.user_models import User
 from runner.errors import Conflict, Invalid
@@ -25,9 +27,20 @@ def propose() -> str:
     return pyotp.random_base32()
 
 
+def is_key(text: str) -> bool:
+    """Whether it can be a key that we proposed."""
+    return re.fullmatch(r"[A-Z2-7]{32}", text, re.ASCII) is not None
+
+
 def address(key: str, name: str) -> str:
     """What an authenticator reads: an `otpauth` address."""
     return pyotp.TOTP(key).provisioning_uri(name=name, issuer_name="Botkeep")
+
+
+def picture(key: str, name: str) -> str:
+    """The same as a QR code: an SVG picture as a `data:` address, which pages may show."""
+    code = segno.make(address(key, name), error="m", micro=False)
+    return str(code.svg_data_uri(scale=5, border=4, dark="#000", light="#fff"))
 
 
 def switch_on(session: Session, user: User, *, key: str, code: str, file: KeyFile, actor: Actor, now: datetime) -> None:
@@ -36,7 +49,7 @@ def switch_on(session: Session, user: User, *, key: str, code: str, file: KeyFil
     Raises:
         Invalid: for a wrong code or key.
     """
-    step = _step(key, code, now=now) if len(key) == 32 and key.isascii() and key.isalnum() else None
+    step = _step(key, code, now=now) if is_key(key) else None
     if step is None:
         raise Invalid("The code does not belong to this key; check the clock of your authenticator.")
     user.totp, user.totp_step = file.seal(key.encode(), context=_bound(user)), step
@@ -45,8 +58,9 @@ def switch_on(session: Session, user: User, *, key: str, code: str, file: KeyFil
 
 
 def switch_off(session: Session, user: User, *, actor: Actor, now: datetime) -> None:
-    """Ask for no code any more."""
+    """Ask for no code any more; the recovery codes go with the key."""
     user.totp = user.totp_step = None
+    recovery.forget(session, user.id)
     session.flush()
     _record(session, user, "user.totp_removed", actor=actor, now=now)
 

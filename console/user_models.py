@@ -1,7 +1,7 @@
 """The tables of people: accounts, what they may do in which workspace, and how they are signed in.
 
 Nothing here can be used by whoever reads it: passwords are argon2id hashes, links, sessions and states SHA-256 digests
-of 256 random bits, one-time password keys sealed with a file of the console's own.
+of 256 random bits, recovery codes of 100, one-time password keys sealed with a file of the console's own.
 """
 
 from __future__ import annotations
@@ -56,6 +56,19 @@ class Membership(Model):
     narrowed: Mapped[dict[str, Any]] = mapped_column(default=dict)
     added_at: Mapped[datetime]
     added_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+    #: Since when the person and their tokens are refused in this workspace.
+    disabled_at: Mapped[datetime | None]
+
+
+class RecoveryCode(Model):
+    """A code that stands once for one of the authenticator; found by its SHA-256, bound to the account."""
+
+    __tablename__ = "recovery_codes"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
 
 
 class BrowserSession(Model):

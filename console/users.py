@@ -136,15 +136,7 @@ def remove(session: Session, member: Member, *, actor: Actor, now: datetime) -> 
     The account ends with its last workspace.
     """
     user, workspace_id = member.user, member.membership.workspace_id
-    session.execute(
-        update(BrowserSession)
-        .where(
-            BrowserSession.user_id == user.id,
-            BrowserSession.workspace_id == workspace_id,
-            BrowserSession.revoked_at.is_(None),
-        )
-        .values(revoked_at=now)
-    )
+    _end_sessions(session, user.id, workspace_id=workspace_id, now=now)
     theirs = (ApiToken.user_id == user.id, ApiToken.workspace_id == workspace_id, ApiToken.revoked_at.is_(None))
     tokens = list(session.scalars(select(ApiToken.name).where(*theirs).order_by(ApiToken.name)))
     session.execute(update(ApiToken).where(*theirs).values(revoked_at=now))
@@ -157,18 +149,31 @@ def remove(session: Session, member: Member, *, actor: Actor, now: datetime) -> 
     return tokens
 
 
+def disable(session: Session, member: Member, *, actor: Actor, now: datetime) -> None:
+    """Refuse a person and the tokens they made in this workspace, until `enable`; their sessions there end."""
+    user, workspace_id = member.user, member.membership.workspace_id
+    if member.membership.disabled_at is not None:
+        raise Conflict(f"{user.name} is disabled already.")
+    member.membership.disabled_at = now
+    _end_sessions(session, user.id, workspace_id=workspace_id, now=now)
+    session.flush()
+    _record(session, "user.disabled", member, actor=actor, now=now, details={})
+
+
+def enable(session: Session, member: Member, *, actor: Actor, now: datetime) -> None:
+    """Let a person and the tokens they made in again."""
+    if member.membership.disabled_at is None:
+        raise Conflict(f"{member.user.name} is not disabled.")
+    member.membership.disabled_at = None
+    session.flush()
+    _record(session, "user.enabled", member, actor=actor, now=now, details={})
+
+
 def set_password(session: Session, member: Member, password: str, *, actor: Actor, now: datetime) -> None:
     """Let the person sign in with this password; their other ways stay. Raises `Invalid`."""
     member.user.password = passwords.hashed(password, name=member.user.name)
     session.flush()
     _record(session, "user.password_set", member, actor=actor, now=now, details={})
-
-
-def forget_totp(session: Session, member: Member, *, actor: Actor, now: datetime) -> None:
-    """Ask the person for no second factor any more."""
-    member.user.totp = member.user.totp_step = None
-    session.flush()
-    _record(session, "user.totp_removed", member, actor=actor, now=now, details={})
 
 
 def link(session: Session, member: Member, *, actor: Actor, now: datetime) -> str:
@@ -210,13 +215,12 @@ def listing(session: Session, *, workspace_id: uuid.UUID) -> Sequence[Member]:
     return _members(session, workspace_id=workspace_id)
 
 
-def workspaces_of(session: Session, user_id: uuid.UUID) -> Sequence[uuid.UUID]:
-    """The workspaces that a person belongs to, the first one first."""
-    return session.scalars(
-        select(Membership.workspace_id)
-        .where(Membership.user_id == user_id)
-        .order_by(Membership.added_at, Membership.workspace_id)
-    ).all()
+def workspaces_of(session: Session, user_id: uuid.UUID, *, open_only: bool = False) -> Sequence[uuid.UUID]:
+    """The workspaces that a person belongs to, the first one first; `open_only`: and is not disabled in."""
+    mine = select(Membership.workspace_id).where(Membership.user_id == user_id)
+    if open_only:
+        mine = mine.where(Membership.disabled_at.is_(None))
+    return session.scalars(mine.order_by(Membership.added_at, Membership.workspace_id)).all()
 
 
 def must_belong_here_only(session: Session, member: Member) -> None:
@@ -257,6 +261,18 @@ def _names_token(session: Session, name: str, *, workspace_id: uuid.UUID) -> boo
         ApiToken.workspace_id == workspace_id, func.lower(ApiToken.name) == name.lower(), ApiToken.revoked_at.is_(None)
     )
     return session.scalar(held) is not None
+
+
+def _end_sessions(session: Session, user_id: uuid.UUID, *, workspace_id: uuid.UUID, now: datetime) -> None:
+    session.execute(
+        update(BrowserSession)
+        .where(
+            BrowserSession.user_id == user_id,
+            BrowserSession.workspace_id == workspace_id,
+            BrowserSession.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+    )
 
 
 def _use_up_links(session: Session, user_id: uuid.UUID, *, now: datetime) -> None:

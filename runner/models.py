@@ -307,3 +307,5 @@ class Runner(Model):
     log_store: Mapped[str | None] = mapped_column(Text)
     #: Which local values its host has, never what they are; `runner.local_values` says it.
     local_values: Mapped[dict[str, Any] | None]
+    #: The ids of the private keys that it holds, by environment, the newest last; `None`: it did not say.
+    keys: Mapped[dict[str, Any] | None]

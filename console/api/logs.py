@@ -177,4 +177,6 @@ def follow(
             stored.end()
     # Reverse proxies collect an answer unless they are told not to.
     headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(stream.events(log, after=start), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        stream.events(log, after=start, still=call.still), media_type="text/event-stream", headers=headers
+    )

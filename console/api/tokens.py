@@ -6,10 +6,12 @@ from datetime import datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from console import auth
+from console.api.users import may_give
 from console.auth import Grant
-from console.deps import After, Allowed, Limit
+from console.deps import After, Allowed, Call, Limit
 from console.models import ApiToken
 from console.paging import Page, cut
 from console.text import Text
@@ -49,13 +51,13 @@ class NewToken(TokenItem):
 @router.post("", status_code=201, summary="Create a token")
 def create(call: Allowed, order: TokenOrder) -> NewToken:
     """Make a token; a limited one cannot make another that may touch more."""
-    for environment in order.environments or ENVIRONMENTS:
-        call.require_environment(environment)
+    grant = Grant.of(order.role, order.environments, order.narrowed)
+    may_give(call, grant.roles)
     with call.writing() as session:
         row, token = auth.create(
             session,
             order.name,
-            grant=Grant.of(order.role, order.environments, order.narrowed),
+            grant=grant,
             workspace_id=call.workspace_id,
             actor=call.actor,
             now=call.now,
@@ -77,7 +79,19 @@ def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[TokenI
 def remove(call: Allowed, name: str) -> None:
     """Refuse a token from now on."""
     with call.writing() as session:
+        governed(call, session, name)
         auth.remove(session, name, workspace_id=call.workspace_id, actor=call.actor, now=call.now)
+
+
+def governed(call: Call, session: Session, name: str) -> None:
+    """Go on only where the caller may take away what the token of this name may do.
+
+    Raises:
+        Denied: for a token that may do more in an environment than the caller governs.
+    """
+    row = auth.in_use(session, name, workspace_id=call.workspace_id)
+    if row is not None:
+        may_give(call, Grant.held(row).roles)
 
 
 def _item(row: ApiToken) -> TokenItem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -9,14 +10,17 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from console import origin, users
+from console import origin, sessions, totp, users
 from console.deps import After, Allowed, Call, Limit
 from console.paging import Page, cut
 from console.permissions import Role
 from console.text import Text
 from console.users import LINK_LASTS, Member, Rights
-from runner.errors import Invalid
+from runner.errors import Conflict, Invalid
 from vault.names import ENVIRONMENTS
+
+#: Of who is signed in: how many sessions, and when one was last used.
+Seen = Mapping[uuid.UUID, tuple[int, datetime]]
 
 router = APIRouter(prefix="/api/v1/users", tags=["users"])
 
@@ -56,6 +60,28 @@ class UserItem(BaseModel):
     openid: bool
     added_at: datetime
     added_by: str
+    disabled_at: datetime | None = Field(description="Since when the person is refused here; null: they are not.")
+    sessions: int = Field(description="Browsers that are signed in and look at this workspace.")
+    seen_at: datetime | None = Field(description="When one of these was last used.")
+
+
+class SessionItem(BaseModel):
+    """A browser in which somebody is signed in; `method` is `password`, `link` or `openid`."""
+
+    id: uuid.UUID
+    method: str
+    address: str
+    agent: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+
+
+class EndedSessions(BaseModel):
+    """How many sessions were ended."""
+
+    name: str
+    ended: int
 
 
 class RemovedUser(BaseModel):
@@ -78,8 +104,9 @@ def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[UserIt
     """Everybody who belongs to the workspace, by name."""
     with call.reading() as session:
         members = users.listing(session, workspace_id=call.workspace_id)
+        seen = signed_in(call, session)
     page, following = cut(members, key=lambda member: member.user.folded, limit=limit, after=after)
-    return Page(items=[user_item(member) for member in page], next=following)
+    return Page(items=[user_item(member, seen) for member in page], next=following)
 
 
 @router.post("", status_code=201, summary="Add a user")
@@ -101,7 +128,7 @@ def add(call: Allowed, order: UserOrder) -> UserItem:
             now=call.now,
             identity=identity,
         )
-        return user_item(member)
+        return user_item(member, {})
 
 
 @router.put("/{name}/role", summary="Give a user another role")
@@ -110,15 +137,62 @@ def change(call: Allowed, name: str, order: RightsOrder) -> UserItem:
     rights = Rights.of(order.role, order.narrowed)
     may_give(call, rights.roles)
     with call.writing() as session:
+        member = another(call, governed(call, session, name))
+        users.change(session, member, rights=rights, actor=call.actor, now=call.now)
+        return user_item(member, signed_in(call, session))
+
+
+@router.put("/{name}/disabled", summary="Disable a user")
+def disable(call: Allowed, name: str) -> UserItem:
+    """Refuse a person and the tokens they made in this workspace until they are enabled; their sessions here end."""
+    with call.writing() as session:
+        member = another(call, governed(call, session, name))
+        users.disable(session, member, actor=call.actor, now=call.now)
+        return user_item(member, {})
+
+
+@router.delete("/{name}/disabled", summary="Enable a user")
+def enable(call: Allowed, name: str) -> UserItem:
+    """Let a person and the tokens they made in again."""
+    with call.writing() as session:
         member = governed(call, session, name)
-        return user_item(users.change(session, member, rights=rights, actor=call.actor, now=call.now))
+        users.enable(session, member, actor=call.actor, now=call.now)
+        return user_item(member, {})
+
+
+@router.get("/{name}/sessions", summary="List a user's sessions")
+def list_sessions(call: Allowed, name: str, limit: Limit = 50, after: After = None) -> Page[SessionItem]:
+    """The browsers in which the person is signed in and looks at this workspace."""
+    with call.reading() as session:
+        member = users.require(session, name, workspace_id=call.workspace_id)
+        rows = sessions.listing(
+            session,
+            member.user.id,
+            workspace_id=call.workspace_id,
+            lifetimes=call.console.lifetimes,
+            now=call.now,
+        )
+        items = [SessionItem.model_validate(row, from_attributes=True) for row in sorted(rows, key=lambda row: row.id)]
+    page, following = cut(items, key=lambda item: str(item.id), limit=limit, after=after)
+    return Page(items=list(page), next=following)
+
+
+@router.delete("/{name}/sessions", summary="End a user's sessions")
+def end_sessions(call: Allowed, name: str) -> EndedSessions:
+    """Sign the person out of every browser that looks at this workspace; they may sign in again."""
+    with call.writing() as session:
+        member = governed(call, session, name)
+        ended = sessions.revoke_others(
+            session, member.user.id, workspace_id=call.workspace_id, actor=call.actor, now=call.now
+        )
+        return EndedSessions(name=member.user.name, ended=ended)
 
 
 @router.delete("/{name}", summary="Remove a user")
 def remove(call: Allowed, name: str) -> RemovedUser:
     """Take a person out of the workspace, with their sessions and tokens; the account ends with its last workspace."""
     with call.writing() as session:
-        member = governed(call, session, name)
+        member = another(call, governed(call, session, name))
         tokens = users.remove(session, member, actor=call.actor, now=call.now)
         return RemovedUser(name=member.user.name, tokens=tokens)
 
@@ -133,9 +207,9 @@ def set_password(call: Allowed, name: str, order: PasswordOrder) -> None:
 
 @router.delete("/{name}/totp", status_code=204, summary="Take a user's second factor away")
 def forget_totp(call: Allowed, name: str) -> None:
-    """Ask the person for no one-time code any more; for whoever lost the authenticator."""
+    """Ask the person for no one-time code any more, for whoever lost the authenticator; recovery codes end as well."""
     with call.writing() as session:
-        users.forget_totp(session, opened(call, session, name), actor=call.actor, now=call.now)
+        totp.switch_off(session, opened(call, session, name).user, actor=call.actor, now=call.now)
 
 
 @router.post("/{name}/links", status_code=201, summary="Make a sign-in link")
@@ -189,8 +263,25 @@ def opened(call: Call, session: Session, name: str) -> Member:
     return member
 
 
-def user_item(member: Member) -> UserItem:
+def another(call: Call, member: Member) -> Member:
+    """The member, who is somebody else than the caller.
+
+    Raises:
+        Conflict: otherwise: who takes their own rights away may leave nobody who could give them back.
+    """
+    if call.caller.kind == "user" and member.user.id == call.caller.user_id:
+        raise Conflict(f"{member.user.name} is you; ask another admin to do this.")
+    return member
+
+
+def signed_in(call: Call, session: Session) -> Seen:
+    """How many sessions people have here, and when one was last used, by their id."""
+    return sessions.counted(session, workspace_id=call.workspace_id, lifetimes=call.console.lifetimes, now=call.now)
+
+
+def user_item(member: Member, seen: Seen) -> UserItem:
     """A member as it is answered."""
+    count, at = seen.get(member.user.id, (0, None))
     return UserItem(
         name=member.user.name,
         role=member.membership.role,
@@ -200,4 +291,7 @@ def user_item(member: Member) -> UserItem:
         openid=member.user.subject is not None,
         added_at=member.membership.added_at,
         added_by=member.membership.added_by,
+        disabled_at=member.membership.disabled_at,
+        sessions=count,
+        seen_at=at,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from console import passwords, sessions, tenants, totp, users
+from console import passwords, recovery, sessions, tenants, totp, users
 from console.deps import Allowed, Call
 from console.pages import shell
 from console.pages.shell import Fields
@@ -40,9 +41,9 @@ def set_password(call: Allowed, form: Fields) -> HTMLResponse | RedirectResponse
     return shell.redirect(call, "/account", notice=f"The password is set; {ended} other sessions were ended.")
 
 
-@router.post("/account/totp", response_model=None)
-def switch_on(call: Allowed, form: Fields) -> HTMLResponse | RedirectResponse:
-    """Ask for one-time codes from now on."""
+@router.post("/account/totp")
+def switch_on(call: Allowed, form: Fields) -> HTMLResponse:
+    """Ask for one-time codes from now on, and show the codes for the loss of the authenticator, this once."""
     key = form.words("key")
     try:
         with call.writing() as session:
@@ -51,9 +52,25 @@ def switch_on(call: Allowed, form: Fields) -> HTMLResponse | RedirectResponse:
             totp.switch_on(
                 session, member.user, key=key, code=form.words("value_code"), file=file, actor=call.actor, now=call.now
             )
+            codes = recovery.make(session, member.user, actor=call.actor, now=call.now)
     except shell.REFUSALS as error:
         return _page(call, status=422, problem=("totp", str(error)), key=key)
-    return shell.redirect(call, "/account", notice="One-time codes are asked for from now on.")
+    return _page(call, status=201, codes=codes)
+
+
+@router.post("/account/recovery-codes")
+def make_codes(call: Allowed, form: Fields) -> HTMLResponse:
+    """Show new codes for the loss of the authenticator, this once; those before them count no more."""
+    try:
+        with call.writing() as session:
+            member = _me(call, session)
+            _prove(member.user, form.get("value_proof", ""))
+            if member.user.totp is None:
+                raise Conflict("Switch one-time codes on first.")
+            codes = recovery.make(session, member.user, actor=call.actor, now=call.now)
+    except shell.REFUSALS as error:
+        return _page(call, status=422, problem=("codes", str(error)))
+    return _page(call, status=201, codes=codes)
 
 
 @router.post("/account/totp/removal", response_model=None)
@@ -119,8 +136,15 @@ def _prove(user: User, password: str) -> None:
         raise Invalid("The present password is wrong.")
 
 
-def _page(call: Call, *, status: int = 200, problem: tuple[str, str] = ("", ""), key: str = "") -> HTMLResponse:
-    context: dict[str, Any] = {"member": None, "sessions": [], "key": "", "otpauth": ""}
+def _page(
+    call: Call,
+    *,
+    status: int = 200,
+    problem: tuple[str, str] = ("", ""),
+    key: str = "",
+    codes: Sequence[str] = (),
+) -> HTMLResponse:
+    context: dict[str, Any] = {"member": None, "sessions": [], "key": "", "otpauth": "", "picture": "", "codes": codes}
     with call.reading() as session:
         context["workspaces"] = tenants.listing(session, call.caller)
         if call.caller.kind == "user":
@@ -129,6 +153,12 @@ def _page(call: Call, *, status: int = 200, problem: tuple[str, str] = ("", ""),
             context["sessions"] = sessions.listing(
                 session, member.user.id, lifetimes=call.console.lifetimes, now=call.now
             )
-            proposed = key or totp.propose()
-            context |= {"key": proposed, "otpauth": totp.address(proposed, member.user.name)}
+            context["codes_left"] = recovery.left(session, member.user.id)
+            if member.user.totp is None:
+                context |= _proposed(key if totp.is_key(key) else totp.propose(), member.user.name)
     return shell.page(call, "account/page.html", status=status, errors={problem[0]: problem[1]}, **context)
+
+
+def _proposed(key: str, name: str) -> dict[str, str]:
+    """A key as people type it, open it and photograph it."""
+    return {"key": key, "otpauth": totp.address(key, name), "picture": totp.picture(key, name)}

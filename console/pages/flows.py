@@ -112,6 +112,7 @@ def edit(call: Allowed, kind: OfKind, name: str) -> HTMLResponse:
     with call.reading() as session:
         flow = flows.require(session, kind, name, workspace_id=call.workspace_id)
         document = flows.version(session, flow).definition
+    call.require_environment(document.get("environment") or ENVIRONMENTS[0])
     return editor(call, kind, name=name, text=text_of(kind, document))
 
 

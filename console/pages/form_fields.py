@@ -7,8 +7,8 @@ that the default holds; a box that is not ticked says false.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from console.pages import definition_text, typed
@@ -44,6 +44,16 @@ class Section:
 def empty(sections: Sequence[Section]) -> dict[str, str]:
     """What the fields of a new form hold."""
     return {field.name: field.plain for section in sections for field in section.fields if field.plain}
+
+
+def offering(sections: Sequence[Section], name: str, words: Collection[str]) -> tuple[Section, ...]:
+    """The form in which the choice `name` offers these words only."""
+
+    def narrowed(field: FormField) -> FormField:
+        kept = tuple(each for each in field.options if (each if isinstance(each, str) else each[0]) in words)
+        return replace(field, options=kept) if field.name == name else field
+
+    return tuple(replace(section, fields=tuple(map(narrowed, section.fields))) for section in sections)
 
 
 def read(sections: Sequence[Section], form: Mapping[str, str]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import runner.errors
 import vault.errors
 from console import forms
 from console.deps import Allowed
-from console.errors import Denied
 from console.forms import Form
 
-#: What a form is shown again for, with the sentence beside its field.
+#: What a form is shown again for, with the sentence beside its field. Whoever may not send it at all gets the page that
+#: says so instead, and the audit its row (`console.errors`).
 REFUSALS = (
     runner.errors.Invalid,
     runner.errors.NotFound,
@@ -21,7 +21,6 @@ REFUSALS = (
     vault.errors.Invalid,
     vault.errors.NotFound,
     vault.errors.Conflict,
-    Denied,
 )
 
 

@@ -96,7 +96,7 @@ def events(
         stored.end()
     start = last_event_id if last_event_id is not None else after or 0
     headers = {"X-Accel-Buffering": "no"}
-    told = stream.events(log, after=start, item=Painter().item)
+    told = stream.events(log, after=start, still=call.still, item=Painter().item)
     return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from console.api import runners as api
 from console.deps import Allowed, Call
 from console.pages import shell
-from runner import local_values, runners
+from runner import local_values, runners, workspaces
 from runner.local_values import Held
 from runner.runners import Seen
 
@@ -65,7 +65,8 @@ def _rows(call: Call) -> dict[str, Any]:
     with call.reading() as session:
         found = runners.listing(session)
         held = local_values.listing(session, workspace_id=call.workspace_id)
-    return {"runners": found, "held": held, "digest": _digest(found, held), "isolation": isolation}
+        governs = workspaces.default_workspace(session) == call.workspace_id
+    return {"runners": found, "held": held, "digest": _digest(found, held), "isolation": isolation, "governs": governs}
 
 
 def _digest(found: Sequence[Seen], held: Sequence[Held]) -> str:

@@ -23,7 +23,7 @@ from console.forms import Form
 from console.page_permissions import PAGES
 from console.pages import static, words
 from console.pages.forms import REFUSALS, Fields
-from console.permissions import Role
+from console.permissions import REACH, Reach, Role
 from runner import limits
 from vault.names import ENVIRONMENTS
 
@@ -208,14 +208,25 @@ def touchable(call: Call, method: str, route: str) -> tuple[str, ...]:
 
 
 def may(call: Call | None, method: str, route: str) -> bool:
-    """Whether the caller's role may use a route: buttons that would be refused are not shown."""
+    """Whether the caller may use a route in some environment, and in all where it touches all: as the table says.
+
+    Buttons that would be refused are not shown.
+    """
     permission = PAGES.get((method, route))
-    return call is not None and permission is not None and call.caller.role.covers(Role(permission[0]))
+    if call is None or permission is None or not call.caller.role.covers(Role(permission[0])):
+        return False
+    reach, where = REACH.get(permission[1], Reach.NONE), touchable(call, method, route)
+    return reach is Reach.NONE or len(where) >= (len(ENVIRONMENTS) if reach is Reach.EVERY else 1)
 
 
 @pass_context
 def _can(context: Context, method: str, route: str) -> bool:
     return may(context["call"], method, route)
+
+
+@pass_context
+def _where(context: Context, method: str, route: str) -> tuple[str, ...]:
+    return touchable(context["call"], method, route)
 
 
 @pass_context
@@ -247,6 +258,7 @@ def _templates() -> Environment:
         address=address,
         with_query=with_query,
         can=_can,
+        where=_where,
         ENVIRONMENTS=ENVIRONMENTS,
         counted=words.count,
     )

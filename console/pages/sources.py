@@ -55,8 +55,9 @@ def new(call: Allowed, kind: str = "sql", view: str = "form") -> HTMLResponse:
     """An empty form."""
     chosen = kind if kind in FORMS else "sql"
     given = {**form_fields.empty(FORMS[chosen]), "bots": ""}
-    text = definition_text.written({"kind": chosen, "environments": list(ENVIRONMENTS), "definition": {}})
-    return _editor(call, kind=chosen, view=view, given=given, open_in=ENVIRONMENTS, text=text)
+    open_in = shell.touchable(call, "POST", "/sources")
+    text = definition_text.written({"kind": chosen, "environments": list(open_in), "definition": {}})
+    return _editor(call, kind=chosen, view=view, given=given, open_in=open_in, text=text)
 
 
 @router.post("")
@@ -157,6 +158,8 @@ def edit(call: Allowed, name: str, view: str = "form") -> HTMLResponse:
         given = {**form_fields.written(FORMS[row.kind], _with_ticks(row)), "bots": ", ".join(row.bots or ())}
         text = _text_of(row, plain)
         kind, open_in = row.kind, tuple(row.environments)
+    for environment in open_in:
+        call.require_environment(environment)
     return _editor(call, kind=kind, view=view, given=given, open_in=open_in, text=text, name=name)
 
 

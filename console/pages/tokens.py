@@ -6,12 +6,14 @@ from fastapi import APIRouter
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from console import auth
+from console.api.tokens import governed
+from console.api.users import may_give
 from console.auth import Grant
 from console.deps import Allowed, Call
 from console.pages import shell
+from console.pages.rights import governs, narrowed
 from console.pages.shell import Fields
 from console.permissions import Role
-from vault.names import ENVIRONMENTS
 
 router = APIRouter()
 
@@ -27,9 +29,8 @@ def create(call: Allowed, form: Fields) -> HTMLResponse:
     """Make a token, and show it this once."""
     name = form.words("name")
     try:
-        grant = Grant.of(form.words("role"), form.every("environment"))
-        for environment in grant.environments or ENVIRONMENTS:
-            call.require_environment(environment)
+        grant = Grant.of(form.words("role"), (), narrowed(form))
+        may_give(call, grant.roles)
         with call.writing() as session:
             _row, token = auth.create(
                 session,
@@ -49,6 +50,7 @@ def create(call: Allowed, form: Fields) -> HTMLResponse:
 def remove(call: Allowed, name: str) -> RedirectResponse:
     """Refuse a token from now on."""
     with call.writing() as session:
+        governed(call, session, name)
         auth.remove(session, name, workspace_id=call.workspace_id, actor=call.actor, now=call.now)
     return shell.redirect(call, "/tokens", notice=f"{name} was removed; whoever holds it is refused.")
 
@@ -68,7 +70,8 @@ def _page(
         call,
         "tokens/page.html",
         status=status,
-        tokens=rows,
+        tokens=[(row, Grant.held(row)) for row in rows],
+        governs=governs,
         roles=list(Role),
         problem=problem,
         form=form or {},

@@ -57,6 +57,7 @@ def new(call: Allowed, kind: str = "schedule", view: str = "form") -> HTMLRespon
 def edit(call: Allowed, name: str, view: str = "form") -> HTMLResponse:
     """The form of one that there is."""
     item = api.show(call, name)
+    call.require_environment(item.environment)
     given = form_fields.written(FORMS[item.kind], trigger_form.fields_of(item.kind, item.definition))
     text = definition_text.written(item.definition)
     return _editor(call, kind=item.kind, view=view, given=given, text=text, name=name)
@@ -186,7 +187,7 @@ def _editor(
         kind=kind,
         kinds=[*Kind],
         view="text" if view == "text" else "form",
-        sections=FORMS[kind],
+        sections=form_fields.offering(FORMS[kind], "environment", ("", *shell.touchable(call, "POST", "/triggers"))),
         name=name,
         given=given,
         text=text,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from console import users
-from console.api.users import governed, link_address, may_give, opened
+from console import totp, users
+from console.api import users as api
+from console.api.users import another, governed, link_address, may_give, opened, signed_in
 from console.deps import Allowed, Call
 from console.forms import Form
-from console.pages import shell
+from console.pages import shell, words
+from console.pages.rights import governs, narrowed
 from console.pages.shell import Fields
 from console.permissions import Role
-from console.users import LINK_LASTS, Rights
-from vault.names import ENVIRONMENTS
+from console.users import LINK_LASTS, Member, Rights
 
 router = APIRouter()
 
@@ -53,7 +54,8 @@ def change(call: Allowed, name: str, form: Fields) -> RedirectResponse:
     rights = _rights(form)
     may_give(call, rights.roles)
     with call.writing() as session:
-        users.change(session, governed(call, session, name), rights=rights, actor=call.actor, now=call.now)
+        member = another(call, governed(call, session, name))
+        users.change(session, member, rights=rights, actor=call.actor, now=call.now)
     return shell.redirect(call, "/users", notice=f"{name} has the role {rights.role} now.")
 
 
@@ -70,22 +72,49 @@ def link(call: Allowed, name: str, request: Request) -> HTMLResponse:
 def forget_totp(call: Allowed, name: str) -> RedirectResponse:
     """Ask the person for no one-time code any more."""
     with call.writing() as session:
-        users.forget_totp(session, opened(call, session, name), actor=call.actor, now=call.now)
+        totp.switch_off(session, opened(call, session, name).user, actor=call.actor, now=call.now)
     return shell.redirect(call, "/users", notice=f"{name} is asked for no one-time code any more.")
+
+
+@router.post("/users/{name}/sessions/removal")
+def end_sessions(call: Allowed, name: str) -> RedirectResponse:
+    """Sign the person out of every browser that looks at this workspace."""
+    ended = api.end_sessions(call, name)
+    return shell.redirect(call, "/users", notice=f"{name} was signed out of {words.count(ended.ended, 'browser')}.")
+
+
+@router.post("/users/{name}/disablement")
+def disable(call: Allowed, name: str) -> RedirectResponse:
+    """Refuse the person, and the tokens they made, until they are enabled again."""
+    api.disable(call, name)
+    return shell.redirect(call, "/users", notice=f"{name} is disabled: they and the tokens they made are refused.")
+
+
+@router.post("/users/{name}/enablement")
+def enable(call: Allowed, name: str) -> RedirectResponse:
+    """Let the person in again."""
+    api.enable(call, name)
+    return shell.redirect(call, "/users", notice=f"{name} is enabled again, with the rights they had.")
 
 
 @router.post("/users/{name}/removal")
 def remove(call: Allowed, name: str) -> RedirectResponse:
     """Take a person out of the workspace."""
     with call.writing() as session:
-        tokens = users.remove(session, governed(call, session, name), actor=call.actor, now=call.now)
+        member = another(call, governed(call, session, name))
+        tokens = users.remove(session, member, actor=call.actor, now=call.now)
     also = f"; the tokens {', '.join(tokens)} as well" if tokens else ""
     return shell.redirect(call, "/users", notice=f"{name} was removed{also}.")
 
 
 def _rights(form: Form) -> Rights:
-    chosen = {environment: form.words(f"role_{environment}") for environment in ENVIRONMENTS}
-    return Rights.of(form.words("role"), {name: role for name, role in chosen.items() if role})
+    return Rights.of(form.words("role"), narrowed(form))
+
+
+def _fields(member: Member) -> dict[str, str]:
+    """What a member may do, as a form's fields say it."""
+    lower = {f"role_{environment}": str(role) for environment, role in member.membership.narrowed.items()}
+    return {"role": str(member.role), **lower}
 
 
 def _page(
@@ -99,11 +128,15 @@ def _page(
 ) -> HTMLResponse:
     with call.reading() as session:
         members = users.listing(session, workspace_id=call.workspace_id)
+        seen = signed_in(call, session)
     return shell.page(
         call,
         "users/page.html",
         status=status,
         members=members,
+        seen=seen,
+        governs=governs,
+        has=_fields,
         roles=list(Role),
         problem=problem,
         form=form or {},

@@ -85,9 +85,10 @@ GRANT SELECT ON audit_links TO botkeep_console;
 -- People and their sessions are the console's alone.
 GRANT INSERT ON workspaces, environments TO botkeep_console;
 GRANT SELECT, INSERT, UPDATE (password, totp, totp_step, removed_at) ON users TO botkeep_console;
-GRANT SELECT, INSERT, DELETE, UPDATE (role, narrowed) ON memberships TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (role, narrowed, disabled_at) ON memberships TO botkeep_console;
 GRANT SELECT, INSERT, DELETE, UPDATE (workspace_id, seen_at, revoked_at) ON sessions TO botkeep_console;
 GRANT SELECT, INSERT, UPDATE (used_at) ON sign_in_links TO botkeep_console;
+GRANT SELECT, INSERT, DELETE, UPDATE (used_at) ON recovery_codes TO botkeep_console;
 GRANT SELECT, INSERT, DELETE ON sign_in_flows TO botkeep_console;
 
 -- Everything of a value but its ciphertext, which goes in and never comes out.
@@ -188,7 +189,7 @@ GRANT UPDATE (started_at, finished_at, state, reason, detail, exit_code, survivo
     paused_seconds, ended_by, adopted_at, log_bytes, artefact_bytes, os_user) ON attempts TO botkeep_runner;
 GRANT SELECT, INSERT ON runners TO botkeep_runner;
 GRANT UPDATE (instance, host, version, environments, groups, concurrency, started_at, heartbeat_at, stopped_at,
-    drain_requested_at, labels, isolation, log_store, local_values) ON runners TO botkeep_runner;
+    drain_requested_at, labels, isolation, log_store, local_values, keys) ON runners TO botkeep_runner;
 GRANT SELECT ON data_sources TO botkeep_runner;
 GRANT SELECT, UPDATE (runner, claimed_at, finished_at, ok, answer) ON source_checks TO botkeep_runner;
 GRANT SELECT, INSERT ON mail_messages TO botkeep_runner;

@@ -45,6 +45,7 @@ prunings            S        SIu        -       -
 readings            S        s          I       -
 readings_noted      -        SIu        -       -
 recipients          s        -          S       SIu
+recovery_codes      SIuD     -          -       -
 record_ages         SID      S          -       -
 retention_rules     SID      S          -       -
 run_tries           SI       SIuD       s       -
@@ -87,7 +88,8 @@ console    u  approvals       answered_at answered_by allowed comment
 console    u  work_items      state reason detail tries not_before finished_at deadline
 console    u  workspaces      limits connections
 console    u  users           password totp totp_step removed_at
-console    u  memberships     role narrowed
+console    u  memberships     role narrowed disabled_at
+console    u  recovery_codes  used_at
 console    u  sessions        workspace_id seen_at revoked_at
 console    u  sign_in_links   used_at
 console    u  runners         drain_requested_at
