@@ -290,7 +290,7 @@ def running(
         **stores.environment,
         "BOTKEEP_HOME": str(home),
         "BOTKEEP_RUN_AS_ROOT": "true",
-        "BOTKEEP_TICK": "0.2",
+        "BOTKEEP_TICK": "0.5",
         "BOTKEEP_REPUBLISH_AFTER": "2",
         "BOTKEEP_CONCURRENCY": "4",
         "BOTKEEP_HEARTBEAT": "0.5",
@@ -378,18 +378,31 @@ def new_stores(
         broker.stop()
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def shared_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
-    """The system of this process's tests on one pair of stores; take `system` instead."""
+@contextlib.contextmanager
+def lasting(
+    request: pytest.FixtureRequest,
+    services: Services,
+    *,
+    parts: tuple[str, ...] = PARTS,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[System]:
+    """A system of several tests, on the pair of stores that the fixture's parameter names; `clear` it after each."""
     with (
         new_stores(services, lambda: request.getfixturevalue("postgres"), request.param) as (stores, broker),
-        running(stores) as system,
+        running(stores, parts=parts, env=env) as system,
     ):
         kept = {process.identity for process in system.processes.values()}
         services.kept.update(kept)
         system.broker, system.services = broker, services
         yield system
         services.kept.difference_update(kept)
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def shared_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
+    """The system of this process's tests on one pair of stores; take `system` instead."""
+    with lasting(request, services) as system:
+        yield system
 
 
 @pytest.fixture
