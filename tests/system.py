@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
 from console import auth
@@ -51,6 +51,17 @@ START_WITHIN = 100.0
 
 #: A group that no runner of a system serves: a job in it waits until `System.release`.
 PARKED = "parked"
+
+#: What a test may leave: kind, column and table, in a database of one workspace.
+LEFT = {
+    "triggers": ("name", "triggers"),
+    "calendars": ("name", "calendars"),
+    "jobs": ("CAST(id AS VARCHAR(40))", "jobs WHERE state IN ('queued', 'running')"),
+    "bots": ("name", "bots WHERE removed_at IS NULL"),
+    "assets": ("name", "assets"),
+    "sources": ("name", "data_sources"),
+    "environments": ("name", "environments WHERE unset <> 'warn'"),
+}
 
 _numbers = itertools.count(1)
 
@@ -205,23 +216,33 @@ class System:
 
     def clear(self) -> None:
         """End what runs, and remove every trigger, bot, asset, data source and policy."""
-        for kind in ("triggers", "calendars"):
-            for item in self._items(f"/api/v1/{kind}"):
-                assert self.client.delete(f"/api/v1/{kind}/{item['name']}").status_code == 204
-        for state in ("queued", "running"):
-            for job in self._items("/api/v1/jobs", state=state):
-                self.client.post(f"/api/v1/jobs/{job['id']}/cancellation")
-                self.wait_for(job["id"])
-        for bot in self._items("/api/v1/bots"):
-            assert self.client.delete(f"/api/v1/bots/{bot['name']}").status_code == 204
-        for asset in self._items("/api/v1/assets"):
-            path = f"/api/v1/assets/{asset['group']}/{asset['name']}"
-            assert self.client.delete(path).status_code == 204
-        for source in self._items("/api/v1/sources"):
-            assert self.client.delete(f"/api/v1/sources/{source['name']}").status_code == 204
-        for environment in self._items("/api/v1/environments"):
-            if environment["unset"] != "warn":
-                self.policy(environment["environment"], "warn")
+        left = self._left()
+        if left["triggers"]:
+            self._delete(*(f"triggers/{name}" for name in left["triggers"]))
+            left = self._left()  # one may just have fired
+        self._delete(*(f"calendars/{name}" for name in left["calendars"]))
+        for job_id in map(uuid.UUID, left["jobs"]):
+            self.client.post(f"/api/v1/jobs/{job_id}/cancellation")
+            self.wait_for(str(job_id))
+        self._delete(*(f"bots/{name}" for name in left["bots"]))
+        if left["assets"]:  # those of bots went with them
+            self._delete(*(f"assets/{asset['group']}/{asset['name']}" for asset in self._items("/api/v1/assets")))
+        self._delete(*(f"sources/{name}" for name in left["sources"]))
+        for environment in left["environments"]:
+            self.policy(environment, "warn")
+
+    def _left(self) -> dict[str, list[str]]:
+        """The names of what a test left, by kind: one look, where most tests left a bot and no more."""
+        found: dict[str, list[str]] = {kind: [] for kind in LEFT}
+        looks = " UNION ALL ".join(f"SELECT '{kind}', {column} FROM {rest}" for kind, (column, rest) in LEFT.items())
+        with db.reading(self.engine) as session:
+            for kind, name in session.execute(text(looks)):
+                found[kind].append(str(name))
+        return found
+
+    def _delete(self, *paths: str) -> None:
+        for path in paths:
+            assert self.client.delete(f"/api/v1/{path}").status_code == 204, path
 
     def _items(self, path: str, **query: str) -> list[dict[str, Any]]:
         answer = self.client.get(path, params={"limit": 500, **query})
@@ -269,7 +290,7 @@ def running(
         **stores.environment,
         "BOTKEEP_HOME": str(home),
         "BOTKEEP_RUN_AS_ROOT": "true",
-        "BOTKEEP_TICK": "0.2",
+        "BOTKEEP_TICK": "0.5",
         "BOTKEEP_REPUBLISH_AFTER": "2",
         "BOTKEEP_CONCURRENCY": "4",
         "BOTKEEP_HEARTBEAT": "0.5",
@@ -357,18 +378,31 @@ def new_stores(
         broker.stop()
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def shared_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
-    """The system of this process's tests on one pair of stores; take `system` instead."""
+@contextlib.contextmanager
+def lasting(
+    request: pytest.FixtureRequest,
+    services: Services,
+    *,
+    parts: tuple[str, ...] = PARTS,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[System]:
+    """A system of several tests, on the pair of stores that the fixture's parameter names; `clear` it after each."""
     with (
         new_stores(services, lambda: request.getfixturevalue("postgres"), request.param) as (stores, broker),
-        running(stores) as system,
+        running(stores, parts=parts, env=env) as system,
     ):
         kept = {process.identity for process in system.processes.values()}
         services.kept.update(kept)
         system.broker, system.services = broker, services
         yield system
         services.kept.difference_update(kept)
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def shared_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
+    """The system of this process's tests on one pair of stores; take `system` instead."""
+    with lasting(request, services) as system:
+        yield system
 
 
 @pytest.fixture

@@ -42,27 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.VaultError as error:
         print(error, file=sys.stderr)
         if options.json:
-            print(json.dumps({"error": {"code": _code(error), "message": str(error), "hint": ""}}))
-        return _STATUS[_code(error)]
+            print(json.dumps({"error": {"code": errors.code_of(error), "message": str(error), "hint": ""}}))
+        return _STATUS[errors.code_of(error)]
     except KeyboardInterrupt:
         print("Stopped; run the same command again to go on.", file=sys.stderr)
         return 130
 
 
 _STATUS = {"not_found": 3, "conflict": 5, "invalid": 5, "unavailable": 6, "failed": 1}
-
-
-def _code(error: errors.VaultError) -> str:
-    for kind, code in (
-        (errors.NotFound, "not_found"),
-        (errors.Conflict, "conflict"),
-        (errors.IdentityFileError, "conflict"),
-        (errors.Unavailable, "unavailable"),
-        (errors.Invalid, "invalid"),
-    ):
-        if isinstance(error, kind):
-            return code
-    return "failed"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -196,3 +196,17 @@ class UnsupportedEnvelope(DecryptError):
 
 class IdentityFileError(VaultError):
     """A private key cannot be read or written safely; nothing was overwritten."""
+
+
+def code_of(error: VaultError) -> str:
+    """The word by which `--json` of a command names what went wrong."""
+    for kind, code in (
+        (NotFound, "not_found"),
+        (Conflict, "conflict"),
+        (IdentityFileError, "conflict"),
+        (Unavailable, "unavailable"),
+        (Invalid, "invalid"),
+    ):
+        if isinstance(error, kind):
+            return code
+    return "failed"

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,9 @@ import redis
 
 from tests.conftest import Start
 from tests.fault.staying import STAYS, alone, bot_of, expire
-from tests.support import Started, Stores, descendants, wait_until
-from tests.system import System, running, start_runner
+from tests.services import Services
+from tests.support import Started, descendants, wait_until
+from tests.system import KINDS, System, lasting, start_runner
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -28,6 +29,20 @@ with open(os.path.join(parameters["marks"], os.environ["BOTKEEP_JOB_ID"]), "a") 
     print(os.getpid(), file=file)
 time.sleep(0.4)
 """
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def patient_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
+    with lasting(request, services, parts=("console", "scheduler"), env={"BOTKEEP_REPUBLISH_AFTER": "600"}) as system:
+        yield system
+
+
+@pytest.fixture
+def patient(patient_system: System, start: Start) -> Iterator[System]:
+    """A system without a runner, whose rescuer would come after ten minutes."""
+    yield patient_system
+    patient_system.clear()
+    patient_system.flush_redis()  # no hint of one test's jobs lies in the next one's lane
 
 
 def status(system: System, name: str) -> str:
@@ -112,25 +127,23 @@ def heartbeat(system: System, name: str) -> str:
 
 
 def test_what_a_draining_runner_has_not_begun_is_another_ones_at_once(
-    stores: Stores, start: Start, tmp_path: Path
+    patient: System, start: Start, tmp_path: Path
 ) -> None:
-    # Here the rescuer would come after ten minutes.
-    with running(stores, parts=("console", "scheduler"), env={"BOTKEEP_REPUBLISH_AFTER": "600"}) as system:
-        gate = system.shared / "gate"
-        system.add_bot(source=STAYS)
-        only_two = {"BOTKEEP_CONCURRENCY": "2"}
-        first = start_runner(system, start, name="first", group="default", env=only_two)
-        jobs = [system.enqueue(parameters={"gate": str(gate)}) for _ in range(4)]
-        waiting = not_begun(system, "dev.default", jobs, running_jobs=2)
-        first.identity.send(signal.SIGTERM)
-        first.wait_for("runner.draining")
-        start_runner(system, start, name="second", group="default", env=only_two)
-        for job_id in waiting:
-            assert system.wait_for(job_id, "running", timeout=20)["runner"] == "second"
-        assert first.popen.poll() is None, "its own bots still run"
-        gate.touch()
-        assert {system.wait_for(job_id)["state"] for job_id in jobs} == {"succeeded"}
-        assert first.wait(30) == 0, first.log
+    gate = tmp_path / "gate"
+    patient.add_bot(source=STAYS)
+    only_two = {"BOTKEEP_CONCURRENCY": "2"}
+    first = start_runner(patient, start, name="first", group="default", env=only_two)
+    jobs = [patient.enqueue(parameters={"gate": str(gate)}) for _ in range(4)]
+    waiting = not_begun(patient, "dev.default", jobs, running_jobs=2)
+    first.identity.send(signal.SIGTERM)
+    first.wait_for("runner.draining")
+    start_runner(patient, start, name="second", group="default", env=only_two)
+    for job_id in waiting:
+        assert patient.wait_for(job_id, "running", timeout=20)["runner"] == "second"
+    assert first.popen.poll() is None, "its own bots still run"
+    gate.touch()
+    assert {patient.wait_for(job_id)["state"] for job_id in jobs} == {"succeeded"}
+    assert first.wait(30) == 0, first.log
 
 
 def test_what_a_killed_runner_had_not_begun_is_another_ones(system: System, start: Start, gate: Path) -> None:
@@ -152,39 +165,31 @@ def test_what_a_killed_runner_had_not_begun_is_another_ones(system: System, star
         assert job["attempts"][0]["reason"] == "runner_lost"
 
 
-def test_runners_are_upgraded_one_by_one_without_a_lost_failed_or_delayed_job(
-    stores: Stores, start: Start, tmp_path: Path
+def test_runners_are_upgraded_one_by_one_and_no_job_is_lost_fails_or_is_left_to_the_rescuer(
+    patient: System, start: Start, tmp_path: Path
 ) -> None:
-    with running(stores, parts=("console", "scheduler"), env={"BOTKEEP_REPUBLISH_AFTER": "600"}) as system:
-        system.add_bot("marks", MARKS)
-        jobs: list[str] = []
+    patient.add_bot("marks", MARKS)
+    jobs: list[str] = []
 
-        def enqueue(count: int) -> None:
-            jobs.extend(system.enqueue("marks", parameters={"marks": str(system.shared)}) for _ in range(count))
+    def enqueue(count: int) -> None:
+        jobs.extend(patient.enqueue("marks", parameters={"marks": str(tmp_path)}) for _ in range(count))
 
-        def begin(name: str) -> Started:
-            return start_runner(system, start, name=name, group="default", env={"BOTKEEP_CONCURRENCY": "2"})
+    def begin(name: str) -> Started:
+        return start_runner(patient, start, name=name, group="default", env={"BOTKEEP_CONCURRENCY": "2"})
 
-        runners = {name: begin(name) for name in ("one", "two")}
-        for name, runner in runners.items():
-            enqueue(12)
-            wait_until(lambda: any(system.job(job_id)["state"] == "running" for job_id in jobs[-12:]), 30, "a start")
-            runner.identity.send(signal.SIGTERM)
-            enqueue(6)
-            assert runner.wait(60) == 0, runner.log
-            begin(name)
-            enqueue(6)
-        ended = [system.wait_for(job_id, timeout=60) for job_id in jobs]
-        assert {(job["state"], job["attempt"]) for job in ended} == {("succeeded", 1)}
-        assert {job["runner"] for job in ended} == {"one", "two"}
-        assert [len((system.shared / job_id).read_text().splitlines()) for job_id in jobs] == [1] * len(jobs)
-        assert max(waited(job) for job in ended) < 25, "nobody waited for the rescuer"
-
-
-def waited(job: dict[str, str]) -> float:
-    """Seconds from the order to the claim."""
-    begun, made = (datetime.fromisoformat(job[name]) for name in ("started_at", "created_at"))
-    return (begun - made).total_seconds()
+    runners = {name: begin(name) for name in ("one", "two")}
+    for name, runner in runners.items():
+        enqueue(12)
+        wait_until(lambda: any(patient.job(job_id)["state"] == "running" for job_id in jobs[-12:]), 30, "a start")
+        runner.identity.send(signal.SIGTERM)
+        enqueue(6)
+        assert runner.wait(60) == 0, runner.log
+        begin(name)
+        enqueue(6)
+    ended = [patient.wait_for(job_id, timeout=60) for job_id in jobs]
+    assert {(job["state"], job["attempt"]) for job in ended} == {("succeeded", 1)}
+    assert {job["runner"] for job in ended} == {"one", "two"}
+    assert [len((tmp_path / job_id).read_text().splitlines()) for job_id in jobs] == [1] * len(jobs)
 
 
 def test_a_drain_that_begins_while_redis_is_away_ends_all_the_same(system: System, start: Start, gate: Path) -> None:

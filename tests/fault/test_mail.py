@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import Start
+from tests.fault.staying import alone
 from tests.mail import add_source, message
 from tests.mail_server import MailServer
-from tests.support import Started, Stores, wait_until
-from tests.system import START_WITHIN, System, running, start_runner
+from tests.services import Services
+from tests.support import Started, wait_until
+from tests.system import KINDS, START_WITHIN, System, lasting, start_runner
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,11 +40,25 @@ def dying(*arguments, **words):
 """
 
 
-@pytest.fixture
-def lone(stores: Stores) -> Iterator[System]:
-    """A system without a runner: the tests start those that die, and one that lives."""
-    with running(stores, parts=("console", "scheduler")) as system:
+@pytest.fixture(scope="module", params=KINDS)
+def lone_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
+    with lasting(request, services, parts=("console", "scheduler")) as system:
         yield system
+
+
+@pytest.fixture
+def lone(lone_system: System, start: Start) -> Iterator[System]:
+    """A system without a runner: the tests start those that die, and one that lives."""
+    yield lone_system
+    lone_system.clear()
+
+
+@pytest.fixture
+def notes(lone: System) -> str:
+    """The bot `NOTES`, by a name that no other test's jobs had."""
+    name = alone("notes")
+    lone.add_bot(name, NOTES)
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +98,12 @@ def noted(path: Path) -> list[str]:
     ids=str,
 )
 def test_a_runner_that_dies_at_any_step_neither_loses_nor_repeats_a_message(
-    lone: System, mail_server: MailServer, user: str, start: Start, step: Step, attempts: int
+    lone: System, notes: str, mail_server: MailServer, user: str, start: Start, step: Step, attempts: int
 ) -> None:
-    lone.add_bot("notes", NOTES)
     add_source(lone, mail_server, user, mark="seen")
     uid = mail_server.append(user, message("Once"))
-    path = lone.shared / "notes"
-    job_id = lone.enqueue("notes", parameters={"path": str(path)})
+    path = lone.shared / notes
+    job_id = lone.enqueue(notes, parameters={"path": str(path)})
     assert dying(lone, start, step).wait(START_WITHIN) == -signal.SIGKILL
     if step.name != "mark":
         assert mail_server.uids(user, criteria="SEEN") == [], "nothing is marked before the job's success"
@@ -96,13 +111,13 @@ def test_a_runner_that_dies_at_any_step_neither_loses_nor_repeats_a_message(
     job = lone.wait_for(job_id, timeout=60)
     assert (job["state"], job["attempt"], noted(path)) == ("succeeded", attempts, ["Once"])
     mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN", within=120)
-    again = lone.run("notes", parameters={"path": str(path)})
+    again = lone.run(notes, parameters={"path": str(path)})
     assert (again["state"], noted(path)) == ("succeeded", ["Once"])
 
 
-def add_trigger(system: System, path: Path) -> None:
+def add_trigger(system: System, bot: str, path: Path) -> None:
     definition = {
-        "bot": "notes",
+        "bot": bot,
         "parameters": {"path": str(path)},
         "email": {"source": "inbox", "interval": "1s"},
     }
@@ -110,8 +125,8 @@ def add_trigger(system: System, path: Path) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def jobs(system: System) -> list[dict[str, Any]]:
-    return list(system.client.get("/api/v1/jobs", params={"bot": "notes"}).json()["items"])
+def jobs(system: System, bot: str) -> list[dict[str, Any]]:
+    return list(system.client.get("/api/v1/jobs", params={"bot": bot}).json()["items"])
 
 
 @pytest.mark.parametrize(
@@ -119,29 +134,29 @@ def jobs(system: System) -> list[dict[str, Any]]:
     [Step("mail_polls", "Firing", after=False), Step("mail_polls._New", "_fire_for", after=True)],
 )
 def test_a_message_starts_one_job_where_the_runner_that_saw_it_died(
-    lone: System, mail_server: MailServer, user: str, start: Start, step: Step
+    lone: System, notes: str, mail_server: MailServer, user: str, start: Start, step: Step
 ) -> None:
-    lone.add_bot("notes", NOTES)
     add_source(lone, mail_server, user, mark="seen")
-    path = lone.shared / "notes"
-    add_trigger(lone, path)
+    path = lone.shared / notes
+    add_trigger(lone, notes, path)
     uid = mail_server.append(user, message("Fires once"))
     assert dying(lone, start, step).wait(START_WITHIN) == -signal.SIGKILL
     living(lone, start)
     mail_server.wait_for(user, [uid], "the message to be marked", criteria="SEEN", within=120)
-    assert [one["state"] for one in jobs(lone)] == ["succeeded"]
+    assert [one["state"] for one in jobs(lone, notes)] == ["succeeded"]
     assert noted(path) == ["Fires once"]
 
 
-def test_several_runners_fire_each_message_once(lone: System, mail_server: MailServer, user: str, start: Start) -> None:
-    lone.add_bot("notes", NOTES)
+def test_several_runners_fire_each_message_once(
+    lone: System, notes: str, mail_server: MailServer, user: str, start: Start
+) -> None:
     add_source(lone, mail_server, user, mark="seen")
-    path = lone.shared / "notes"
-    add_trigger(lone, path)
+    path = lone.shared / notes
+    add_trigger(lone, notes, path)
     runners = [living(lone, start, name) for name in ("one", "two")]
     uids = [mail_server.append(user, message(f"Number {number}")) for number in range(8)]
     mail_server.wait_for(user, uids, "every message to be marked", criteria="SEEN", within=120)
-    wait_until(lambda: all(one["finished_at"] for one in jobs(lone)), 30, "the jobs to end")
-    assert len(jobs(lone)) == 8
+    wait_until(lambda: all(one["finished_at"] for one in jobs(lone, notes)), 30, "the jobs to end")
+    assert len(jobs(lone, notes)) == 8
     assert sorted(noted(path)) == sorted(f"Number {number}" for number in range(8))
     assert all(runner.popen.poll() is None for runner in runners)

@@ -32,7 +32,7 @@ def zipped(tree: dict[str, tuple[bytes, bool]], *, compression: int) -> bytes:
     return buffer.getvalue()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=trees, order=st.randoms(use_true_random=False))
 def test_files_survive_the_whole_way(tree: dict[str, tuple[bytes, bool]], order: object) -> None:
     tree = {**tree, "main.py": (b"print(1)\n", False)}
@@ -54,7 +54,7 @@ def test_files_survive_the_whole_way(tree: dict[str, tuple[bytes, bool]], order:
         assert pack(out) == package.content
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
     package = canonical(zipped({"main.py": (b"print(1)\n", False)}, compression=zipfile.ZIP_DEFLATED))
@@ -65,7 +65,7 @@ def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
         verify(bytes(changed), package.digest)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     tree = {"main.py": (b"print(1)\n" * 9, False), "a/b": (b"", True)}
@@ -79,7 +79,7 @@ def test_any_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     assert canonical(package.content) == package
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=st.text(min_size=1, max_size=12))
 def test_any_name_is_unpacked_below_the_directory_or_refused(name: str) -> None:
     try:

@@ -49,7 +49,7 @@ def everything(log: Log) -> list[logs.Line]:
 
 
 @given(LOGS, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_range_of_bytes_is_that_slice_of_what_was_written(
     writes: list[tuple[str, bytes, bool]], data: st.DataObject
 ) -> None:
@@ -66,7 +66,7 @@ def test_any_range_of_bytes_is_that_slice_of_what_was_written(
 
 
 @given(LOGS, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lines_are_numbered_and_found_by_number_and_position(
     writes: list[tuple[str, bytes, bool]], data: st.DataObject
 ) -> None:
@@ -85,7 +85,7 @@ def test_lines_are_numbered_and_found_by_number_and_position(
 
 
 @given(LOGS, st.integers(2, 30_000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_log_beyond_its_limit_keeps_beginning_and_end_and_counts_the_rest(
     writes: list[tuple[str, bytes, bool]], limit: int
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_log_beyond_its_limit_keeps_beginning_and_end_and_counts_the_rest(
 
 
 @given(st.lists(WRITES, min_size=1, max_size=20), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_torn_end_loses_its_own_chunk_only(writes: list[bytes], data: st.DataObject) -> None:
     chain, parts, position, line = Chain(), list[bytes](), 0, 0
     for text in writes:

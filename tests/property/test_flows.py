@@ -47,7 +47,7 @@ def running(world: World) -> list[tuple[str, int]]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(graphs(), st.data())
 def test_a_workflow_runs_the_steps_that_the_model_says_each_once(steps: dict[str, Any], data: st.DataObject) -> None:
     world = World(read(json.dumps({"steps": steps}).encode(), Workflow))
@@ -78,7 +78,7 @@ def queues(draw: st.DrawFn) -> list[dict[str, Any]]:
     return items
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(queues(), st.data())
 def test_a_queue_keeps_its_order_and_its_policies_however_jobs_end(
     items: list[dict[str, Any]], data: st.DataObject

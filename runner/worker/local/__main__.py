@@ -61,17 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _code(error: errors.VaultError) -> str:
-    for kind, code in (
-        (Locked, "locked"),
-        (errors.NotFound, "not_found"),
-        (errors.Conflict, "conflict"),
-        (errors.IdentityFileError, "conflict"),
-        (errors.Unavailable, "unavailable"),
-        (errors.Invalid, "invalid"),
-    ):
-        if isinstance(error, kind):
-            return code
-    return "failed"
+    return "locked" if isinstance(error, Locked) else errors.code_of(error)
 
 
 def _parser() -> argparse.ArgumentParser:
