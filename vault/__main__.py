@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("asset", help="GROUP.NAME, or NAME of group GLOBAL")
     read.add_argument("--env", choices=ENVIRONMENTS, required=True, dest="environment")
     read.add_argument("--bot", help="read the value that belongs to this bot alone")
+    read.add_argument("--workspace", help="which workspace's, where several have such an asset")
     return parser
 
 
@@ -178,7 +179,13 @@ def _verify(options: argparse.Namespace, settings: VaultSettings, engine: Engine
 def _read(options: argparse.Namespace, settings: VaultSettings, engine: Engine) -> int:
     name = AssetName.parse(options.asset if "." in options.asset else f"GLOBAL.{options.asset}")
     opened = keyhost.read(
-        engine, name, environment=options.environment, bot=options.bot, settings=settings, now=datetime.now(UTC)
+        engine,
+        name,
+        environment=options.environment,
+        bot=options.bot,
+        workspace=options.workspace,
+        settings=settings,
+        now=datetime.now(UTC),
     )
     if options.json:
         print(json.dumps({"asset": str(name), "value": opened.text()}))

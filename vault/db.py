@@ -7,6 +7,7 @@ instead of failing half-way (https://www.sqlite.org/lang_transaction.html).
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from vault.errors import InvalidDatabase, Unavailable
+from vault.errors import DamagedRow, InvalidDatabase, Unavailable, VaultError
 from vault.models import UtcDateTime
 
 #: How long a SQLite writer waits for another one, in seconds.
@@ -61,6 +62,10 @@ PATIENCE = {
 #: Seconds after which PostgreSQL ends a transaction whose client says nothing: a process that was frozen in one would
 #: keep its locks, and with them a job from its next attempt. Half of a lease; ours speak every few milliseconds.
 FROZEN_AFTER = 30
+
+
+#: What sqlite3 says of a text that is not UTF-8 (Modules/_sqlite/cursor.c of CPython).
+_NO_TEXT = re.compile(r"Could not decode to UTF-8 column '(\w+)'")
 
 
 class _ClockTime(FunctionElement[datetime]):
@@ -245,12 +250,12 @@ def _transaction(bind: Engine, *, writes: bool) -> Iterator[Session]:
             yield session
             session.flush()
     except (OperationalError, InterfaceError) as error:
-        raise Unavailable(reach(error.orig or error)) from error
+        raise trouble(error.orig or error) from error
     except PoolTimeout as error:
         raise Unavailable("All connections to the database are busy; try again in a moment.") from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise Unavailable(reach(error.orig or error)) from error
+            raise trouble(error.orig or error) from error
         raise
 
 
@@ -260,11 +265,18 @@ def _turn(bind: Engine) -> AbstractContextManager[object]:
     return writer or nullcontext()
 
 
-def reach(error: BaseException) -> str:
-    """The sentence of `Unavailable` for what a driver raised."""
+def trouble(error: BaseException) -> VaultError:
+    """What to raise for what a driver raised: `Unavailable`, or `DamagedRow` where waiting would not help."""
+    # sqlite3 raises OperationalError also for a text that is none, with the column's name and the bytes themselves.
+    damaged = _NO_TEXT.match(str(error)) if isinstance(error, sqlite3.Error) else None
+    if damaged is not None:
+        return DamagedRow(
+            f"A row of the database was changed by hand, or damaged: its {damaged[1]} is no text. "
+            "Restore the database from a backup."
+        )
     # The driver's first line only: later lines may show statement parameters.
     words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"The database cannot be used now ({words}); try again when it is back."
+    return Unavailable(f"The database cannot be used now ({words}); try again when it is back.")
 
 
 def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
@@ -276,7 +288,7 @@ def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection
     try:
         pooled = bind.raw_connection()
     except (OperationalError, InterfaceError) as error:
-        raise Unavailable(reach(error.orig or error)) from error
+        raise trouble(error.orig or error) from error
     connection: Any = pooled.driver_connection
     pooled.detach()
     if bind.dialect.name == "postgresql":

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
 from vault.encrypt import SUITE, Recipient, key_text, parse_key_text
 from vault.envelope import DATA_KEY_SIZE, Context, Envelope
-from vault.errors import IdentityFileError, InvalidValue, TamperedEnvelope, WrongIdentity
+from vault.errors import IdentityFileError, InvalidValue, TamperedEnvelope, UnsupportedEnvelope, WrongIdentity
 
 #: What a `Secret` shows instead of itself.
 MASK: Final = "***"
@@ -260,7 +260,7 @@ class Sealed:
 
     def __init__(self, data: bytes, *, context: Context) -> None:
         """Decrypts nothing yet."""
-        envelope = Envelope.from_bytes(data)
+        envelope = _parsed(data, context)
         self._data, self._context, self._info = data, context, context.encode()
         self._recipient_id, self._nonce, self._ciphertext = envelope.recipient_id, envelope.nonce, envelope.ciphertext
         self._fingerprint = hashlib.sha256(envelope.recipient_id + envelope.wrapped_key + self._info).digest()
@@ -295,11 +295,21 @@ def rewrap(data: bytes, identities: Identities, *, recipient: Recipient, context
     The value itself is neither opened nor checked. Raises what `open_envelope` raises, and
     `InvalidRecipient` for a recipient of another environment.
     """
-    envelope = Envelope.from_bytes(data)
+    envelope = _parsed(data, context)
     identity = _identity(envelope.recipient_id, identities, context=context)
     data_key = identity.unwrap(envelope.wrapped_key, context=context)
     wrapped_key = recipient.wrap(data_key, context=context)
     return Envelope(recipient.id, wrapped_key, envelope.nonce, envelope.ciphertext).to_bytes()
+
+
+def _parsed(data: bytes, context: Context) -> Envelope:
+    """The envelope in the stored bytes of a value; what is none names the value."""
+    try:
+        return Envelope.from_bytes(data)
+    except TamperedEnvelope:
+        raise _tampered(context) from None
+    except UnsupportedEnvelope as error:
+        raise UnsupportedEnvelope(f"The {context} does not open. {error}") from None
 
 
 def _identity(recipient_id: bytes, identities: Identities, *, context: Context) -> Identity:
@@ -321,6 +331,6 @@ def _identity(recipient_id: bytes, identities: Identities, *, context: Context) 
 
 def _tampered(context: Context) -> TamperedEnvelope:
     return TamperedEnvelope(
-        f"The {context} does not open: its stored bytes were changed, or belong to another row. "
+        f"The {context} does not open: its stored bytes were changed, belong to another row, or are gone. "
         "Set the value again, or restore the row from a backup."
     )

@@ -21,7 +21,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
 
 from vault import db
-from vault.errors import Unavailable
 
 #: A row with its columns' names, which may be chosen freely by statements of different shapes.
 Row = Any
@@ -176,4 +175,4 @@ class Direct:
 
     def _give_up(self, error: Exception) -> NoReturn:
         self.release()
-        raise Unavailable(db.reach(error)) from error
+        raise db.trouble(error) from error

@@ -19,6 +19,7 @@ The middle classes are what callers catch: the console maps them to a status onc
     │   ├── LocalAsset           its values live on runners' hosts and are set there
     │   └── NoRecipient          the environment has no key pair yet
     ├── Unavailable              the database cannot be used now; nothing was lost (503)
+    ├── DamagedRow               a row cannot even be read: it was edited by hand, or the disk did it
     ├── DecryptError             a stored value does not open
     │   ├── WrongIdentity        this process holds no identity that could open it
     │   ├── TamperedEnvelope     the bytes were changed, or belong to another row
@@ -68,6 +69,10 @@ class InvalidSettings(Invalid):
 
 class Unavailable(VaultError):
     """The database cannot be used now; what was asked for can be repeated when it is back."""
+
+
+class DamagedRow(VaultError):
+    """A row holds bytes that its column cannot have; reading it again will not help."""
 
 
 class NotFound(VaultError):

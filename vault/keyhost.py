@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, Row, Select, Uuid, select, text
+from sqlalchemy import Engine, LargeBinary, Row, Select, Uuid, cast, select, text
 from sqlalchemy.orm import Session
 
 from vault import audit, db, recipients
@@ -33,7 +33,7 @@ from vault.identities import (
     prompt_passphrase,
     read_identities,
 )
-from vault.models import Asset, AssetValue, CurrentValue
+from vault.models import Asset, AssetValue, CurrentValue, Workspace
 from vault.names import AssetName
 from vault.settings import VaultSettings
 
@@ -203,13 +203,15 @@ def read(
     *,
     environment: str,
     bot: str | None,
+    workspace: str | None = None,
     settings: VaultSettings,
     now: datetime,
 ) -> Secret:
-    """Open the value in force, after its audit row is committed.
+    """Open the value in force, after its audit row is committed; `workspace` may be left out where only one has it.
 
     Raises:
-        UnknownAsset, UnknownValue: when there is nothing to read.
+        NotFound: when there is nothing to read.
+        Conflict: when several workspaces have such a value and none was named.
     """
     identities: Identities = {
         environment: read_identities(
@@ -217,23 +219,27 @@ def read(
         )
     }
     with db.writing(engine) as session:
-        bot_id = _bot_id(session, bot) if bot is not None else None
         query = value_rows(environment).where(
             Asset.group_name == name.group,
             Asset.name == name.name,
-            Asset.bot_id.is_(None) if bot_id is None else Asset.bot_id == bot_id,
+            Asset.bot_id.is_(None) if bot is None else Asset.bot_id.in_(_bot_ids(session, bot)),
         )
+        if workspace is not None:
+            query = query.where(Asset.workspace_id == _workspace_id(session, workspace))
         current = query.join(
             CurrentValue,
             (CurrentValue.asset_id == AssetValue.asset_id)
             & (CurrentValue.environment == AssetValue.environment)
             & (CurrentValue.number == AssetValue.number),
         )
-        row = session.execute(current).one_or_none()
-        if row is None:
+        rows = session.execute(current).all()
+        if not rows:
             if session.execute(query.limit(1)).one_or_none() is None:
                 raise UnknownAsset(str(name), environment)
             raise NotFound(f"The asset {name} has no value in {environment}; see `botkeep asset show {name}`.")
+        if len(rows) > 1:
+            raise Conflict(f"{_named(session, rows)} each have a value of {name}: name one with --workspace.")
+        row = rows[0]
         audit.record(
             session,
             key_host(),
@@ -247,12 +253,30 @@ def read(
     return open_envelope(row.envelope, identities, context=context_of(row, environment))
 
 
-def _bot_id(session: Session, bot: str) -> uuid.UUID:
-    # The bots table belongs to another package; a key host needs this one column of it.
-    found: uuid.UUID | None = session.execute(
-        text("SELECT id FROM bots WHERE name = :name AND removed_at IS NULL").columns(id=Uuid()), {"name": bot}
-    ).scalar()
+def _workspace_id(session: Session, name: str) -> uuid.UUID:
+    found = session.scalar(select(Workspace.id).where(Workspace.name == name))
     if found is None:
+        raise NotFound(f"There is no workspace {name!r}; see: botkeep workspace list")
+    return found
+
+
+def _named(session: Session, rows: Sequence[ValueRow]) -> str:
+    owners = {row.workspace_id for row in rows}
+    names = session.scalars(select(Workspace.name).where(Workspace.id.in_(owners)).order_by(Workspace.name))
+    return f"The workspaces {' and '.join(names)}"
+
+
+def _bot_ids(session: Session, bot: str) -> Sequence[uuid.UUID]:
+    """The bots of that name, of which each workspace may have one."""
+    # The bots table belongs to another package; a key host needs these columns of it.
+    found: Sequence[uuid.UUID] = (
+        session.execute(
+            text("SELECT id FROM bots WHERE name = :name AND removed_at IS NULL").columns(id=Uuid()), {"name": bot}
+        )
+        .scalars()
+        .all()
+    )
+    if not found:
         raise NotFound(f"There is no bot {bot!r}; see: botkeep bot list")
     return found
 
@@ -270,7 +294,7 @@ def value_rows(environment: str) -> Select[uuid.UUID, uuid.UUID, uuid.UUID | Non
             Asset.group_name,
             Asset.name,
             AssetValue.number,
-            AssetValue.envelope,
+            cast(AssetValue.envelope, LargeBinary).label("envelope"),  # SQLite keeps text where an editor put it
         )
         .join(Asset, Asset.id == AssetValue.asset_id)
         .where(AssetValue.environment == environment)

@@ -14,7 +14,20 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, and_, bindparam, cast, false, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    false,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 from uuid_utils.compat import uuid7
 
@@ -274,7 +287,8 @@ def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) ->
             scope=LOCAL_SCOPE if row.local else WORKSPACE_SCOPE if row.bot_id is None else bot,
             bot=NONE if row.bot_id is None else str(uuid.UUID(row.bot_id)),
             number=row.number,
-            envelope=row.envelope,
+            # A number without a row is no unset value: the row was removed by hand, and this opens as little.
+            envelope=b"" if row.envelope is None and row.number is not None else row.envelope,
             local=bool(row.local),
         )
     return tuple(chosen.values())
@@ -305,7 +319,8 @@ def _visible(
             Asset.name,
             cast(Asset.local, Integer).label("local"),  # a number needs no conversion on either database
             number.correlate(Asset).scalar_subquery().label("number"),
-            envelope.correlate(Asset).scalar_subquery().label("envelope"),
+            # SQLite keeps whatever an editor put into the column, text too; PostgreSQL has bytes there anyway.
+            cast(envelope.correlate(Asset).scalar_subquery(), LargeBinary).label("envelope"),
         )
         .where(
             Asset.workspace_id == bindparam("workspace"),

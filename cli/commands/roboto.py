@@ -60,10 +60,17 @@ def _of_group(pages: Iterable[list[Item]]) -> Iterator[list[Item]]:
 
 
 @app.command()
-def read(name: NameArgument, *, environment: InEnvironment = Environment.DEV, as_json: AsJson = False) -> None:
+def read(
+    name: NameArgument,
+    *,
+    environment: InEnvironment = Environment.DEV,
+    workspace: Annotated[str | None, typer.Option("--workspace", help="Which, where several have such one.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the value of GLOBAL.NAME; on a key host only, and audited."""
     asset_parts(f"{GROUP}.{name}")
-    become("vault", ["read", f"{GROUP}.{name}", "--env", environment, *(["--json"] if as_json else [])])
+    chosen = [] if workspace is None else ["--workspace", workspace]
+    become("vault", ["read", f"{GROUP}.{name}", "--env", environment, *chosen, *(["--json"] if as_json else [])])
 
 
 @app.command()
@@ -74,6 +81,6 @@ def delete(name: NameArgument, *, as_json: AsJson = False) -> None:
     with connected() as client:
         client.ask("DELETE", path_of("assets", group, asset))
     if as_json:
-        to.item({"asset": f"{GROUP}.{name}", "removed": True})
+        to.item({"asset": f"{group}.{asset}", "removed": True})
     else:
-        to.line(f"{GROUP}.{name} removed in every environment.")
+        to.line(f"{group}.{asset} removed in every environment.")

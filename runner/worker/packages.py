@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, LargeBinary, cast, select
 
 from runner.archive import PackageTampered, canonical, files_of, verify
 from runner.dependencies import Dependencies
@@ -125,7 +125,8 @@ class PackageStore:
 
     def _fetch(self, digest: str) -> bytes:
         with db.reading(self._engine) as session:
-            content = session.scalar(select(PackageBlob.content).where(PackageBlob.digest == digest))
+            # SQLite keeps text where an editor put it, which would be no package even to compare with its digest.
+            content = session.scalar(select(cast(PackageBlob.content, LargeBinary)).where(PackageBlob.digest == digest))
         if content is None:
             raise PackageTampered(
                 f"The package {digest} is not in the database any more; register the bot again from a trusted copy."

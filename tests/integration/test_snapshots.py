@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, delete, func, select, text, update
+from sqlalchemy import Engine, LargeBinary, Text, cast, delete, func, select, text, type_coerce, update
 
 from runner import bots
 from runner.archive import canonical
 from runner.worker.keyring import Keyring
-from runner.workspaces import default_workspace
+from runner.workspaces import default_workspace, make
 from tests.api import zipped
 from tests.support import Stores
 from vault import assets, chain, db, keyhost
 from vault.assets import Scope
 from vault.audit import Actor
 from vault.direct import Direct
-from vault.errors import TamperedEnvelope
+from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope
 from vault.identities import key_path
-from vault.models import AssetValue, Reading
+from vault.models import AssetValue, CurrentValue, Reading
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
 from vault.settings import VaultSettings
@@ -39,6 +39,7 @@ class World:
     direct: Direct
     keyring: Keyring
     snapshots: Snapshots
+    settings: VaultSettings
     workspace_id: uuid.UUID
     bot_id: uuid.UUID
 
@@ -69,7 +70,7 @@ def world(stores: Stores, tmp_path: Path) -> Iterator[World]:
         bot_id = bots.require(session, "report", workspace_id=workspace_id).id
     direct = Direct(engine)
     keyring = Keyring({"dev": key_path(settings.keys(), "dev")})
-    made = World(engine, direct, keyring, Snapshots(direct), workspace_id, bot_id)
+    made = World(engine, direct, keyring, Snapshots(direct), settings, workspace_id, bot_id)
     made.set_value(PASSWORD, b"first")
     made.set_value(USER, b"ann")
     yield made
@@ -114,6 +115,57 @@ def test_a_value_under_the_number_of_another_does_not_open(world: World) -> None
         session.execute(update(AssetValue).where(AssetValue.number == 2).values(envelope=moved))
     with pytest.raises(TamperedEnvelope):
         world.values()
+
+
+@pytest.mark.parametrize("envelope", [b"BKE\x01\xff", b"BKE"], ids=["no text", "text"])
+def test_a_row_that_an_editor_made_text_says_which_value_does_not_open(world: World, envelope: bytes) -> None:
+    """SQLite keeps the type that was written, such as that of `substr(envelope, 1, 9) || x'00'`."""
+    as_text = cast(envelope, Text) if world.engine.dialect.name == "sqlite" else envelope
+    with db.writing(world.engine) as session:
+        session.execute(update(AssetValue).values(envelope=type_coerce(as_text, LargeBinary)))
+    with pytest.raises(TamperedEnvelope, match=r"The value 1 of SAP\.PASSWORD in dev does not open"):
+        world.values()
+    failures: list[keyhost.Failure] = []
+    list(keyhost.verify(world.engine, "dev", settings=world.settings, failures=failures, now=NOW))
+    assert sorted(failure.asset for failure in failures) == ["SAP.PASSWORD", "SAP.USER"]
+
+
+def test_a_number_whose_row_is_gone_is_no_unset_value(world: World) -> None:
+    with db.writing(world.engine) as session:
+        session.execute(update(CurrentValue).values(number=7))
+    assert world.take().unset == ()
+    with pytest.raises(TamperedEnvelope, match=r"The value 7 of SAP\.PASSWORD in dev .* or are gone"):
+        world.values()
+
+
+def test_a_text_that_is_none_is_not_waited_for(stores: Stores) -> None:
+    engine = db.engine(stores.database_url)
+    if engine.dialect.name == "sqlite":
+        query = text("SELECT CAST(x'ff' AS TEXT) AS reason")
+        direct = Direct(engine)
+        with pytest.raises(DamagedRow, match="its reason is no text"), db.reading(engine) as session:
+            session.execute(query).all()
+        with pytest.raises(DamagedRow, match="its reason is no text"):
+            direct.read(query.columns(reason=Text), {})
+        direct.close()
+    engine.dispose()
+
+
+def test_a_key_host_asks_which_workspaces_value_is_meant(world: World) -> None:
+    with db.writing(world.engine) as session:
+        other = make(session, "other", now=NOW).id
+    world.set_value(PASSWORD, b"of the other", scope=Scope(other))
+
+    def read(workspace: str | None) -> bytes:
+        return keyhost.read(
+            world.engine, PASSWORD, environment="dev", bot=None, workspace=workspace, settings=world.settings, now=NOW
+        ).reveal()
+
+    with pytest.raises(Conflict, match=r"workspaces default and other each have a value of SAP\.PASSWORD"):
+        read(None)
+    assert (read("default"), read("other")) == (b"first", b"of the other")
+    with pytest.raises(NotFound, match="no workspace 'none'"):
+        read("none")
 
 
 def test_each_attempt_has_its_readings_whether_its_snapshot_was_known_or_not(world: World) -> None:
