@@ -85,6 +85,11 @@ class Hold:
         if due:
             end()
 
+    def let_go(self) -> None:
+        """Know the bot no more: it has ended, and what is known of it, values among it, goes with it at once."""
+        with self._lock:
+            self._end = self._kill = self._keep = self._pause = self._resume = None
+
     def end(self, reason: Reason) -> None:
         """End the bot, for the first reason given; one that stands still goes on for its end."""
         with self._lock:
@@ -198,6 +203,7 @@ class Held:
         try:
             yield hold
         finally:
+            hold.let_go()
             with self._lock:
                 self._holds.pop(job_id, None)
                 self._lock.notify_all()

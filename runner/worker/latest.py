@@ -23,6 +23,10 @@ _log = logger()
 T = TypeVar("T")
 
 
+def _nothing(_value: object) -> None:
+    """What comes after the end is not stored."""
+
+
 class Latest(Generic[T]):
     """Calls `store` with the latest, never twice at the same time. Threads may share it."""
 
@@ -60,6 +64,7 @@ class Latest(Generic[T]):
             timer.cancel()
             timer.join()
             self._flush()
+        self._store = _nothing  # whose it was has this one: neither would go before the collector comes
 
     def _flush(self) -> None:
         with self._lock:

@@ -29,32 +29,35 @@ _log = logger()
 
 
 class Refusals:
-    """The refusals of one attempt; threads may share it. It outlives the attempt, and knows no value."""
+    """The refusals of one attempt; threads may share it. It outlives the attempt, knows no value and is small."""
+
+    __slots__ = ("_attempt", "_bot", "_engine", "_environment", "_job", "_lock", "_mask", "_noted", "_workspace")
 
     def __init__(self, engine: Engine, claim: Claim, *, bot: str, mask: Callable[[str], str]) -> None:
-        self._engine, self._claim, self._bot = engine, claim, bot
+        # Not the claim: its parameters may be large, and thousands of attempts that ended are remembered.
+        self._job, self._attempt, self._bot = claim.job_id, claim.attempt, bot
+        self._engine, self._workspace, self._environment = engine, claim.workspace_id, claim.environment
         self._mask = mask
         self._lock = threading.Lock()
-        self._noted: set[str] = set()
+        self._noted: frozenset[str] = frozenset()
 
     def note(self, what: str) -> None:
         """Write that `what` was refused, unless that was written already."""
         with self._lock:
             if what in self._noted or len(self._noted) >= MOST:
                 return
-            self._noted.add(what)
+            self._noted |= {what}
         shown = ascii(self._mask(what[:_SHOWN]))[1:-1]
-        claim = self._claim
-        details = {"job": str(claim.job_id), "attempt": claim.attempt, "bot": self._bot}
+        details = {"job": str(self._job), "attempt": self._attempt, "bot": self._bot}
         try:
             with db.writing(self._engine) as session:
                 audit.record(
                     session,
-                    Actor(f"job {claim.job_id}"),
-                    workspace_id=claim.workspace_id,
+                    Actor(f"job {self._job}"),
+                    workspace_id=self._workspace,
                     action="endpoint.refused",
                     target=shown,
-                    environment=claim.environment,
+                    environment=self._environment,
                     outcome="refused",
                     now=datetime.now(UTC),
                     details=details,

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from runner.worker.grant import Grant
 
-#: Tokens that have ended and are still told from tokens that never were.
-REMEMBERED = 4096
+#: Tokens that have ended and are still told from tokens that never were; each takes 1 kB.
+REMEMBERED = 1024
 
 #: Seconds that a pass is valid; clients use it at once.
 PASS_LIFETIME = 900
