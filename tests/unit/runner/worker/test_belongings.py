@@ -88,7 +88,7 @@ def test_a_process_that_is_not_that_user_alone_kills_nobody(monkeypatch: pytest.
     assert killed == []
 
 
-@pytest.mark.parametrize(("user", "group"), [(0, BOT), (BOT, 0), (-1, BOT)])
+@pytest.mark.parametrize(("user", "group"), [(0, 370000), (370000, 0), (-1, 370000)])
 def test_nobody_becomes_root_or_everybody(user: int, group: int) -> None:
     with pytest.raises(privileges.NotAllowed):
         privileges.become(user, group)
