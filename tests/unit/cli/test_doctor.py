@@ -43,6 +43,10 @@ def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_p
     assert (finding.level, finding.mend) == ("fail", f"chmod 700 {tmp_path}")
     tmp_path.chmod(0o700)
     assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+    tmp_path.chmod(0o711)  # as a runner leaves it whose bots have users of their own
+    assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+    tmp_path.chmod(0o701 | 0o004)
+    assert levels(check_home(Home(tmp_path))) == {"home": "fail"}
 
 
 def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
