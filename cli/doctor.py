@@ -23,7 +23,7 @@ from cli import processes, resp
 from cli.client import Client, Probe
 from cli.connection import connection
 from cli.errors import CliError
-from cli.home import OTHERS, Home
+from cli.home import OTHERS, PASSAGE, Home
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 
@@ -129,7 +129,7 @@ def check_home(home: Home) -> Iterator[Finding]:
     if not home.path.is_dir():
         yield Finding("home", "warn", f"{home.path} does not exist.", "Run `botkeep up`, or set BOTKEEP_HOME.")
         return
-    yield _private("home", home.path, 0o700)
+    yield _private("home", home.path, 0o700, but=PASSAGE)
 
 
 def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -204,14 +204,14 @@ def _key_command(text: str) -> Finding:
     return Finding("keys", "ok", f"The keys are printed by {words[0]}, which is not run here.")
 
 
-def _private(name: str, path: Path, mode: int) -> Finding:
+def _private(name: str, path: Path, mode: int, *, but: int = 0) -> Finding:
     try:
         status = path.stat()
     except OSError as error:
         return Finding(name, "fail", f"{path} cannot be looked at: {error.strerror}.", "Run this as its owner.")
     if status.st_uid != os.geteuid():
         return Finding(name, "fail", f"{path} belongs to another user.", "Run Botkeep as its owner.")
-    if status.st_mode & OTHERS:
+    if status.st_mode & OTHERS & ~but:
         now = stat.S_IMODE(status.st_mode)
         return Finding(name, "fail", f"{path} is open to others ({now:04o}).", f"chmod {mode:o} {path}")
     return Finding(name, "ok", f"{path} is for its owner only.")

@@ -21,6 +21,9 @@ from cli.errors import Refused
 #: Bits that let a group or everyone do anything.
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
+#: Right of others to pass through a folder, without which those to list and to write in it are none.
+PASSAGE = 0o011
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -122,7 +125,8 @@ def _close(path: Path) -> None:
             f"The home {path} belongs to another user.",
             hint="Run Botkeep as its owner, or choose another folder with --home.",
         )
-    if not status.st_mode & OTHERS:
+    # A runner lets bots' own users pass through its home, and list nothing (BOTKEEP_BOT_USERS).
+    if not status.st_mode & OTHERS & ~PASSAGE:
         return
     if any(path.iterdir()):
         raise Refused(f"The home {path} is open to other users.", hint=f"Close it first: chmod 700 {path}")

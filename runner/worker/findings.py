@@ -48,11 +48,18 @@ def findings(settings: RunnerSettings) -> Iterator[Finding]:
         mend = "Run this as root to try them; the unit gives the right (deploy/systemd/bot-users.conf)."
         yield "warn", f"Who runs this may not switch to them: it lacks {', '.join(lacking)}.", mend
     else:
-        bot_users.require_reachable(users[0])
-        yield "ok", "They can be switched to, and reach Botkeep's Python.", ""
+        yield _reach(users[0])
     if strangers := [user.name for user in users if lives(user.number) and not _leased(settings, user)]:
         mend = f"End them (pkill -KILL -u {','.join(strangers)}), or take these users out."
         yield "warn", f"Processes that are no bots run as {', '.join(strangers)}; these are passed over.", mend
+
+
+def _reach(user: BotUser) -> Finding:
+    try:
+        bot_users.require_reachable(user)
+    except Invalid as error:
+        return "fail", str(error), ""
+    return "ok", "They can be switched to, and reach Botkeep's Python.", ""
 
 
 def _leased(settings: RunnerSettings, user: BotUser) -> bool:

@@ -114,8 +114,12 @@ class BotUsers:
 
 def lock_file(folder: Path, user: BotUser) -> int:
     """The descriptor of a user's file, to be locked. Raises OSError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(folder / str(user.number), flags, 0o660)
+    path, flags = folder / str(user.number), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        # Only now: with this flag another runner's file might not be opened (proc_sys_fs(5), protected_regular).
+        return os.open(path, flags | os.O_CREAT, 0o660)
 
 
 def valet(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:

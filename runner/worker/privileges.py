@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 
@@ -55,7 +56,11 @@ def missing() -> list[str]:
 
 def forget_ambient() -> None:
     """From here on nothing that this thread executes gets a capability, unless it is root's or passed on."""
-    _prctl(PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL)
+    try:
+        _prctl(PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a kernel that has no such set
+            raise
 
 
 def lay_aside() -> None:

@@ -55,15 +55,16 @@ class Scratch:
     ) -> None:
         """`memory` is a folder in memory, if this host has one (`memory_folder.folder`).
 
-        Where bots have users of their own, `take_back` makes a tree of a dead worker ours again, and those users may
-        pass through the trees.
+        Where bots have users of their own, these may pass through the trees, and `take_back` makes what nobody else
+        could take back any more ours again.
         """
+        self._take_back = take_back
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         vault = root / "memory" if memory is None else memory / f"botkeep-{os.geteuid()}"
         vault.mkdir(mode=0o700, exist_ok=True)
         _check_private(vault)
         for tree in (root, vault):
-            _sweep(tree, take_back)
+            _sweep(tree, self._remove)
         #: Where values lie.
         self.memory = vault
         self._disk, self._memory = root / instance.hex, vault / instance.hex
@@ -88,12 +89,21 @@ class Scratch:
 
     def discard(self, folders: Folders) -> None:
         """Remove what an attempt left, values first."""
-        remove(folders.assets)
+        self._remove(folders.assets)
         if self._untouched(folders) or self._emptied(folders):
             self._free.append(folders)
         else:
             self._seen.pop(folders.root, None)
-            remove(folders.root)
+            self._remove(folders.root)
+
+    def _remove(self, tree: Path) -> None:
+        try:
+            remove(tree)
+        except PermissionError:
+            if self._take_back is None:
+                raise
+            self._take_back(tree)
+            remove(tree)
 
     def is_unused(self, folders: Folders) -> bool:
         """Whether the output folder is known to be empty; it may be so, too, where this says no."""
@@ -119,7 +129,7 @@ class Scratch:
     def close(self) -> None:
         """Remove this process's trees."""
         for tree in (self._memory, self._disk):
-            remove(tree)
+            self._remove(tree)
         for descriptor in self._locks:
             os.close(descriptor)
 
@@ -180,7 +190,7 @@ def _claim(tree: Path) -> int:
     return descriptor
 
 
-def _sweep(root: Path, take_back: Callable[[Path], object] | None) -> None:
+def _sweep(root: Path, remove: Callable[[Path], object]) -> None:
     """Remove the trees of workers that are gone."""
     for lock in root.glob("[!.]*/.lock"):
         try:
@@ -192,8 +202,6 @@ def _sweep(root: Path, take_back: Callable[[Path], object] | None) -> None:
         except OSError:
             continue  # its worker lives
         else:
-            if take_back is not None:
-                take_back(lock.parent)
             remove(lock.parent)
         finally:
             os.close(descriptor)

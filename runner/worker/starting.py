@@ -281,7 +281,7 @@ def become_bot(
         doing = INTO_LIMITS
         set_limits(request.limits, 0)
         if request.user is not None:
-            doing = "its own user cannot be become"
+            doing = "it cannot become its own user"
             become(*request.user[:2])
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # which the change of user would take away
         if os.getppid() != launcher:

@@ -67,6 +67,16 @@ NONE = [[f"Cap{name}:", "0" * 16] for name in ("Inh", "Prm", "Eff", "Amb")]
 TOML = 'entry = "main.py"\nassets = ["SAP.*"]\nfiles = ["SAP.*"]\n'
 
 
+BOXED = """
+import json, os
+given = json.load(open(os.environ["BOTKEEP_PARAMETERS_FILE"]))
+place = f'{given["meet"]}/{os.environ["BOTKEEP_JOB_ID"]}'
+with open(place + "-new", "w") as file:
+    json.dump({"user": os.getuid(), "processes": len([name for name in os.listdir("/proc") if name.isdigit()])}, file)
+os.rename(place + "-new", place)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a runner of these tests lives, and where its bots meet the test."""
@@ -176,6 +186,13 @@ def test_a_runner_of_root_runs_each_bot_as_a_user_of_its_own(system: System, sta
     assert_apart(system, place, group, users)
     (row,) = [one for one in system.runners() if one["name"] == group]
     assert (row["isolation"]["users"], row["isolation"]["root"]) == (2, False)
+    if row["isolation"]["bubblewrap"] is not None:
+        system.add_bot("boxed", BOXED, toml='entry = "main.py"\nisolation = "sandbox"\n')
+        job_id = system.enqueue("boxed", group=group, parameters=place.parameters())
+        job = system.wait_for(job_id)
+        assert (job["state"], job["warnings"]) == ("succeeded", []), job
+        told = place.told(job_id)
+        assert (str(told["user"]), told["processes"]) == (job["attempts"][0]["user"], 2)
     assert "user.occupied" not in runner.log
 
 

@@ -1,12 +1,14 @@
 """Folders given to a bot's user and taken back, whatever is in them."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from runner.worker import belongings, clearing, privileges
 from runner.worker.belongings import Strange, hand_over, take_back
+from runner.worker.watch import Watch
 from tests import own_users
 
 pytestmark = own_users.needs_root
@@ -88,11 +90,27 @@ def test_a_process_that_is_not_that_user_alone_kills_nobody(monkeypatch: pytest.
     assert killed == []
 
 
-@pytest.mark.parametrize(("user", "group"), [(0, BOT), (BOT, 0), (-1, BOT)])
+@pytest.mark.parametrize(("user", "group"), [(0, 370000), (370000, 0), (-1, 370000)])
 def test_nobody_becomes_root_or_everybody(user: int, group: int) -> None:
     with pytest.raises(privileges.NotAllowed):
         privileges.become(user, group)
     assert os.getuid() == 0
+
+
+def test_the_disk_is_measured_with_the_bots_rights() -> None:
+    """So that what is the bot's counts, though the runner may not look into it, and nothing else does."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        for owner, name in ((BOT, "own"), (OTHER, "foreign")):
+            made = Path(folder, name)
+            made.mkdir(mode=0o700)
+            (made / "file").write_bytes(bytes(1 << 20))
+            os.chown(made, owner, owner)
+        Path(folder).chmod(0o755)
+        found = []
+        for limit in (1 << 19, (1 << 20) + (1 << 19)):
+            watch = Watch({"disk": limit}, [folder], user=(BOT, BOT, "bot"))
+            found.append(watch._disk() is not None)
+    assert found == [True, False]
 
 
 def test_files_are_seen_as_the_bots_user_within_the_block_only(tree: Path) -> None:
