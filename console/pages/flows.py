@@ -162,7 +162,9 @@ def places_in(fields: Form) -> flow_places.Places:
 
 
 def _arranged(call: Call, name: str, fields: Form) -> bool:
-    """Keep where the steps stand; answers whether they stand elsewhere than before."""
+    """Keep where the steps stand; answers whether they stand elsewhere than before. A form may say nothing of them."""
+    if "places" not in fields:
+        return False
     with call.writing() as session:
         flow = flows.require(session, Kind.WORKFLOW, name, workspace_id=call.workspace_id, lock=True)
         steps = flows.version(session, flow).definition["steps"]
@@ -200,7 +202,7 @@ def editor(
         text=text,
         steps=steps,
         drawing=drawing,
-        places=flow_places.written(drawing.places) if drawing and places else "",
+        places=flow_places.written(drawing.places if drawing else places) if places else "",
         bots=known,
         given=given or {},
         errors=errors or {},

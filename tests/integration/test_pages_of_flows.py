@@ -202,6 +202,9 @@ def test_steps_stand_where_they_were_put_until_they_are_laid_out_anew(api: Api, 
     _, page = pages.done(at, form)
     assert "says this already" in page.one(id="notice").text
 
+    half = pages.refused("/workflows/~drawing", {**form, "definition": "[steps", "change": "draw"}).form(at)
+    assert half["places"] == form["places"], "a text that is half written loses no place"
+
     form = pages.refused("/workflows/~drawing", {**form, "change": "tidy"}, status=200).form(at)
     assert form["places"] == ""
     _, page = pages.done(at, form)
