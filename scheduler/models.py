@@ -65,6 +65,17 @@ class FlowVersion(Model):
     created_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
 
 
+class FlowArrangement(Model):
+    """Where people put the steps of a flow in its drawing, by step; a flow that nobody arranged has no row."""
+
+    __tablename__ = "flow_arrangements"
+
+    flow_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("flows.id"), primary_key=True)
+    places: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]
+    changed_by: Mapped[str] = mapped_column(String(ACTOR_LENGTH))
+
+
 class Run(Model):
     """One run of a flow in an environment; `state` is `running` until the rows of its jobs say how it ended."""
 

@@ -43,6 +43,9 @@ print("\\x1b[33mwarning:\\x1b[0m the password is", os.environ["KLANGO_ASSET_SAP_
 print("Report written")
 """
 
+#: What it was before its newest version.
+FIRST_REPORT = REPORT.replace("412 postings\\x1b[0m, 3 corrections", "400 postings\\x1b[0m").replace(", time", "")
+
 LASTS = 'import time\nfor page in range(900):\n    print("page", page, flush=True)\n    time.sleep(1)\n'
 
 
@@ -55,7 +58,7 @@ def fill(system: System) -> dict[str, str]:
             system.set_value(asset, f"{asset}-{letter}-of-the-robot", letters[letter])
     system.set_value("SAP.PASSWORD", "a-newer-one-of-the-robot", "prod")
     system.set_value("MAIL.PASSWORD", "", "staging")
-    system.add_bot("monthly-report", "print(1)\n", toml=INVOICES, **{"old.py": ""})
+    system.add_bot("monthly-report", FIRST_REPORT, toml=INVOICES.replace("20m", "10m"), **{"old.py": "TIMES = 3\n"})
     system.add_bot("monthly-report", REPORT, toml=INVOICES, **{"requirements.txt": ""})
     for environment in letters.values():
         system.set_value("SAP.PASSWORD", f"only-for-this-bot-{environment}", environment, bot="monthly-report")
@@ -115,9 +118,14 @@ def pages(found: dict[str, str]) -> Iterator[tuple[str, str]]:
     yield "bot", "/bots/monthly-report"
     yield "bot-assets", "/bots/monthly-report/assets"
     yield "bot-diff", "/bots/monthly-report/diff?before=1&after=2"
+    yield "bot-version", "/bots/monthly-report/versions/2"
+    yield "bot-source", "/bots/monthly-report/versions/2/source?file=main.py"
     yield "bot-run", "/bots/monthly-report/run"
     yield "trigger", "/triggers/nightly"
+    yield "queue", "/queues/invoices"
+    yield "source", "/sources/orders"
     yield "workflow", "/workflows/booking"
+    yield "workflow-edit", "/workflows/booking/edit"
 
 
 def take(browser: Browser, system: System, folder: Path, found: dict[str, str]) -> int:

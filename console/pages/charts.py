@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from runner.series import STATES, Bucket
 
-#: The drawing: its size, and what is left for numbers and times.
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 180, 34, 20, 8
+#: The drawing: its width on a desk and on a phone, its height, and what is left for numbers and times.
+WIDE, NARROW, HEIGHT, LEFT, BOTTOM, TOP = 960, 340, 200, 38, 20, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,15 @@ class Chart:
     bars: Sequence[Bar]
     lines: Sequence[tuple[int, float]]
     total: int
+    width: int
 
 
-def chart(buckets: Sequence[Bucket], *, label: str, every: int) -> Chart:
+def chart(buckets: Sequence[Bucket], *, label: str, every: int, width: int = WIDE) -> Chart:
     """Stacked bars; below each `every`th stands its time in the format `label`."""
     highest = max((bucket.total for bucket in buckets), default=0)
     top = nice(highest)
     room, floor = HEIGHT - BOTTOM - TOP, HEIGHT - BOTTOM
-    step = (WIDTH - LEFT) / max(len(buckets), 1)
+    step = (width - LEFT) / max(len(buckets), 1)
     bars = []
     for place, bucket in enumerate(buckets):
         x, y, parts = LEFT + place * step, float(floor), []
@@ -64,7 +65,7 @@ def chart(buckets: Sequence[Bucket], *, label: str, every: int) -> Chart:
         text = bucket.begin.strftime(label) if place % every == 0 else ""
         bars.append(Bar(bucket, round(x, 2), round(step, 2), parts, text))
     lines = [(number, round(floor - number / top * room, 2)) for number in sorted({0, top // 2, top})]
-    return Chart(bars, lines, sum(bucket.total for bucket in buckets))
+    return Chart(bars, lines, sum(bucket.total for bucket in buckets), width)
 
 
 def nice(highest: int) -> int:

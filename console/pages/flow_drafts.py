@@ -6,15 +6,17 @@ text after it; so it can be done by dragging, by keys, or by a plain form, and t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header
 from starlette.responses import HTMLResponse
 
 from console.deps import Allowed
-from console.pages import definition_text, flow_edits
+from console.pages import definition_text, flow_edits, flow_places
 from console.pages.complaints import by_field
-from console.pages.flows import editor
+from console.pages.flow_places import Places
+from console.pages.flows import editor, places_in
 from console.pages.forms import Fields
 from console.pages.rights import UNUSABLE
 from runner.errors import Invalid
@@ -31,23 +33,26 @@ SAID = {
     "remove": "Removed the step {step}.",
     "rename": "Renamed the step {step}.",
     "draw": "Drawn as the text says.",
+    "move": "Moved {step}.",
+    "tidy": "Laid out anew.",
 }
 
 
 @router.post("/~drawing")
 def draw(call: Allowed, fields: Fields, hx_request: Annotated[str | None, Header()] = None) -> HTMLResponse:
-    """The form after one change; with `change=draw` only the drawing is made anew."""
-    text, verb = fields.get("definition", ""), fields.words("change")
+    """The form after one change; `draw`, `move` and `tidy` change the drawing alone, the others the text."""
+    text, verb, places = fields.get("definition", ""), fields.words("change"), places_in(fields)
     errors: dict[str, str] = {}
     said = ""
     begin = f"{verb}-"
     given = {name.removeprefix(begin): text.strip() for name, text in fields.items() if name.startswith(begin)}
     try:
         table = definition_text.read(text)
-        if verb != "draw":
+        if verb not in {"draw", "move", "tidy"}:
             table = flow_edits.changed(table, verb, given)
             _check_ring(table)
             text = definition_text.written(table)
+        places = _places(places, table, verb, given)
         said = SAID[verb].format_map({"source": "", "target": "", "step": "", **given})
     except UNUSABLE as error:
         fault = by_field(str(error), ())[""]
@@ -59,11 +64,31 @@ def draw(call: Allowed, fields: Fields, hx_request: Annotated[str | None, Header
         Kind.WORKFLOW,
         name=fields.words("existing") or None,
         text=text,
+        places=places,
         given=fields.kept(),
         errors=errors,
         said=said,
         part=hx_request is not None,
     )
+
+
+def _places(places: Places, table: flow_edits.Table, verb: str, given: Mapping[str, str]) -> Places:
+    """Where the steps stand after a change."""
+    if verb == "tidy":
+        return {}
+    if verb == "rename" and given["step"] in places:
+        return {given["name"] if name == given["step"] else name: place for name, place in places.items()}
+    if verb != "move":
+        return places
+    return flow_places.moved(places, _sources(table), given)
+
+
+def _sources(table: flow_edits.Table) -> dict[str, list[str]]:
+    """The steps of a table, each with those that it comes after."""
+    steps = table.get("steps")
+    if not isinstance(steps, dict) or not all(isinstance(step, dict) for step in steps.values()):
+        return {}
+    return {name: [edge["step"] for edge in flow_edits.sources_of(step)] for name, step in steps.items()}
 
 
 def _faults(text: str) -> dict[str, str]:
@@ -76,7 +101,7 @@ def _faults(text: str) -> dict[str, str]:
 
 def _check_ring(table: flow_edits.Table) -> None:
     """Refuse a line that would make a circle at once; what else is missing may come later."""
-    after = {name: [edge["step"] for edge in flow_edits.sources_of(step)] for name, step in table["steps"].items()}
+    after = _sources(table)
     for name, before in after.items():
         seen, todo = set[str](), list(before)
         while todo:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from console.pages import flow_layout
+from console.pages import flow_layout, flow_places
 from console.pages.flow_edits import sources_of
 
 #: Characters of a name that a box has room for.
@@ -45,22 +45,34 @@ class Graph:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
+    @property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Where each step stands."""
+        return {node.box.name: (node.box.x, node.box.y) for node in self.nodes}
 
-def drawn(steps: Mapping[str, Mapping[str, Any]], states: Mapping[str, str] | None = None) -> Graph:
-    """The graph of these steps, as their file has them, in the states that a run's steps are in."""
+
+def drawn(
+    steps: Mapping[str, Mapping[str, Any]],
+    states: Mapping[str, str] | None = None,
+    places: Mapping[str, tuple[int, int]] | None = None,
+) -> Graph:
+    """The graph of these steps, as their file has them, in the states that a run's steps are in, at their places."""
     edges = {name: sources_of(step) for name, step in steps.items()}
-    places = _places(tuple((name, tuple(edge["step"] for edge in known)) for name, known in edges.items()))
-    nodes = tuple(_node(box, steps[box.name], (states or {}).get(box.name, "")) for box in places.boxes)
+    sources = tuple((name, tuple(edge["step"] for edge in known)) for name, known in edges.items())
+    drawing = _placed(sources, tuple((places or {}).items()))
+    nodes = tuple(_node(box, steps[box.name], (states or {}).get(box.name, "")) for box in drawing.boxes)
     lines = tuple(
-        _edge(line, next(edge for edge in edges[line.target] if edge["step"] == line.source)) for line in places.lines
+        _edge(line, next(edge for edge in edges[line.target] if edge["step"] == line.source)) for line in drawing.lines
     )
-    return Graph(places.width, places.height, nodes, lines)
+    return Graph(drawing.width, drawing.height, nodes, lines)
 
 
 @lru_cache(maxsize=256)
-def _places(graph: tuple[tuple[str, tuple[str, ...]], ...]) -> flow_layout.Drawing:
+def _placed(
+    graph: tuple[tuple[str, tuple[str, ...]], ...], places: tuple[tuple[str, tuple[int, int]], ...]
+) -> flow_layout.Drawing:
     """The layout, kept for those who look at the same run again and again."""
-    return flow_layout.drawing(dict(graph))
+    return flow_places.placed(dict(graph), dict(places))
 
 
 def _node(box: flow_layout.Box, step: Mapping[str, Any], state: str) -> Node:

@@ -17,7 +17,7 @@ from console.api import runs as runs_api
 from console.api.flow_item import flow_item
 from console.deps import After, Allowed, Call
 from console.forms import Form
-from console.pages import definition_text, flow_edits, rights, shell, typed
+from console.pages import definition_text, flow_edits, flow_places, rights, shell, typed
 from console.pages.complaints import by_field
 from console.pages.flow_drawing import drawn
 from console.pages.forms import Fields
@@ -25,8 +25,8 @@ from console.pages.rights import UNUSABLE
 from console.paging import cut
 from console.permissions import Role
 from runner import bots
-from runner.errors import NotFound
-from scheduler import flow_files, flows, runs
+from runner.errors import Invalid, NotFound
+from scheduler import arrangements, flow_files, flows, runs
 from scheduler.flows import Kind
 from vault.names import ENVIRONMENTS
 
@@ -74,6 +74,7 @@ def _shown(
     with call.reading() as session:
         flow = flows.require(session, kind, name, workspace_id=call.workspace_id)
         document = flows.version(session, flow).definition
+        places = arrangements.of(session, flow.id)
         item = flow_item(flow)
     definition = flows.restored(kind, document)
     usual = document.get("environment") or ENVIRONMENTS[0]
@@ -85,7 +86,7 @@ def _shown(
         item=item,
         definition=definition,
         text=text_of(kind, document),
-        drawing=drawn(document["steps"]) if kind is Kind.WORKFLOW else None,
+        drawing=drawn(document["steps"], places=places) if kind is Kind.WORKFLOW else None,
         runs=runs_api.listed(call, kind=kind, name=name, limit=RUNS).items,
         usual=usual,
         may_operate=rights.may(call, Role.OPERATOR, usual),
@@ -112,8 +113,9 @@ def edit(call: Allowed, kind: OfKind, name: str) -> HTMLResponse:
     with call.reading() as session:
         flow = flows.require(session, kind, name, workspace_id=call.workspace_id)
         document = flows.version(session, flow).definition
+        places = arrangements.of(session, flow.id)
     call.require_environment(document.get("environment") or ENVIRONMENTS[0])
-    return editor(call, kind, name=name, text=text_of(kind, document))
+    return editor(call, kind, name=name, text=text_of(kind, document), places=places)
 
 
 def add(call: Allowed, kind: OfKind, fields: Fields) -> Response:
@@ -123,7 +125,8 @@ def add(call: Allowed, kind: OfKind, fields: Fields) -> Response:
         taken = flows.find(session, kind, name, workspace_id=call.workspace_id) is not None
     if taken:
         errors = {"name": f"There is a {kind} {name} already; open it to change it, or choose another name."}
-        return editor(call, kind, text=fields.get("definition", ""), given=fields.kept(), errors=errors)
+        text = fields.get("definition", "")
+        return editor(call, kind, text=text, places=places_in(fields), given=fields.kept(), errors=errors)
     return _saved(call, kind, name, fields, exists=False)
 
 
@@ -143,9 +146,31 @@ def _saved(call: Call, kind: Kind, name: str, fields: Form, *, exists: bool) -> 
         if whole := errors.pop("", ""):
             errors["definition"] = whole
         shown = name if exists else None
-        return editor(call, kind, name=shown, text=text, given=fields.kept(), errors=errors)
-    notice = f"Saved version {saved.version} of {name}." if saved.new else f"{name} says this already; nothing changed."
+        places = places_in(fields)
+        return editor(call, kind, name=shown, text=text, places=places, given=fields.kept(), errors=errors)
+    arranged = kind is Kind.WORKFLOW and _arranged(call, name, fields)
+    same = f"Its steps stand where you put them; {name} is the same." if arranged else f"{name} says this already."
+    notice = f"Saved version {saved.version} of {name}." if saved.new else same
     return shell.redirect(call, shell.address(f"{kind}s", name), notice=notice)
+
+
+def places_in(fields: Form) -> flow_places.Places:
+    """Where a form says that steps stand; what cannot be read is drawn anew, as it is no part of the definition."""
+    try:
+        return flow_places.read(fields.get("places", ""))
+    except Invalid:
+        return {}
+
+
+def _arranged(call: Call, name: str, fields: Form) -> bool:
+    """Keep where the steps stand; answers whether they stand elsewhere than before. A form may say nothing of them."""
+    if "places" not in fields:
+        return False
+    with call.writing() as session:
+        flow = flows.require(session, Kind.WORKFLOW, name, workspace_id=call.workspace_id, lock=True)
+        steps = flows.version(session, flow).definition["steps"]
+        places = {step: place for step, place in places_in(fields).items() if step in steps}
+        return arrangements.keep(session, flow, places, actor=call.actor, now=call.now)
 
 
 def editor(
@@ -154,6 +179,7 @@ def editor(
     *,
     text: str,
     name: str | None = None,
+    places: Mapping[str, tuple[int, int]] | None = None,
     given: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
     said: str = "",
@@ -161,11 +187,12 @@ def editor(
 ) -> HTMLResponse:
     """The form with this text in it, and for a workflow its drawing; `part` is only what a change replaces.
 
-    `said` is what was done to the text; `name` is empty for a new one.
+    `said` is what was done to the text; `name` is empty for a new one. Where steps have `places`, all of them have.
     """
     with call.reading() as session:
         known = [bot.name for bot, _ in bots.listing(session, workspace_id=call.workspace_id)]
     steps = _steps(text) if kind is Kind.WORKFLOW else None
+    drawing = drawn(steps, places=places) if steps else None
     show_it = shell.fragment if part else shell.page
     return show_it(
         call,
@@ -175,7 +202,8 @@ def editor(
         name=name,
         text=text,
         steps=steps,
-        drawing=drawn(steps) if steps else None,
+        drawing=drawing,
+        places=flow_places.written(drawing.places if drawing else places) if places else "",
         bots=known,
         given=given or {},
         errors=errors or {},

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from console.deps import Allowed, Call
 from console.pages import shell
-from console.pages.charts import Chart, chart
+from console.pages.charts import NARROW, WIDE, Chart, chart
 from runner import overview, runners
 from runner.series import STATES, jobs_over_time
 from scheduler import triggers
@@ -45,7 +45,7 @@ router = APIRouter()
 def home(call: Allowed, span: str = "day") -> HTMLResponse:
     """The whole page; `span` is the time that its chart covers."""
     chosen = span if span in SPANS else "day"
-    return shell.page(call, "home/page.html", span=chosen, chart=_chart(call, chosen), states=STATES, **_now(call))
+    return shell.page(call, "home/page.html", span=chosen, charts=_charts(call, chosen), states=STATES, **_now(call))
 
 
 @router.get("/home/now")
@@ -54,15 +54,19 @@ def now(call: Allowed) -> HTMLResponse:
     return shell.fragment(call, "home/now.html", **_now(call))
 
 
-def _chart(call: Call, span: str) -> Chart:
+def _charts(call: Call, span: str) -> tuple[Chart, Chart]:
+    """The chart for a desk and for a phone, where half as many bars say their time."""
     chosen = SPANS[span]
 
-    def count() -> Chart:
+    def count() -> tuple[Chart, Chart]:
         with call.reading() as session:
             buckets = jobs_over_time(
                 session, workspace_id=call.workspace_id, now=call.now, width=chosen.width, count=chosen.count
             )
-        return chart(buckets, label=chosen.label, every=chosen.every)
+        return (
+            chart(buckets, label=chosen.label, every=chosen.every, width=WIDE),
+            chart(buckets, label=chosen.label, every=chosen.every * 2, width=NARROW),
+        )
 
     return call.console.remembered.get(("chart", call.workspace_id, span), count, now=call.now, lasting=MINUTE)
 

@@ -196,8 +196,11 @@ def _ran(call: Call, found: Detail, attempt: Attempt, left: list[Artefact]) -> R
 
 def _sentence(found: Detail) -> str:
     """Why the job is where it is, where there is a reason."""
-    reason = found.entry.job.reason
-    return Reason(reason).sentence if reason in set(Reason) else ""
+    job = found.entry.job
+    # What is known of an exit status is in the detail, in the same words.
+    if job.reason not in set(Reason) or (job.reason == Reason.EXIT_CODE and job.detail):
+        return ""
+    return Reason(job.reason).sentence
 
 
 def _written(value: object) -> str:

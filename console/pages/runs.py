@@ -22,7 +22,7 @@ from console.pages.rights import UNUSABLE
 from console.permissions import Role
 from runner.errors import NotFound
 from runner.states import FINAL, State
-from scheduler import flows, runs
+from scheduler import arrangements, flows, runs
 from scheduler.flows import Kind
 from scheduler.outlook import FAILED
 
@@ -125,6 +125,7 @@ def _seen(call: Call, run_id: str) -> Seen:
         run, flow = runs.require(session, api.parse_id(run_id), workspace_id=call.workspace_id)
         detail = api.detail(call, session, run, flow)
         steps = flows.version(session, flow, run.version).definition.get("steps")
+        places = arrangements.of(session, flow.id)
     states = {step.name: step.state for step in detail.steps}
     asked = tuple(
         step
@@ -133,7 +134,7 @@ def _seen(call: Call, run_id: str) -> Seen:
     )
     return Seen(
         run=detail,
-        graph=drawn(steps, states) if flow.kind == Kind.WORKFLOW and steps else None,
+        graph=drawn(steps, states, places) if flow.kind == Kind.WORKFLOW and steps else None,
         asked=asked if detail.state == State.RUNNING else (),
         settled=sum(step.state in {"succeeded", "failed", "cancelled", "skipped"} for step in detail.steps),
         failed=tuple(step.name for step in detail.steps if step.state in FAILED),

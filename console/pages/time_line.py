@@ -14,7 +14,7 @@ from scheduler.preview import Coming
 from scheduler.schedule import changes_clock
 
 #: The drawing's size, its margins, and how near to each other two labels may stand.
-WIDTH, HEIGHT, LEFT, RIGHT, NEAREST = 960, 96, 24, 24, 104
+WIDTH, HEIGHT, LEFT, RIGHT, NEAREST = 640, 96, 24, 24, 104
 
 #: Days that are looked at for changes of the clock; every zone that has any has one within a year.
 MAX_DAYS = 800

@@ -20,7 +20,7 @@
 
   async function change(verb, given, focus) {
     const body = new URLSearchParams({ change: verb, definition: field().value });
-    for (const name of ["csrf", "existing", "name"]) {
+    for (const name of ["csrf", "existing", "name", "places"]) {
       const known = form().elements.namedItem(name);
       if (known) body.set(name, known.value);
     }
@@ -41,13 +41,13 @@
 
   function show(text, focus) {
     const page = new DOMParser().parseFromString(text, "text/html");
-    const left = document.querySelector(".graph")?.scrollLeft || 0;
+    const { scrollLeft: left = 0, scrollTop: top = 0 } = document.querySelector(".graph") || {};
     const open = draft.querySelector(".graph-forms")?.open;
     draft.replaceChildren(...page.body.childNodes);
     const forms = draft.querySelector(".graph-forms");
     if (forms && open) forms.open = true;
     const graph = draft.querySelector(".graph");
-    if (graph) graph.scrollLeft = left;
+    if (graph) [graph.scrollLeft, graph.scrollTop] = [left, top];
     taken = null;
     // A live region says what changes in it after it is there.
     const said = document.getElementById("said");
@@ -71,7 +71,7 @@
   function reach(one) {
     for (const other of draft.querySelectorAll("[data-graph] [tabindex]")) other.setAttribute("tabindex", "-1");
     one.setAttribute("tabindex", "0");
-    one.focus();
+    one.focus({ preventScroll: !!drag });
   }
   function middle(one) {
     const box = one.getBoundingClientRect();
@@ -104,7 +104,10 @@
     const one = event.target.closest?.("[data-graph] [data-step], [data-graph] [data-source]");
     if (!one) return;
     const { step: name, source, target, on } = one.dataset;
-    if (event.key.startsWith("Arrow")) {
+    if (event.key.startsWith("Arrow") && event.ctrlKey) {
+      event.preventDefault();
+      if (name) change("move", { step: name, direction: event.key.slice(5).toLowerCase() }, { step: name });
+    } else if (event.key.startsWith("Arrow")) {
       const among = event.shiftKey || source ? [...draft.querySelectorAll("[data-graph] [data-source]")] : steps();
       const next = event.shiftKey || !source ? nearest(one, event.key, among) : nearest(one, event.key, steps());
       event.preventDefault();
@@ -123,29 +126,48 @@
     }
   });
 
-  // Pointer: a step is dragged; where it is dropped on another one it comes after that, else it goes back.
+  // Pointer: a step that is dragged stands where it is let go, or comes after the step that it is dropped on. What is
+  // dragged from the dot at its foot is a line, to the step that comes after it.
   function under(x, y, but) {
     return steps().find((one) => {
       if (one === but) return false;
-      const box = one.getBoundingClientRect();
+      const box = one.querySelector("rect").getBoundingClientRect();
       return x >= box.left && x <= box.right && y >= box.top && y <= box.bottom;
     });
+  }
+  function inDrawing(x, y) {
+    const box = draft.querySelector("[data-graph] svg").getBoundingClientRect();
+    return { x: x - box.left, y: y - box.top };
   }
   draft.addEventListener("pointerdown", (event) => {
     const one = event.target.closest?.("[data-graph] [data-step]");
     if (!one || event.button) return;
     event.preventDefault(); // no selection of text, no image that is dragged by the browser
+    const wire = event.target.closest("[data-port]") ? draft.querySelector("[data-graph] .wire") : null;
+    drag = { one, wire, from: inDrawing(event.clientX, event.clientY), moved: false, over: null };
     reach(one);
-    drag = { one, x: event.clientX, y: event.clientY, moved: false, over: null };
     one.setPointerCapture(event.pointerId);
   });
+  // A finger on a step drags it; elsewhere it scrolls. Browsers do not heed touch-action on parts of a drawing.
+  draft.addEventListener("touchstart", (event) => {
+    if (event.target.closest?.("[data-graph] [data-step]") && event.cancelable) event.preventDefault();
+  }, { passive: false });
   draft.addEventListener("pointermove", (event) => {
     if (!drag) return;
-    const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
+    const at = inDrawing(event.clientX, event.clientY);
+    const [dx, dy] = [at.x - drag.from.x, at.y - drag.from.y];
     if (!drag.moved && Math.hypot(dx, dy) < 5) return;
     drag.moved = true;
-    drag.one.classList.add("step-dragged");
-    drag.one.setAttribute("transform", `translate(${dx} ${dy})`);
+    [drag.dx, drag.dy] = [dx, dy];
+    if (drag.wire) {
+      const [x, y] = [Number(drag.one.dataset.x) + 92, Number(drag.one.dataset.y) + 56];
+      const bend = Math.max(24, Math.abs(at.y - y) / 2);
+      drag.wire.setAttribute("d", `M${x} ${y} C${x} ${y + bend} ${at.x} ${at.y - bend} ${at.x} ${at.y}`);
+      drag.wire.removeAttribute("hidden");
+    } else {
+      drag.one.classList.add("step-dragged");
+      drag.one.setAttribute("transform", `translate(${dx} ${dy})`);
+    }
     const over = under(event.clientX, event.clientY, drag.one) || null;
     if (over === drag.over) return;
     drag.over?.classList.remove("step-over");
@@ -154,14 +176,21 @@
   });
   function drop(done) {
     if (!drag) return;
-    const { one, over, moved } = drag;
+    const { one, wire, over, moved, dx, dy } = drag, name = one.dataset.step;
     drag = null;
     over?.classList.remove("step-over");
     one.classList.remove("step-dragged");
-    one.removeAttribute("transform");
-    if (done && moved && over)
-      change("connect", { source: over.dataset.step, target: one.dataset.step }, { step: one.dataset.step });
-    else if (done && !moved) take(one.dataset.step);
+    wire?.setAttribute("hidden", "");
+    const back = () => one.removeAttribute("transform");
+    if (!done || !moved || wire || over) back();
+    if (!done) return;
+    if (!moved) take(name);
+    else if (wire && over) change("connect", { source: name, target: over.dataset.step }, { step: over.dataset.step });
+    else if (over) change("connect", { source: over.dataset.step, target: name }, { step: name });
+    else if (!wire) {
+      const [x, y] = [Number(one.dataset.x) + dx, Number(one.dataset.y) + dy].map(Math.round);
+      change("move", { step: name, x, y }, { step: name }).then(back);
+    }
   }
   draft.addEventListener("pointerup", () => drop(true));
   draft.addEventListener("pointercancel", () => drop(false));

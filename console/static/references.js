@@ -1,11 +1,12 @@
-// Offers references to assets while one is typed: in every field that says `data-references`, from the page's own list.
+// Offers references to assets while one is typed: in every field that says `data-references`, from the
+// list of the page, or of the dialog that is open.
 "use strict";
 
 (() => {
-  const known = [...document.querySelectorAll("#references option")].map((one) => one.value);
   const BEGUN = /\{\{[A-Za-z0-9_.-]*$/;
   const MOST = 8;
   let list = null, chosen = 0;
+  const fieldOf = (event) => event.target.closest?.("textarea[data-references], input[data-references]");
 
   function begun(field) {
     const found = BEGUN.exec(field.value.slice(0, field.selectionStart));
@@ -21,6 +22,7 @@
   }
   function show(field) {
     close();
+    const known = [...document.querySelectorAll("#references option")].map((one) => one.value);
     const word = begun(field).toLowerCase();
     // "{{D" means the same as "{{ASSET.D": people know an asset by its name.
     const fits = word && known.filter((one) => one.toLowerCase().startsWith(word)
@@ -49,6 +51,7 @@
     for (const [place, option] of [...list.children].entries())
       option.setAttribute("aria-selected", String(place === chosen));
     list.field.setAttribute("aria-activedescendant", list.children[chosen].id);
+    list.children[chosen].scrollIntoView({ block: "nearest" });
   }
   function put(field, text) {
     const end = field.selectionStart, begin = end - begun(field).length;
@@ -59,19 +62,26 @@
     close();
   }
 
-  for (const field of document.querySelectorAll("textarea[data-references], input[data-references]")) {
+  // Fields may come later than this script, in a dialog.
+  document.addEventListener("focusin", (event) => {
+    const field = fieldOf(event);
+    if (!field) return;
     field.removeAttribute("list"); // one way to offer is enough
     field.setAttribute("aria-autocomplete", "list");
-    field.addEventListener("input", () => show(field));
-    field.addEventListener("blur", close);
-    field.addEventListener("keydown", (event) => {
-      if (!list || list.field !== field) return;
-      if (event.key === "ArrowDown") choose(chosen + 1);
-      else if (event.key === "ArrowUp") choose(chosen - 1);
-      else if (event.key === "Enter" || event.key === "Tab") put(field, list.children[chosen].textContent);
-      else if (event.key === "Escape") close();
-      else return;
-      event.preventDefault();
-    });
-  }
+  });
+  document.addEventListener("input", (event) => {
+    const field = fieldOf(event);
+    if (field) show(field);
+  });
+  document.addEventListener("focusout", close);
+  document.addEventListener("keydown", (event) => {
+    const field = fieldOf(event);
+    if (!field || !list || list.field !== field) return;
+    if (event.key === "ArrowDown") choose(chosen + 1);
+    else if (event.key === "ArrowUp") choose(chosen - 1);
+    else if (event.key === "Enter" || event.key === "Tab") put(field, list.children[chosen].textContent);
+    else if (event.key === "Escape") close();
+    else return;
+    event.preventDefault();
+  });
 })();

@@ -123,6 +123,7 @@ GRANT SELECT, INSERT, UPDATE (finished_at, ok, detail, cancelled_by) ON fan_outs
 -- People save queues and workflows, ask for runs and answer them; only the scheduler makes jobs of runs.
 GRANT SELECT, INSERT, UPDATE (version, removed_at, pause_requested_at, pause_requested_by) ON flows TO botkeep_console;
 GRANT SELECT, INSERT ON flow_versions, run_tries TO botkeep_console;
+GRANT SELECT, INSERT, DELETE ON flow_arrangements TO botkeep_console;
 GRANT SELECT, INSERT, UPDATE (look_at, pause_requested_at, pause_requested_by, cancel_requested_at, cancel_requested_by)
     ON runs TO botkeep_console;
 GRANT SELECT, UPDATE (answered_at, answered_by, allowed, comment) ON approvals TO botkeep_console;

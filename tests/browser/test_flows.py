@@ -102,6 +102,58 @@ def test_a_workflow_is_drawn_by_dragging_and_by_keys_and_saved(api: Api, visitor
     assert grave_faults(page) == []
 
 
+def place_of(page: Page, name: str) -> tuple[float, float]:
+    """Where a step stands in its drawing."""
+    one = step(page, name)
+    return float(one.get_attribute("data-x") or -1), float(one.get_attribute("data-y") or -1)
+
+
+def test_steps_are_moved_and_lines_drawn_by_pointer_by_keys_and_by_finger(api: Api, visitor: Visitor) -> None:
+    FlowApi(api).save("workflow", "books", {"steps": {name: {"bot": "hello"} for name in ("fetch", "book", "tell")}})
+    page = visitor.open(api.url, token=token_of(api))
+    page.goto("/workflows/books/edit")
+    (x, y), other = place_of(page, "tell"), place_of(page, "book")
+    box = step(page, "tell").locator("rect").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 50, box["y"] + 200, steps=4)
+    page.mouse.up()
+    expect(step(page, "tell")).to_have_attribute("data-y", str(int(y + 180)))
+    assert (place_of(page, "tell"), place_of(page, "book")) == ((x + 30, y + 180), other)
+    expect(step(page, "tell")).to_be_focused()
+    page.keyboard.press("Control+ArrowDown")
+    expect(step(page, "tell")).to_have_attribute("data-y", str(int(y + 234)))
+    # From the dot at the foot of one step to another one.
+    dot, target = (step(page, "fetch").locator(".port-dot"), step(page, "tell").locator("rect"))
+    dot.drag_to(target)
+    expect(line(page, "fetch", "tell")).to_be_attached()
+    assert place_of(page, "tell") == (x + 30, y + 234)
+    assert grave_faults(page) == []
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/workflows/books")
+
+    phone = visitor.open(api.url, token=token_of(api), phone=True, scheme="dark")
+    phone.goto("/workflows/books/edit")
+    assert place_of(phone, "tell") == (x + 30, y + 234)
+    assert fits(phone)
+    touched = step(phone, "fetch")
+    touched.scroll_into_view_if_needed()
+    spot = touched.locator("rect").bounding_box()
+    assert spot is not None
+    finger = phone.context.new_cdp_session(phone)
+    start = {"x": spot["x"] + 30, "y": spot["y"] + 20}
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [start]})
+    for part in (20, 40, 60):
+        point = {"x": start["x"] + part, "y": start["y"] + part}
+        finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(phone.locator("#said")).to_have_text("Moved fetch.")
+    phone.get_by_role("button", name="Tidy").click()
+    expect(phone.locator("#said")).to_have_text("Laid out anew.")
+    expect(phone.locator("input[name=places]")).to_have_value("")
+
+
 def test_a_run_is_watched_live_and_its_question_answered(api: Api, visitor: Visitor) -> None:
     world = FlowApi(api)
     approval = {"after": "fetch", "approval": {"question": "Book them?", "environments": ["dev"]}}

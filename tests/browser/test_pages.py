@@ -63,6 +63,8 @@ def test_every_page_fits_and_keeps_nobody_out(api: Api, visitor: Visitor, phone:
         "/bots/invoices",
         "/bots/invoices/versions",
         "/bots/invoices/diff?before=1&after=2",
+        "/bots/invoices/versions/2",
+        "/bots/invoices/versions/2/source?file=main.py",
         "/bots/invoices/run",
         "/bots/invoices/assets",
         "/keys",
@@ -96,7 +98,19 @@ def test_a_bot_is_dropped_and_run_from_the_dialog(api: Api, visitor: Visitor) ->
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     page.get_by_role("link", name="Run invoices").click()
-    dialog.get_by_label("month").fill("2026-12")
+    # A reference is completed by keys, in the dialog; Escape closes what is offered, and not the dialog.
+    month = dialog.get_by_role("combobox", name="month").or_(dialog.get_by_role("textbox", name="month"))
+    month.fill("user ")
+    month.press_sequentially("{{ASSET.S")
+    offered = dialog.get_by_role("listbox", name="References to assets").get_by_role("option")
+    expect(offered.first).to_have_text("{{ASSET.SAP.PASSWORD}}")
+    month.press("Escape")
+    expect(offered).to_have_count(0)
+    expect(dialog).to_be_visible()
+    month.press_sequentially("A")
+    month.press("Enter")
+    expect(month).to_have_value("user {{ASSET.SAP.PASSWORD}}")
+    month.fill("2026-12")
     dialog.get_by_role("radio", name="prod").check()
     dialog.get_by_role("button", name="Run").click()
     expect(page.locator("#notice")).to_contain_text("invoices is queued in prod.")

@@ -173,6 +173,48 @@ def test_a_workflow_is_drawn_by_plain_forms_and_saved_as_its_text(api: Api) -> N
     assert api.client.get("/api/v1/audit?limit=1").json()["items"][0]["action"] == "workflow.added"
 
 
+def places(page: Element) -> dict[str, tuple[str, str]]:
+    """Where each box of a drawing stands."""
+    boxes = [(each["data-step"], each.one("rect")) for each in page.one("svg", "graph-drawing").every("g", "step")]
+    return {name: (box["x"], box["y"]) for name, box in boxes}
+
+
+def test_steps_stand_where_they_were_put_until_they_are_laid_out_anew(api: Api, world: FlowApi) -> None:
+    world.save("workflow", "books", GRAPH)
+    pages, at = Pages.of(api), "/workflows/books"
+    usual = places(pages.see(at))
+    form = pages.see(f"{at}/edit").form(at)
+    assert form["places"] == ""
+    moving = {**form, "change": "move", "move-step": "book", "move-x": "700", "move-y": "500"}
+    page = pages.refused("/workflows/~drawing", moving, status=200)
+    form = page.form(at)
+    assert places(page) == usual | {"book": ("700", "500")}
+    assert places(pages.see(at)) == usual, "nothing is kept before it is saved"
+    renaming = {**form, "change": "rename", "rename-step": "book", "rename-name": "post"}
+    assert places(pages.refused("/workflows/~drawing", renaming, status=200))["post"] == ("700", "500")
+    _, page = pages.done(at, form)
+    assert "stand where you put them" in page.one(id="notice").text
+    assert places(page) == places(pages.see(f"{at}/edit")) == usual | {"book": ("700", "500")}
+    assert api.client.get("/api/v1/workflows/books").json()["version"] == 1
+    assert api.client.get("/api/v1/audit?limit=1").json()["items"][0]["action"] == "workflow.arranged"
+    _, page = pages.done(f"{at}/runs", {"environment": "dev"})
+    assert places(page)["book"] == ("700", "500")
+    _, page = pages.done(at, form)
+    assert "says this already" in page.one(id="notice").text
+
+    half = pages.refused("/workflows/~drawing", {**form, "definition": "[steps", "change": "draw"}).form(at)
+    assert half["places"] == form["places"], "a text that is half written loses no place"
+
+    form = pages.refused("/workflows/~drawing", {**form, "change": "tidy"}, status=200).form(at)
+    assert form["places"] == ""
+    _, page = pages.done(at, form)
+    assert places(page) == usual
+    broken = pages.refused("/workflows/~drawing", {**form, "places": "[", "change": "draw"}, status=200)
+    assert places(broken) == usual
+    beside = {**form, "change": "move", "move-step": "none", "move-direction": "left"}
+    assert "no step" in pages.refused("/workflows/~drawing", beside).text
+
+
 def test_a_run_is_watched_and_its_question_answered_by_somebody_else(api: Api, world: FlowApi) -> None:
     world.save("workflow", "books", GRAPH)
     pages = Pages.of(api)

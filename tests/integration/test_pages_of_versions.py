@@ -161,8 +161,8 @@ def test_a_page_of_many_changes_says_what_it_leaves_out(api: Api) -> None:
     add(api, many, "many")
     add(api, {name: text.replace("x", "y") for name, text in many.items()} | {"main.py": "2\n"}, "many")
     page = Pages(api.client).get("/bots/many/diff?before=1&after=2")
-    assert len(lines(page)) == 1500
-    assert "500 more lines not shown" in part(page, "f00.py").text
+    assert len(lines(page)) == 1000
+    assert "600 more lines not shown" in part(page, "f00.py").text
     assert "this page has enough lines" in part(page, "f11.py").text
     alone = Pages(api.client).get("/bots/many/diff?before=1&after=2&file=f11.py")
     assert len(lines(alone)) == 800

@@ -31,6 +31,7 @@ environments        SIu      -          S       -
 fan_out_batches     -        SD         I       -
 fan_outs            SIu      Su         Su      -
 firings             SIu      SIuD       SIu     -
+flow_arrangements   SID      -          -       -
 flow_versions       SI       S          -       -
 flows               SIu      S          -       -
 hook_keys           SIuD     -          -       -
