@@ -51,6 +51,7 @@ from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import Interpreter, own_interpreter
 from runner.worker.held import Held
+from runner.worker.key_notes import KeyNotes
 from runner.worker.keyring import Keyring
 from runner.worker.launch import ProcessError
 from runner.worker.launching import sdk_folder
@@ -137,7 +138,7 @@ def _serve(settings: RunnerSettings) -> int:
     premises = _premises(instance)
     _log.info("runner.isolation", **premises.facts.document())
     store = settings.log_store(group=settings.log_group_id())
-    _register(engine, settings, instance, premises.facts, log_store=store.shown)
+    _register(engine, settings, instance, premises.facts, keyring, log_store=store.shown)
     app = lanes.transport(settings.broker())
     lanes.refuse_cluster(app)
     inbox.receive_with(app, settings.broker())
@@ -174,8 +175,11 @@ def _held(
     drain: Callable[[], None],
     letters: Correspondence,
 ) -> Held:
+    notes = KeyNotes(engine, keyring, runner=settings.runner_name, instance=instance)
+
     def each_beat() -> None:
         keyring.expire()
+        notes.beat()
         letters.beat()
         _adopt(engine, settings, instance)
 
@@ -298,7 +302,13 @@ def _check_schema(engine: Engine) -> None:
 
 
 def _register(
-    engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts, *, log_store: str
+    engine: Engine,
+    settings: RunnerSettings,
+    instance: uuid.UUID,
+    facts: isolation.Facts,
+    keyring: Keyring,
+    *,
+    log_store: str,
 ) -> None:
     announced = runners.Presence(
         name=settings.runner_name,
@@ -311,6 +321,7 @@ def _register(
         labels=settings.labels,
         isolation=facts.document(),
         log_store=log_store,
+        keys=keyring.held(),
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)
