@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import Refused
+from cli.errors import Misused, Refused
 
 
 class Environment(StrEnum):
@@ -44,6 +44,10 @@ class Isolation(StrEnum):
     SANDBOX = "sandbox"
 
 
+NarrowedIn = Annotated[
+    list[str] | None,
+    typer.Option("--in", metavar="ENV=ROLE", help="A lower role in one environment: prod=viewer. May be repeated."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; a list is one object a line.")]
 InEnvironment = Annotated[Environment, typer.Option("--env", help="The environment.")]
 MaybeEnvironment = Annotated[Environment | None, typer.Option("--env", help="Only this environment.")]
@@ -62,6 +66,21 @@ _PART = re.compile(r"[A-Za-z0-9_]{1,128}")
 _GRACE = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
+
+
+def narrowed(pairs: list[str] | None) -> dict[str, object]:
+    """Lower roles by environment, from pairs `ENV=ROLE`.
+
+    Raises:
+        Misused: for anything else.
+    """
+    chosen: dict[str, object] = {}
+    for pair in pairs or ():
+        environment, equals, role = pair.partition("=")
+        if not equals or environment not in set(Environment) or role not in set(Role):
+            raise Misused(f"{pair!r} is no role in an environment.", hint="Write ENV=ROLE, such as --in prod=viewer.")
+        chosen[environment] = role
+    return chosen
 
 
 def asset_parts(text: str) -> tuple[str, str]:

@@ -161,7 +161,8 @@ PAGES: dict[tuple[str, str], tuple[str, str] | None] = {
     ("GET", "/bots/{bot}/run"): ("operator", "bot.shown"),
     ("POST", "/bots/{bot}/jobs"): ("operator", "job.enqueued"),
     # Keys and settings
-    ("GET", "/keys"): ("viewer", "environment.listed"),
+    ("GET", "/keys"): ("viewer", "key.listed"),
+    ("GET", "/keys/rings"): ("viewer", "key.listed"),
     ("GET", "/settings"): ("viewer", "environment.listed"),
     ("POST", "/settings/environments/{environment}"): ("admin", "environment.policy"),
     ("POST", "/settings/limits"): ("admin", "workspace.limits"),

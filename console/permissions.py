@@ -180,6 +180,7 @@ PERMISSIONS: dict[tuple[str, str], Permission | None] = {
     ("GET", "/api/v1/runners"): Permission(Role.VIEWER, "runner.listed"),
     ("PUT", "/api/v1/runners/{name}/drain"): Permission(Role.OPERATOR, "runner.drained"),
     ("DELETE", "/api/v1/runners/{name}"): Permission(Role.ADMIN, "runner.removed"),
+    ("GET", "/api/v1/keys"): Permission(Role.VIEWER, "key.listed"),
     ("GET", "/api/v1/sources"): Permission(Role.VIEWER, "source.listed"),
     ("POST", "/api/v1/sources"): Permission(Role.DEV, "source.added"),
     ("GET", "/api/v1/sources/{name}"): Permission(Role.VIEWER, "source.shown"),

@@ -42,6 +42,8 @@ class Presence:
     labels: Mapping[str, str] = field(default_factory=dict)
     isolation: dict[str, object] | None = None
     log_store: str | None = None
+    #: The ids of the private keys that it holds, by environment, the newest last.
+    keys: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def _describe(row: Runner, presence: Presence, *, at: datetime) -> None:
     row.labels = dict(presence.labels)
     row.isolation = presence.isolation
     row.log_store = presence.log_store
+    row.keys = None if presence.keys is None else _plain(presence.keys)
     row.started_at = row.heartbeat_at = at
     row.stopped_at = row.drain_requested_at = None
 
@@ -113,6 +116,16 @@ def beat(session: Session, name: str, *, instance: uuid.UUID) -> bool | None:
         .returning(Runner.drain_requested_at)
     ).one_or_none()
     return None if row is None else row.drain_requested_at is not None
+
+
+def note_keys(session: Session, name: str, *, instance: uuid.UUID, keys: Mapping[str, Sequence[str]]) -> None:
+    """Say which private keys the runner holds now: their ids, which are public."""
+    mine = update(Runner).where(Runner.name == name, Runner.instance == instance)
+    session.execute(mine.values(keys=_plain(keys)))
+
+
+def _plain(keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {environment: list(ids) for environment, ids in keys.items()}
 
 
 def deregister(session: Session, name: str, *, instance: uuid.UUID) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,9 +95,11 @@ class Api:
         report = jobs.Report(state=state, reason=None, exit_code=0)
         assert jobs.finish(self.direct, claim.job_id, attempt=claim.attempt, report=report)
 
-    def add_runner(self, name: str, *environments: str) -> None:
-        """Announce a runner that is alive."""
-        presence = runners.Presence(name, uuid.uuid4(), "host", "0", environments or ENVIRONMENTS, ("default",), 4)
+    def add_runner(self, name: str, *environments: str, keys: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Announce a runner that is alive, and holds these keys."""
+        presence = runners.Presence(
+            name, uuid.uuid4(), "host", "0", environments or ENVIRONMENTS, ("default",), 4, keys=keys
+        )
         with db.writing(self.console.engine) as session:
             runners.register(session, presence)
 

@@ -74,6 +74,9 @@ class Filter:
     outcome: str = ""
     #: Text that the object holds.
     about: str = ""
+    #: Done at this time or later, and before that one.
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def page(
@@ -101,6 +104,10 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         found.append(or_(AuditEvent.action == wanted.action, of_noun))
     if wanted.about:
         found.append(AuditEvent.object.contains(wanted.about, autoescape=True))
+    if wanted.since is not None:
+        found.append(AuditEvent.at >= wanted.since)
+    if wanted.until is not None:
+        found.append(AuditEvent.at < wanted.until)
     return found
 
 

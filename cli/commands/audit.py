@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cli.client import Client, Item, connected, path_of
+from cli.commands.history import instant
 from cli.errors import Refused
 from cli.home import locate
 from cli.options import AsJson, Limit, MaybeEnvironment
@@ -32,6 +33,10 @@ def list_entries(
     environment: MaybeEnvironment = None,
     refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
     about: Annotated[str | None, typer.Option("--about", help="Only objects that hold this text.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Done at most so long ago (2h, 7d), or from this time on.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Done before: 2h, 7d, or a time.")] = None,
     limit: Limit = NEWEST,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +54,7 @@ def list_entries(
         Column("OUTCOME", lambda item: plain(str(item.get("outcome")))),
         Column("ENV", where),
         Column("OBJECT", lambda item: plain(str(item.get("object")))),
+        Column("ADDRESS", lambda item: plain(str(item.get("address") or "-"))),
     )
     query = {
         "actor": actor,
@@ -56,6 +62,8 @@ def list_entries(
         "environment": environment,
         "outcome": "refused" if refused else None,
         "about": about,
+        "since": None if since is None else instant(since, now=to.now).isoformat(),
+        "until": None if until is None else instant(until, now=to.now).isoformat(),
     }
     with connected() as client:
         pages = client.pages(path_of("audit"), query=query, limit=limit)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.client import Item, connected, path_of
-from cli.options import AsJson, Environment, Role
+from cli.options import AsJson, Environment, NarrowedIn, Role, narrowed
 from cli.render import badge, moment, plain
 from cli.screen import Column, screen, show_list
 
@@ -24,6 +24,7 @@ def create(
     environment: Annotated[
         list[Environment] | None, typer.Option("--env", help="An environment it may touch; without it, all.")
     ] = None,
+    lower: NarrowedIn = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a token and print it, once."""
@@ -31,6 +32,8 @@ def create(
     body: Item = {"name": name, "role": role}
     if environment:
         body["environments"] = [each.value for each in environment]
+    if lower:
+        body["narrowed"] = narrowed(lower)
     with connected() as client:
         answer = client.ask("POST", path_of("tokens"), body=body)
     if as_json:
@@ -46,8 +49,11 @@ def list_tokens(*, as_json: AsJson = False) -> None:
     to = screen(as_json=as_json)
 
     def environments(item: Item) -> str:
-        names = item.get("environments")
-        return " ".join(badge(str(name), colour=to.colour) for name in names) if names else "all"
+        names, lower = item.get("environments"), item.get("narrowed")
+        where = " ".join(badge(str(name), colour=to.colour) for name in names) if isinstance(names, list) else ""
+        pairs = lower.items() if isinstance(lower, dict) else ()
+        but = " ".join(f"{badge(str(name), colour=to.colour)} {plain(str(role))}" for name, role in pairs)
+        return f"{where or 'all'}{f', {but}' if but else ''}"
 
     columns = (
         Column("NAME", lambda item: plain(str(item.get("name")))),

@@ -10,7 +10,7 @@ import typer
 from cli import values
 from cli.client import Item, connected, path_of
 from cli.errors import Misused
-from cli.options import AsJson, Environment, Role
+from cli.options import AsJson, NarrowedIn, Role, narrowed
 from cli.render import badge, moment, plain
 from cli.screen import Column, Screen, screen, show_list
 
@@ -18,10 +18,6 @@ app = typer.Typer(help="Add, list and remove users, and let them sign in.", no_a
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The user.")]
 RoleOption = Annotated[Role, typer.Option("--role", help="What the user may do.")]
-InOption = Annotated[
-    list[str] | None,
-    typer.Option("--in", metavar="ENV=ROLE", help="A lower role in one environment: prod=viewer. May be repeated."),
-]
 
 
 @app.command()
@@ -29,7 +25,7 @@ def add(
     name: NameArgument,
     *,
     role: RoleOption,
-    narrowed: InOption = None,
+    lower: NarrowedIn = None,
     subject: Annotated[
         str | None, typer.Option("--subject", help="The user's `sub` at the OpenID provider of this installation.")
     ] = None,
@@ -37,7 +33,7 @@ def add(
 ) -> None:
     """Let a person into the workspace; a new account has no password: make a link for it."""
     to = screen(as_json=as_json)
-    body: Item = {"name": name, "role": role, "narrowed": _narrowed(narrowed)}
+    body: Item = {"name": name, "role": role, "narrowed": narrowed(lower)}
     if subject:
         body["subject"] = subject
     with connected() as client:
@@ -64,11 +60,17 @@ def list_users(*, as_json: AsJson = False) -> None:
         known = (("password", "password"), ("totp", "code"), ("openid", "organisation"))
         return ", ".join(word for key, word in known if item.get(key)) or "link"
 
+    def signed_in(item: Item) -> str:
+        if item.get("disabled_at"):
+            return "disabled"
+        return moment(item.get("seen_at"), now=to.now) if item.get("sessions") else "-"
+
     columns = (
         Column("NAME", lambda item: plain(str(item.get("name")))),
         Column("ROLE", lambda item: plain(str(item.get("role")))),
         Column("EXCEPT", where),
         Column("SIGNS IN BY", ways),
+        Column("SIGNED IN", signed_in),
         Column("ADDED", lambda item: moment(item.get("added_at"), now=to.now)),
         Column("BY", lambda item: plain(str(item.get("added_by") or ""))),
     )
@@ -79,11 +81,11 @@ def list_users(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def role(name: NameArgument, *, role: RoleOption, narrowed: InOption = None, as_json: AsJson = False) -> None:
+def role(name: NameArgument, *, role: RoleOption, lower: NarrowedIn = None, as_json: AsJson = False) -> None:
     """Give a user another role; what is not said about environments is taken back."""
     to = screen(as_json=as_json)
     with connected() as client:
-        body: Item = {"role": role, "narrowed": _narrowed(narrowed)}
+        body: Item = {"role": role, "narrowed": narrowed(lower)}
         answer = client.ask("PUT", path_of("users", name, "role"), body=body)
     if as_json:
         to.item(answer)
@@ -104,6 +106,59 @@ def remove(name: NameArgument, *, as_json: AsJson = False) -> None:
     tokens = answer.get("tokens")
     if isinstance(tokens, list) and tokens:
         to.remark(f"These tokens are refused as well: {plain(', '.join(map(str, tokens)))}")
+
+
+@app.command()
+def disable(name: NameArgument, *, as_json: AsJson = False) -> None:
+    """Refuse a user, and the tokens they made, until they are enabled again; their sessions end."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        answer = client.ask("PUT", path_of("users", name, "disabled"))
+    if as_json:
+        to.item(answer)
+        return
+    to.line(f"{plain(name)} is disabled.")
+    to.remark(f"Let them in again: botkeep user enable {name}")
+
+
+@app.command()
+def enable(name: NameArgument, *, as_json: AsJson = False) -> None:
+    """Let a user who was disabled in again, with the rights they had."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        answer = client.ask("DELETE", path_of("users", name, "disabled"))
+    if as_json:
+        to.item(answer)
+    else:
+        to.line(f"{plain(name)} is enabled.")
+
+
+@app.command()
+def sessions(name: NameArgument, *, as_json: AsJson = False) -> None:
+    """List the browsers in which a user is signed in and looks at this workspace."""
+    to = screen(as_json=as_json)
+    columns = (
+        Column("ADDRESS", lambda item: plain(str(item.get("address")))),
+        Column("BY", lambda item: plain(str(item.get("method")))),
+        Column("SINCE", lambda item: moment(item.get("created_at"), now=to.now)),
+        Column("LAST USED", lambda item: moment(item.get("seen_at"), now=to.now)),
+        Column("BROWSER", lambda item: plain(str(item.get("agent") or "unknown"))),
+    )
+    with connected() as client:
+        show_list(to, client.pages(path_of("users", name, "sessions")), columns, empty=f"{name} is signed in nowhere.")
+
+
+@app.command("sign-out")
+def sign_out(name: NameArgument, *, as_json: AsJson = False) -> None:
+    """End every session of a user that looks at this workspace; they may sign in again."""
+    to = screen(as_json=as_json)
+    with connected() as client:
+        answer = client.ask("DELETE", path_of("users", name, "sessions"))
+    if as_json:
+        to.item(answer)
+        return
+    to.line(f"{answer.get('ended')} sessions of {plain(name)} were ended.")
+    to.remark(f"They can sign in again; to keep them out: botkeep user disable {name}")
 
 
 @app.command()
@@ -144,16 +199,6 @@ def totp(name: NameArgument, *, as_json: AsJson = False) -> None:
         to.item({"name": name, "totp": False})
     else:
         to.line(f"{plain(name)} is asked for no one-time code any more.")
-
-
-def _narrowed(pairs: list[str] | None) -> Item:
-    chosen: Item = {}
-    for pair in pairs or ():
-        environment, equals, role = pair.partition("=")
-        if not equals or environment not in set(Environment) or role not in set(Role):
-            raise Misused(f"{pair!r} is no role in an environment.", hint="Write ENV=ROLE, such as --in prod=viewer.")
-        chosen[environment] = role
-    return chosen
 
 
 def _typed(to: Screen, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from console.deps import Allowed, Call, Limit
 from console.paging import Page
@@ -98,9 +98,11 @@ def listed(
     environment: Annotated[str, Query(max_length=16)] = "",
     outcome: Annotated[str, Query(max_length=16)] = "",
     about: Annotated[str, Query(max_length=400, description="Text that the object holds.")] = "",
+    since: Annotated[AwareDatetime | None, Query(description="Done at this time or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Done before this time.")] = None,
 ) -> Page[AuditItem]:
     """Audit rows, the newest first."""
-    wanted = audit.Filter(actor, action, environment, outcome, about)
+    wanted = audit.Filter(actor, action, environment, outcome, about, since, until)
     with call.reading() as session:
         rows = audit.page(session, workspace_id=call.workspace_id, limit=limit, after=after, wanted=wanted)
     items = [_item(row) for row in rows]

@@ -1,56 +1,45 @@
-"""The page of keys: which key each environment has, which runners hold it, and how far a rotation is."""
+"""The page of keys: which key each environment has, which runners hold it, and how far a rotation is, as it goes on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from starlette.responses import HTMLResponse
+from fastapi import APIRouter, Query
+from starlette.responses import HTMLResponse, Response
 
-from console.deps import Allowed
+from console import key_rings
+from console.deps import Allowed, Call
+from console.key_rings import Ring
 from console.pages import shell
-from runner import runners
-from runner.runners import Seen
-from vault import recipients
-from vault.names import ENVIRONMENTS
-from vault.recipients import KeyState
 
 router = APIRouter()
-
-
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """The keys of one environment, the one in force first, and the runners that serve it."""
-
-    environment: str
-    current: KeyState | None
-    former: list[KeyState]
-    runners: list[Seen]
-
-    @property
-    def total(self) -> int:
-        """Stored values, whichever key wraps them."""
-        return (self.current.values if self.current else 0) + self.left
-
-    @property
-    def left(self) -> int:
-        """Values that a former key still wraps: what a rotation has before it."""
-        return sum(key.values for key in self.former)
 
 
 @router.get("/keys")
 def show(call: Allowed) -> HTMLResponse:
     """Public facts only: the console holds no private key and could open nothing."""
+    return shell.page(call, "keys/page.html", **_rings(call))
+
+
+@router.get("/keys/rings")
+def rings(call: Allowed, seen: Annotated[str, Query(max_length=64)] = "") -> Response:
+    """The same again; nothing (204) where it is as it was `seen`."""
+    found = _rings(call)
+    if found["digest"] == seen:
+        return Response(status_code=204)
+    return shell.fragment(call, "keys/rings.html", **found)
+
+
+def _rings(call: Call) -> dict[str, Any]:
     with call.reading() as session:
-        states = recipients.states(session)
-        seen = runners.listing(session)
-    rings = [
-        Ring(
-            environment,
-            next((key for key in states if key.environment == environment and key.retired_at is None), None),
-            [key for key in states if key.environment == environment and key.retired_at is not None],
-            [one for one in seen if environment in one.row.environments],
-        )
-        for environment in ENVIRONMENTS
+        found = key_rings.rings(session)
+    return {"rings": found, "digest": _digest(found)}
+
+
+def _digest(found: list[Ring]) -> str:
+    facts = [
+        (ring.current, ring.former, [(one.seen.row.name, one.seen.status, one.keys) for one in ring.holders])
+        for ring in found
     ]
-    return shell.page(call, "keys/page.html", rings=rings)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

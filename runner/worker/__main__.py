@@ -52,6 +52,7 @@ from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
 from runner.worker.environments import Interpreter, own_interpreter
 from runner.worker.held import Held
+from runner.worker.key_notes import KeyNotes
 from runner.worker.keyring import Keyring
 from runner.worker.launch import ProcessError
 from runner.worker.launching import sdk_folder
@@ -140,7 +141,7 @@ def _serve(settings: RunnerSettings, users: Sequence[BotUser]) -> int:
     premises = _premises(instance, settings, users)
     _log.info("runner.isolation", **premises.facts.document())
     store = settings.log_store(group=settings.log_group_id())
-    _register(engine, settings, instance, premises.facts, log_store=store.shown)
+    _register(engine, settings, instance, premises.facts, keyring, log_store=store.shown)
     app = lanes.transport(settings.broker())
     lanes.refuse_cluster(app)
     inbox.receive_with(app, settings.broker())
@@ -177,8 +178,11 @@ def _held(
     drain: Callable[[], None],
     letters: Correspondence,
 ) -> Held:
+    notes = KeyNotes(engine, keyring, runner=settings.runner_name, instance=instance)
+
     def each_beat() -> None:
         keyring.expire()
+        notes.beat()
         letters.beat()
         _adopt(engine, settings, instance)
 
@@ -310,7 +314,13 @@ def _check_schema(engine: Engine) -> None:
 
 
 def _register(
-    engine: Engine, settings: RunnerSettings, instance: uuid.UUID, facts: isolation.Facts, *, log_store: str
+    engine: Engine,
+    settings: RunnerSettings,
+    instance: uuid.UUID,
+    facts: isolation.Facts,
+    keyring: Keyring,
+    *,
+    log_store: str,
 ) -> None:
     announced = runners.Presence(
         name=settings.runner_name,
@@ -323,6 +333,7 @@ def _register(
         labels=settings.labels,
         isolation=facts.document(),
         log_store=log_store,
+        keys=keyring.held(),
     )
     with db.writing(engine) as session:
         runners.register(session, announced, gone=presence.gone)

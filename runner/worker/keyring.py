@@ -1,7 +1,9 @@
 """The private keys that this worker holds, and the data keys it opened lately.
 
 Keys are read once at start and proved against the database's canaries. After a rotation the key file holds one
-more identity: the first value that needs it makes the worker read the file again, at most every few seconds.
+more identity: the worker reads a file again that was changed, and whatever its keys come from as soon as a value needs
+one that it does not hold, at most every few seconds. A file that cannot be read, or that holds none of the keys that
+it held before, changes nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 from sqlalchemy import Engine
 
+from runner.logging import logger
 from vault import db
 from vault.canary import check_canaries
 from vault.decrypt import DataKeys, Identities, Secret
-from vault.errors import WrongIdentity
-from vault.identities import Passphrase, Source, load_identities
+from vault.errors import VaultError, WrongIdentity
+from vault.identities import Credential, Passphrase, Source, load_identities
 from vault.reader import SealedValue, Snapshot
 
 #: Least time between two readings of the key files, so that a foreign value cannot make the worker spin.
@@ -27,6 +31,8 @@ RELOAD_AFTER = timedelta(seconds=5)
 #: Opened data keys kept, and for how long; design.md asks for "bounded and for minutes".
 CACHED_KEYS = 4096
 CACHE_LIFETIME = timedelta(minutes=5)
+
+_log = logger()
 
 
 class Keyring:
@@ -45,6 +51,7 @@ class Keyring:
         self._clock = clock
         self._reload = threading.Lock()
         self._loaded_at = clock()
+        self._marks = _marks(self._sources)
         self._identities: Identities = load_identities(self._sources, passphrase=self._passphrase)
         self._keys = DataKeys(limit=CACHED_KEYS, lifetime=CACHE_LIFETIME)
 
@@ -71,6 +78,28 @@ class Keyring:
                 raise
             return snapshot.open(value, self._identities, keys=self._keys)
 
+    def held(self) -> dict[str, list[str]]:
+        """The ids of the keys that are held, by environment, the newest last; an id is that of the public half."""
+        return {environment: [each.hex() for each in held] for environment, held in self._identities.items()}
+
+    def look(self) -> None:
+        """Read key files again that were changed; it raises nothing."""
+        marks = _marks(self._sources)
+        if marks == self._marks:
+            return
+        self._marks = marks
+        with self._reload:
+            try:
+                found = load_identities(self._sources, passphrase=self._passphrase)
+            except VaultError as error:
+                _log.warning("keys.unreadable", error=str(error))
+                return
+            strange = [name for name, held in found.items() if not set(held) & set(self._identities[name])]
+            if strange:
+                _log.warning("keys.strange", environments=strange)
+                return
+            self._identities = found
+
     def expire(self) -> None:
         """Drop the data keys whose time is over, so that an idle worker does not keep them."""
         self._keys.expire()
@@ -82,3 +111,16 @@ class Keyring:
             self._identities = load_identities(self._sources, passphrase=self._passphrase)
             self._loaded_at = self._clock()
             return True
+
+
+def _marks(sources: Mapping[str, Source]) -> dict[str, tuple[int, ...] | None]:
+    """By what a key file that was replaced is told from the one before; a command's output has nothing of the kind."""
+    found: dict[str, tuple[int, ...] | None] = {}
+    for environment, source in sources.items():
+        path = source.path if isinstance(source, Credential) else source
+        try:
+            status = path.stat() if isinstance(path, Path) else None
+        except OSError:
+            status = None
+        found[environment] = status and (status.st_ino, status.st_mtime_ns, status.st_size)
+    return found

@@ -74,8 +74,8 @@ def test_a_runner_takes_its_environments_from_its_variable_too(tmp_path: Path) -
     assert done.stdout == "runner.worker.__main__ --group g False\n"
 
 
-def test_the_list_of_keys_is_the_databases(botkeep: Botkeep) -> None:
-    assert "keys that the database knows" in botkeep("key", "list", "--help").out
+def test_the_list_of_keys_says_who_holds_them(botkeep: Botkeep) -> None:
+    assert "which runners hold it" in botkeep("key", "list", "--help").out
 
 
 def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - the library's private types
