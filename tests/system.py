@@ -47,7 +47,7 @@ PARTS = ("console", "scheduler", "runner")
 TELLS = (ROOT / "tests/bots/tells.py").read_text()
 
 #: Seconds that a process of ours may take to start, on a machine with other work to do.
-START_WITHIN = 100.0
+START_WITHIN = 200.0
 
 #: A group that no runner of a system serves: a job in it waits until `System.release`.
 PARKED = "parked"

@@ -36,21 +36,21 @@ def test_a_recycled_pid_is_not_signalled(start: Start) -> None:
     assert started.identity.alive
 
 
-@pytest.mark.parametrize("then", ["", "import time; time.sleep(600)"])
-def test_a_process_that_outlives_its_parent_is_found_and_fails_the_test(pytester: pytest.Pytester, then: str) -> None:
-    code = SLEEPER.format(then)
+def test_a_process_that_outlives_its_parent_is_found_and_fails_the_test(pytester: pytest.Pytester) -> None:
+    orphan, family = (SLEEPER.format(then) for then in ("", "import time; time.sleep(600)"))
     pytester.makepyfile(f"""
-        import subprocess, sys
-        def test_leaves_one():
-            subprocess.Popen([sys.executable, "-c", {code!r}])
-            from tests.support import descendants, wait_until
-            import os
+        import os, subprocess, sys
+        import pytest
+        from tests.support import descendants, wait_until
+        @pytest.mark.parametrize("code", [{orphan!r}, {family!r}])
+        def test_leaves_one(code):
+            subprocess.Popen([sys.executable, "-c", code])
             wait_until(lambda: descendants(os.getpid()), 5, "it")
     """)
     pytester.makeconftest("from tests.conftest import *")
     result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:xdist")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*The test left processes running (now killed)*"])
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(["*The test left processes running (now killed)*"] * 2)
 
 
 def test_a_command_that_ends_too_early_shows_its_log(tmp_path: Path) -> None:
