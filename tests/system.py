@@ -54,7 +54,7 @@ PARKED = "parked"
 
 #: What a test may leave: kind, column and table, in a database of one workspace.
 LEFT = {
-    "triggers": ("name", "triggers"),
+    "triggers": ("name", "triggers WHERE removed_at IS NULL"),
     "calendars": ("name", "calendars"),
     "jobs": ("CAST(id AS VARCHAR(40))", "jobs WHERE state IN ('queued', 'running')"),
     "bots": ("name", "bots WHERE removed_at IS NULL"),

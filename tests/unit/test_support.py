@@ -57,3 +57,21 @@ def test_a_command_that_ends_too_early_shows_its_log(tmp_path: Path) -> None:
     started: Started = start_process([sys.executable, "-c", "print('oh no')"], log_path=tmp_path / "early.log")
     with pytest.raises(AssertionError, match=r"(?s)early ended with 0 and without 'ready'.*oh no"):
         started.wait_for("ready")
+
+
+def test_what_a_killed_test_process_had_started_is_ended(start: Start) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from tests import support\n"
+        "support.start_reaper()\n"
+        "sleeper = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "print('started', support.start_process(sleeper, log_path=Path(os.devnull)).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = start(sys.executable, "-c", code)
+    below = ProcessId.of(int(process.wait_for("started").split()[1]))
+    assert below is not None
+    assert below.alive
+    process.stop(signal.SIGKILL)
+    wait_until(lambda: not below.alive, 30, "what it had started to be killed")
