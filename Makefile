@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test up check bench screenshots soak setup services lock format clean
+.PHONY: help demo test up check static unit bench screenshots soak setup services lock format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -32,12 +32,18 @@ up: $(INSTALLED) ## start Botkeep and leave it running; stop it with .venv/bin/b
 	@$(BIN)/botkeep up --detach
 
 check: $(INSTALLED) ## linters, types, import contracts, unit tests, documents; under a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target static unit
+
+static: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate_settings.py --check
-	$(BIN)/python -m pytest tests/unit -n $(WORKERS) $(ARGS)
+
+# Two workers, since these wait for nothing, and each takes seconds to import what all test.
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest tests/unit -n 2 $(ARGS)
 
 bench: $(INSTALLED) ## every benchmark, ours beside the baselines in one run
 	@$(BIN)/python -m benchmarks

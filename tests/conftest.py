@@ -40,6 +40,8 @@ from tests.support import (
     descendants,
     kill_descendants,
     start_process,
+    start_reaper,
+    stop_reaper,
     wait_until,
 )
 from tests.system import shared_system, system  # noqa: F401 - fixtures; each place that imports them starts a system
@@ -56,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in set(os.environ) - set(clean_environment()) - {"BOTKEEP_TEST_SERVICES"}:
         del os.environ[name]
     adopt_orphans()
+    start_reaper()
     if threading.current_thread() is threading.main_thread():
         # A shell ignores SIGINT for what it starts in the background, and children would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,6 +77,7 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401  (xdist's class; x
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[SERVICES].stop()
+    stop_reaper()
 
 
 @pytest.fixture(scope="session", autouse=True)

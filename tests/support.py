@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,23 @@ class Started:
             raise AssertionError(f"{self.name} did not end in {timeout:g} s; it said:\n{self.log}") from None
 
 
+_reaper: subprocess.Popen[bytes] | None = None
+
+
+def start_reaper() -> None:
+    """From here on `start_process` starts nothing that outlives this process, even where that is killed."""
+    global _reaper  # noqa: PLW0603 - one for a process
+    command = [sys.executable, "-I", "-S", str(ROOT / "tests/reaper.py")]
+    _reaper = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)
+
+
+def stop_reaper() -> None:
+    """End it; nothing may be left for it."""
+    if _reaper is not None and _reaper.stdin is not None:
+        _reaper.stdin.close()
+        _reaper.wait(10)
+
+
 def start_process(
     argv: Sequence[str | Path],
     *,
@@ -228,6 +246,8 @@ def start_process(
         )
     stat = read_stat(popen.pid)
     assert stat is not None, "a child that nobody has waited for is at least a zombie"
+    if _reaper is not None and _reaper.stdin is not None:
+        _reaper.stdin.write(b"%d %d\n" % (popen.pid, stat.started))
     return Started(log_path.stem, popen, ProcessId(popen.pid, stat.started), log_path)
 
 

@@ -4,6 +4,7 @@ import shutil
 import signal
 import sys
 import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from runner.models import Job
 from tests.conftest import Start
 from tests.fault.staying import STAYS, alone, bot_of
 from tests.services import services_required
-from tests.support import wait_until
+from tests.support import ProcessId, wait_until
 from tests.system import START_WITHIN, System, start_runner
 from vault.db import database_time
 
@@ -30,16 +31,33 @@ def shifted(by: str) -> dict[str, str]:
     return {"LD_PRELOAD": str(library), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "PYTHONFAULTHANDLER": "1"}
 
 
-def start_skewed(system: System, start: Start, *, name: str, group: str, by: str) -> None:
-    """A runner with a wrong clock; libfaketime itself breaks one start in ten of a process with many threads."""
+@pytest.fixture(autouse=True)
+def no_file_of_faketime_is_left() -> Iterator[None]:
+    """It leaves one in memory for each process that was killed."""
+    yield
+    for path in Path("/dev/shm").glob("*faketime_*"):
+        if ProcessId.of(int(path.name.rpartition("_")[2])) is None:
+            path.unlink(missing_ok=True)
+
+
+def skewed(begin: Callable[[], object]) -> None:
+    """Start a process with a wrong clock; libfaketime itself breaks one start in ten of those with many threads."""
     for tries_left in (2, 1, 0):
         try:
-            start_runner(system, start, name=name, group=group, env=shifted(by))
+            begin()
         except AssertionError as error:
             if not tries_left or f"ended with {-signal.SIGSEGV}" not in str(error):
                 raise
         else:
             return
+
+
+def start_scheduler(system: System, start: Start, *, by: str) -> None:
+    """A scheduler with a wrong clock, which says so itself."""
+    rescuer = start(sys.executable, "-m", "scheduler", env={**system.env, **shifted(by)}, name="skewed-scheduler")
+    rescuer.wait_for("scheduler.ready", START_WITHIN)
+    says = next(line for line in rescuer.log.splitlines() if "scheduler.ready" in line)
+    assert f'"timestamp": "{datetime.now(UTC).isoformat()[:13]}' not in says, "its clock is not wrong at all"
 
 
 @pytest.mark.parametrize("by", ["+1h", "-1h"])
@@ -48,11 +66,8 @@ def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(system: System, sta
         pytest.skip("SQLite's clock is that of the one host there is.")
     system.add_bot(source=STAYS)
     group, name = alone("skewed"), f"skewed-{uuid.uuid4().hex[:8]}"
-    start_skewed(system, start, name=name, group=group, by=by)
-    rescuer = start(sys.executable, "-m", "scheduler", env={**system.env, **shifted(by)}, name="skewed-scheduler")
-    rescuer.wait_for("scheduler.ready", START_WITHIN)
-    says = next(line for line in rescuer.log.splitlines() if "scheduler.ready" in line)
-    assert f'"timestamp": "{datetime.now(UTC).isoformat()[:13]}' not in says, "its clock is not wrong at all"
+    skewed(lambda: start_runner(system, start, name=name, group=group, env=shifted(by)))
+    skewed(lambda: start_scheduler(system, start, by=by))
     job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
     bot = bot_of(system, job_id)
     claimed = extended = lease_of(system, job_id)

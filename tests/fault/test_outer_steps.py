@@ -1,6 +1,8 @@
 """Consoles and schedulers are killed before and after each of their steps; what was accepted ends once."""
 
 import contextlib
+import hashlib
+import hmac
 import signal
 import socket
 import sys
@@ -39,25 +41,32 @@ setattr(module, name, dies)
 sys.exit(process.main({argv!r}))
 """
 
-#: The console's steps: check, the row, what follows the commit.
-CONSOLE = ("requests.prepare", "jobs.enqueue", "_announce")
+#: Before (True) and after the console's steps: check, the row (after the check is before it), what follows the commit.
+CONSOLE = (
+    ("requests.prepare", True),
+    ("jobs.enqueue", True),
+    ("jobs.enqueue", False),
+    ("_announce", True),
+    ("_announce", False),
+)
+#: The same of a delivery to a webhook: firing and job before their commit, and after it.
+DELIVERY = (("firing.fire", False), ("firing.announce", True))
 #: The rescuer's: end what was lost, announce, remember that it was announced.
 RESCUER = ("conclusion.lose_expired", "_publish", "announcements.mark_published")
 
 
-def console(system: System, start: Start, function: str, *, before: bool) -> tuple[Started, str]:
-    """A console that will die, and its address."""
+def console(system: System, start: Start, function: str, *, before: bool, module: str = "jobs") -> tuple[Started, str]:
+    """A console that will die at a function that one of its API's modules calls, and its address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     argv = ["--port", str(port)]
-    code = DIES.format(process="console", module="console.api.jobs", function=function, before=before, argv=argv)
+    code = DIES.format(process="console", module=f"console.api.{module}", function=function, before=before, argv=argv)
     return start(sys.executable, "-c", code, env=system.env, name=f"console-{function}"), f"http://127.0.0.1:{port}"
 
 
 def test_an_order_whose_console_dies_at_any_step_is_one_job_when_it_is_repeated(system: System, start: Start) -> None:
     system.add_bot(source=COUNTS)
-    steps = [(function, before) for function in CONSOLE for before in (True, False)]
-    consoles = [(step, *console(system, start, step[0], before=step[1])) for step in steps]
+    consoles = [(step, *console(system, start, step[0], before=step[1])) for step in CONSOLE]
     for step, process, url in consoles:
         bot, key = counted(system), uuid.uuid4().hex
         bot.gate.touch()
@@ -74,6 +83,32 @@ def test_an_order_whose_console_dies_at_any_step_is_one_job_when_it_is_repeated(
         assert_ran_once(system, again.json()["id"], bot)
         with system.edit() as session:
             assert session.scalar(select(func.count()).where(Job.idempotency_key == key)) == 1, step
+
+
+def test_a_delivery_whose_console_dies_is_one_job_when_it_is_sent_again(system: System, start: Start) -> None:
+    name = alone("delivered")
+    system.add_bot(name, COUNTS)
+    bot, key = counted(system), "a key that the sender made"
+    bot.gate.touch()
+    definition = {"bot": name, "parameters": bot.parameters, "webhook": {"style": "github"}}
+    made = system.client.post("/api/v1/triggers", json={"name": name, "definition": definition})
+    assert made.status_code == 201, made.text
+    assert system.client.put(f"/api/v1/triggers/{name}/key", json={"key": key}).status_code == 200
+    hook = made.json()["hook"]
+    consoles = [(step, *console(system, start, step[0], before=step[1], module="hooks")) for step in DELIVERY]
+    signature = f"sha256={hmac.new(key.encode(), b'{}', hashlib.sha256).hexdigest()}"
+    for number, (step, process, url) in enumerate(consoles, start=1):
+        process.wait_for("console.started", START_WITHIN)
+        headers = {"X-Hub-Signature-256": signature, "X-GitHub-Delivery": str(number)}
+        with pytest.raises(httpx.HTTPError):
+            httpx.post(f"{url}{hook}", content=b"{}", headers=headers, trust_env=False)
+        assert process.wait(10) == -signal.SIGKILL
+        again = system.client.post(hook, content=b"{}", headers=headers)
+        assert again.status_code == (201 if step == DELIVERY[0] else 200), (step, again.text)
+        job = system.wait_for(again.json()["started"]["id"])
+        assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 1, number), step
+        found = system.client.get("/api/v1/jobs", params={"bot": name}).json()["items"]
+        assert len(found) == number, (step, "it started one job, however often it came")
 
 
 @contextlib.contextmanager

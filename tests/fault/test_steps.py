@@ -79,6 +79,7 @@ BEFORE = (
     Death("_resolve", 2, 1, "lost"),
     Death("_start", 2, 2, "lost"),
     Death("_pump", 2, 2, "adopted", stays=True),
+    Death("capture.collect", 1, 1, "adopted"),
     Death("_report", 1, 1, "adopted"),
 )
 AFTER = (
@@ -87,6 +88,7 @@ AFTER = (
     Death("_prepare", 2, 1, "lost"),
     Death("_resolve", 2, 2, "lost"),
     Death("_start", 2, 2, "adopted", stays=True),
+    Death("capture.collect", 1, 1, "adopted"),
     Death("_pump", 1, 1, "adopted"),
     Death("_discard", 1, 1, "adopted"),
     Death("_report", 1, 1, "reported"),
@@ -112,7 +114,7 @@ class Trial:
 
 
 def bot_for(death: Death) -> str:
-    return f"dies{death.step.replace('_', '-')}"
+    return f"dies-{death.step.replace('_', '').replace('.', '-')}"
 
 
 def order(system: System, death: Death, group: str, marks: Path, *, stays: bool) -> str:

@@ -95,6 +95,27 @@ def test_what_is_older_than_thirty_days_goes_by_itself_and_says_so(api: Api) -> 
     assert api.client.get(f"/api/v1/jobs/{young}/outputs/file.txt").content == b"file"
 
 
+def test_what_a_pruner_that_died_had_removed_already_is_marked_by_the_next_one(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Passes everything, as the end of a process does."""
+
+    def mark(*_arguments: object) -> None:
+        raise Killed
+
+    old, young = ended(api, days=31), ended(api, days=29)
+    with monkeypatch.context() as dying:
+        dying.setattr(retention, "mark", mark)
+        with pytest.raises(Killed):
+            prune(api)
+    assert attempt(api, old)["pruned_at"] is None, "the store was emptied, and the row does not know"
+    assert api.client.get(f"/api/v1/jobs/{old}/log").json()["items"] == []
+    assert prune(api) == 1
+    assert attempt(api, old)["pruned_by"] == "age 30d of hello in dev" + NOTHING_THERE
+    assert api.client.get(f"/api/v1/jobs/{young}/log").json()["items"][0]["text"] == "hello"
+
+
 def test_the_oldest_go_where_together_they_are_too_large_each_bot_and_environment_by_itself(api: Api) -> None:
     first, second, third = (ended(api, size=400_000) for _ in range(3))
     other, staging = ended(api, bot="other", size=900_000), ended(api, environment="staging", size=900_000)

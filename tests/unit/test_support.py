@@ -36,24 +36,42 @@ def test_a_recycled_pid_is_not_signalled(start: Start) -> None:
     assert started.identity.alive
 
 
-@pytest.mark.parametrize("then", ["", "import time; time.sleep(600)"])
-def test_a_process_that_outlives_its_parent_is_found_and_fails_the_test(pytester: pytest.Pytester, then: str) -> None:
-    code = SLEEPER.format(then)
+def test_a_process_that_outlives_its_parent_is_found_and_fails_the_test(pytester: pytest.Pytester) -> None:
+    orphan, family = (SLEEPER.format(then) for then in ("", "import time; time.sleep(600)"))
     pytester.makepyfile(f"""
-        import subprocess, sys
-        def test_leaves_one():
-            subprocess.Popen([sys.executable, "-c", {code!r}])
-            from tests.support import descendants, wait_until
-            import os
+        import os, subprocess, sys
+        import pytest
+        from tests.support import descendants, wait_until
+        @pytest.mark.parametrize("code", [{orphan!r}, {family!r}])
+        def test_leaves_one(code):
+            subprocess.Popen([sys.executable, "-c", code])
             wait_until(lambda: descendants(os.getpid()), 5, "it")
     """)
     pytester.makeconftest("from tests.conftest import *")
     result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:xdist")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*The test left processes running (now killed)*"])
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(["*The test left processes running (now killed)*"] * 2)
 
 
 def test_a_command_that_ends_too_early_shows_its_log(tmp_path: Path) -> None:
     started: Started = start_process([sys.executable, "-c", "print('oh no')"], log_path=tmp_path / "early.log")
     with pytest.raises(AssertionError, match=r"(?s)early ended with 0 and without 'ready'.*oh no"):
         started.wait_for("ready")
+
+
+def test_what_a_killed_test_process_had_started_is_ended(start: Start) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from tests import support\n"
+        "support.start_reaper()\n"
+        "sleeper = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "print('started', support.start_process(sleeper, log_path=Path(os.devnull)).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = start(sys.executable, "-c", code)
+    below = ProcessId.of(int(process.wait_for("started").split()[1]))
+    assert below is not None
+    assert below.alive
+    process.stop(signal.SIGKILL)
+    wait_until(lambda: not below.alive, 30, "what it had started to be killed")
