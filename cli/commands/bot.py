@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.archive import archive
 from cli.client import connected, path_of
 from cli.options import AsJson
@@ -15,7 +16,7 @@ from cli.screen import Column, screen, show_list
 
 app = typer.Typer(help="Register bots and look at their versions.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bot.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bot.", autocompletion=completion.bots)]
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from cli.options import AsJson, InEnvironment
@@ -17,6 +19,17 @@ def list_keys(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rotate(*, environment: InEnvironment, as_json: AsJson = False) -> None:
-    """Give an environment a new key and wrap its values for it, without re-entering them."""
-    become("vault", ["rotate", "--env", environment, *(["--json"] if as_json else [])])
+def rotate(
+    *,
+    environment: InEnvironment,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only add the new key to the key file, so that runners get it first.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give an environment a new key and wrap its values for it, without re-entering them.
+
+    An interrupted rotation goes on when it is started again.
+    """
+    flags = (*(["--prepare"] if prepare else []), *(["--json"] if as_json else []))
+    become("vault", ["rotate", "--env", environment, *flags])
