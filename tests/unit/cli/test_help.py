@@ -3,11 +3,10 @@
 import shlex
 
 import pytest
-from typer.core import TyperGroup
 
-from cli.__main__ import commands, run
+from cli.__main__ import run
 from cli.examples import EXAMPLES
-from tests.unit.cli.conftest import Answer, Botkeep, Console
+from tests.unit.cli.conftest import Answer, Botkeep, Console, understood
 
 LINES = [(command, example) for command, examples in EXAMPLES.items() for example in examples]
 
@@ -18,12 +17,7 @@ def test_an_example_is_a_command_line_that_is_understood(command: str, example: 
     words = words[words.index("botkeep") + 1 :]
     words = words[: words.index(">")] if ">" in words else words
     assert " ".join(words).startswith(command)
-    group = commands()
-    context = group.make_context("botkeep", list(words))
-    while isinstance(context.command, TyperGroup) and (rest := [*context._protected_args, *context.args]):
-        name, found, rest = context.command.resolve_command(context, rest)
-        assert found is not None
-        context = found.make_context(name, rest, parent=context)
+    understood(words)
 
 
 def test_help_shows_the_examples_a_line_each(botkeep: Botkeep) -> None:
