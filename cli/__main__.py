@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from cli.commands import (
@@ -21,6 +22,7 @@ from cli.commands import (
     audit,
     bot,
     calendar,
+    completion,
     concurrency,
     environment,
     flow,
@@ -39,7 +41,9 @@ from cli.commands import (
     user,
     workspace,
 )
+from cli.completion import wanted
 from cli.errors import CliError, Misused
+from cli.examples import epilog
 from cli.screen import screen, show_error
 
 #: Exit statuses of a shell for a process that SIGINT or SIGPIPE ended.
@@ -59,8 +63,9 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit status. Errors are shown, never raised."""
     to = screen(as_json=_wants_json(arguments))
+    completing = wanted()
     try:
-        status = get_command(application()).main(list(arguments), prog_name="botkeep", standalone_mode=False)
+        status = commands().main(list(arguments), prog_name="botkeep", standalone_mode=False)
     except CliError as error:
         show_error(to, error)
         return error.status
@@ -72,9 +77,24 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _silenced()
     except SystemExit:
-        # How the command line's library ends when a reader went away.
-        return _silenced()
+        # How the command line's library ends when it told a shell what to offer, and when a reader went away.
+        return 0 if completing else _silenced()
     return status if isinstance(status, int) else 0
+
+
+def commands() -> TyperGroup:
+    """The command line as the library runs it, with the examples in its help."""
+    tree = get_command(application())
+    assert isinstance(tree, TyperGroup)  # noqa: S101 - it has more than one command
+    _show_examples(tree, "")
+    return tree
+
+
+def _show_examples(group: TyperGroup, above: str) -> None:
+    for name, command in group.commands.items():
+        command.epilog = epilog(f"{above}{name}")
+        if isinstance(command, TyperGroup):
+            _show_examples(command, f"{above}{name} ")
 
 
 def application() -> typer.Typer:
@@ -95,6 +115,7 @@ def application() -> typer.Typer:
     app.command(context_settings=passing, add_help_option=False)(local.local)
     app.command()(job.run)
     app.command("history")(history.list_jobs)
+    app.command()(completion.completion)
     for name, group in _groups():
         app.add_typer(group, name=name)
     return app
@@ -153,6 +174,8 @@ def _misused(error: typer.TyperException) -> CliError:
     message = error.format_message().strip()
     if message.startswith("Usage:"):
         return Misused(message)
+    # The library writes choices one a line, and pydantic's words before ours.
+    message = " ".join(message.split()).replace("Value error, ", "")
     return Misused(message if message.endswith(".") else f"{message}.", hint=f"See: {command} --help")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.errors import Misused, Refused
 
 
@@ -52,9 +53,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; a list is one 
 InEnvironment = Annotated[Environment, typer.Option("--env", help="The environment.")]
 MaybeEnvironment = Annotated[Environment | None, typer.Option("--env", help="Only this environment.")]
 OfBot = Annotated[
-    str | None, typer.Option("--bot", help="The bot whose own assets are meant, instead of the workspace's.")
+    str | None,
+    typer.Option(
+        "--bot",
+        help="The bot whose own assets are meant, instead of the workspace's.",
+        autocompletion=completion.bots,
+    ),
 ]
-AssetArgument = Annotated[str, typer.Argument(metavar="GROUP.NAME", help="The asset.")]
+AssetArgument = Annotated[
+    str, typer.Argument(metavar="GROUP.NAME", help="The asset.", autocompletion=completion.assets)
+]
+BotArgument = Annotated[str, typer.Argument(metavar="BOT", help="The bot.", autocompletion=completion.bots)]
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="The home folder.  [default: $BOTKEEP_HOME]", show_default=False)
 ]

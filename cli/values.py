@@ -11,8 +11,8 @@ from typing import BinaryIO, TextIO
 
 from cli.errors import NotFound, Refused
 
-#: Far above what an asset may hold; only there so that an endless stream ends.
-LIMIT = 16 * 1024 * 1024
+#: Bytes that a value may have, `vault.assets.MAX_VALUE_BYTES`; what is read here ends there, an endless stream too.
+LIMIT = 1024 * 1024
 
 
 def from_file(path: Path) -> bytes:
@@ -62,5 +62,8 @@ def from_prompt(what: str, *, err: TextIO) -> bytes:
 def _limited(stream: BinaryIO) -> bytes:
     content = stream.read(LIMIT + 1)
     if len(content) > LIMIT:
-        raise Refused(f"A value of more than {LIMIT // 1024 // 1024} MiB is refused.", hint="Store the file elsewhere.")
+        raise Refused(
+            f"A value has at most {LIMIT:,} bytes, and this one has more.",
+            hint="Store the file elsewhere, and its password here.",
+        )
     return content

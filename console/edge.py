@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.deps import Console
-from console.errors import answer, unforeseen
+from console.errors import TooLarge, answer, unforeseen
 from console.pages.refusals import as_page
 from vault import assets
 
@@ -93,11 +92,11 @@ class Edge:
             route = getattr(scope.get("route"), "path", "")
             largest = self._larger.get((scope["method"], route), MAX_BODY)
             if int(declared) > largest:
-                raise HTTPException(413)
+                raise TooLarge(largest)
             message = await receive()
             size += len(message.get("body", b""))
             if size > largest:
-                raise HTTPException(413)
+                raise TooLarge(largest)
             return message
 
         return received

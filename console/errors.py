@@ -76,6 +76,14 @@ class Denied(ConsoleError):
         self.refusal = refusal
 
 
+class TooLarge(HTTPException):
+    """The body is larger than what its route takes: `largest` bytes."""
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(413)
+        self.largest = largest
+
+
 #: Status and code of the errors that the packages below raise on purpose, first match first.
 KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (runner.errors.NotFound, 404, "not_found"),
@@ -86,6 +94,7 @@ KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (vault.errors.Conflict, 409, "conflict"),
     (vault.errors.Invalid, 422, "invalid"),
     (vault.errors.Unavailable, 503, "unavailable"),
+    (vault.errors.DamagedRow, 500, "damaged"),
 )
 
 _CODES = {401: "unauthenticated", 404: "not_found", 429: "too_many", 503: "unavailable"}
@@ -236,6 +245,8 @@ async def _http(_request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     status = 422 if error.status_code == 400 else error.status_code
     sentence = _SENTENCES.get(error.status_code, "The request cannot be served.")
+    if isinstance(error, TooLarge):
+        sentence = f"The request is larger than {error.largest:,} bytes, the most that is taken here."
     headers = dict(error.headers) if error.headers else None
     return answer(status, _CODES.get(error.status_code, "invalid"), sentence, headers=headers)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.archive import archive
 from cli.client import Item, connected, path_of
 from cli.diff import written
@@ -18,7 +19,7 @@ from cli.screen import Column, Screen, screen, show_list
 
 app = typer.Typer(help="Register bots and look at their versions.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bot.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bot.", autocompletion=completion.bots)]
 
 
 @app.command()

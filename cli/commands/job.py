@@ -18,7 +18,7 @@ from cli.errors import CliError, Misused
 from cli.excerpt import Excerpt, save, show_log
 from cli.fan_out import fan_out
 from cli.follow import ending, follow, wait, waits_for, why
-from cli.options import AsJson, Environment, InEnvironment
+from cli.options import AsJson, BotArgument, Environment, InEnvironment
 from cli.render import badge, duration, fields, moment, plain, word
 from cli.screen import Screen, screen
 
@@ -47,7 +47,7 @@ JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
 
 
 def run(  # noqa: PLR0913 - one option each
-    bot: Annotated[str, typer.Argument(metavar="BOT", help="The bot.")],
+    bot: BotArgument,
     *,
     environment: InEnvironment = Environment.DEV,
     param: Annotated[

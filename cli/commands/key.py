@@ -68,9 +68,12 @@ def rotate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give an environment a new key and wrap its values for it, without re-entering them."""
-    more = [*(["--prepare"] if prepare else []), *(["--json"] if as_json else [])]
-    become("vault", ["rotate", "--env", environment, *more])
+    """Give an environment a new key and wrap its values for it, without re-entering them.
+
+    An interrupted rotation goes on when it is started again.
+    """
+    flags = (*(["--prepare"] if prepare else []), *(["--json"] if as_json else []))
+    become("vault", ["rotate", "--env", environment, *flags])
 
 
 def _knows_console() -> bool:

@@ -130,7 +130,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api) -> None
             answer.begin()
             found = json.loads(answer.read())["error"]
         assert (answer.status, found["code"]) == (413, "invalid")
-        assert "larger than" in found["message"]
+        assert f"larger than {largest:,} bytes" in found["message"]
 
 
 def test_a_body_of_unknown_length_is_refused_when_it_grows_too_large(api: Api) -> None:

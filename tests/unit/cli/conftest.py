@@ -10,10 +10,24 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from typer.core import TyperGroup
 
-from cli.__main__ import run
+from cli.__main__ import commands, run
 
 TOKEN = "bk_a-token-of-the-tests"
+
+
+#: The command line, built once.
+COMMANDS = commands()
+
+
+def understood(words: list[str]) -> None:
+    """Parse a command line as the command would and run nothing; raises what is wrong with it."""
+    context = COMMANDS.make_context("botkeep", list(words))
+    while isinstance(context.command, TyperGroup) and (rest := [*context._protected_args, *context.args]):
+        name, found, rest = context.command.resolve_command(context, rest)
+        assert found is not None
+        context = found.make_context(name, rest, parent=context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,8 +201,17 @@ def test_a_new_token_is_alone_on_stdout(console: Console, botkeep: Botkeep) -> N
 def test_an_unknown_environment_names_itself(console: Console, botkeep: Botkeep) -> None:
     result = botkeep("run", "b", "--env", "production", "--json")
     assert result.status == 2
-    assert "'production'" in result.err
+    assert result.err.startswith(
+        "botkeep: Invalid value for '--env': 'production' is not one of 'dev', 'staging', 'prod'."
+    )
     assert result.lines[0]["error"]["code"] == "usage"
+
+
+def test_a_missing_choice_is_one_sentence_on_one_line(console: Console, botkeep: Botkeep) -> None:
+    result = botkeep("asset", "set", "SAP.PASSWORD")
+    assert result.err == (
+        "botkeep: Missing option '--env'. Choose from: dev, staging, prod. See: botkeep asset set --help\n"
+    )
 
 
 def test_bot_add_sends_the_files_as_an_archive(console: Console, botkeep: Botkeep, tmp_path: Path) -> None:

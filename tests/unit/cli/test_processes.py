@@ -35,7 +35,9 @@ PASSING = {"console", "scheduler", "migrate", "runner", "local"}
         ("key list", "vault.__main__ list"),
         ("local set BOT NAME --json", "runner.worker.local.__main__ set BOT NAME --json"),
         ("key rotate --env prod --json", "vault.__main__ rotate --env prod --json"),
+        ("key rotate --env prod --prepare", "vault.__main__ rotate --env prod --prepare"),
         ("secret read API_KEY --env prod", "vault.__main__ read GLOBAL.API_KEY --env prod"),
+        ("secret read API_KEY --workspace other", "vault.__main__ read GLOBAL.API_KEY --env dev --workspace other"),
     ],
 )  # fmt: skip
 def test_a_command_becomes_the_process_without_the_persons_token(tmp_path: Path, line: str, becomes: str) -> None:

@@ -63,6 +63,14 @@ def test_a_file_keeps_every_byte(console: Console, botkeep: Botkeep, tmp_path: P
     assert console.requests[0].body == bytes(range(256)) + b"\n"
 
 
+def test_a_value_that_is_too_large_says_the_limit_and_is_not_sent(
+    console: Console, botkeep: Botkeep, tmp_path: Path
+) -> None:
+    (tmp_path / "cert").write_bytes(bytes(1024 * 1024 + 1))
+    result = botkeep("asset", "set", "SAP.CERT", "--env", "dev", "--file", tmp_path / "cert")
+    assert (result.status, "at most 1,048,576 bytes" in result.err, console.requests) == (5, True, [])
+
+
 def test_a_missing_file_is_not_found_and_nothing_is_sent(console: Console, botkeep: Botkeep) -> None:
     result = botkeep("asset", "set", "SAP.PASSWORD", "--env", "prod", "--file", "/nonexistent")
     assert (result.status, console.requests) == (3, [])
