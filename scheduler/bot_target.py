@@ -37,8 +37,8 @@ class _Checks:
         self._session = session
         self._newest: dict[tuple[uuid.UUID, str], Version | None] = {}
         self._strict: dict[uuid.UUID, list[str]] = {}
-        #: By bot and what was asked: the environment, or references. The error, or none.
-        self._refusals: dict[tuple[uuid.UUID, str | frozenset[str]], RunnerError | VaultInvalid | None] = {}
+        #: By bot and what was asked: the environment, or references. The sentence, or nothing.
+        self._refusals: dict[tuple[uuid.UUID, str | frozenset[str]], str] = {}
 
     def newest(self, workspace_id: uuid.UUID, name: str) -> Version:
         """The newest version of a bot. Raises `NotFound`."""
@@ -54,7 +54,7 @@ class _Checks:
         return found
 
     def values(self, version: Version, *, workspace_id: uuid.UUID, environment: str) -> None:
-        """Raises `Unset` where the bot lacks a value in an environment that refuses unset ones."""
+        """Raises `Invalid` where the bot lacks a value in an environment that refuses unset ones."""
         if workspace_id not in self._strict:
             self._strict[workspace_id] = workspaces.strict(self._session, workspace_id=workspace_id)
         if environment in self._strict[workspace_id]:
@@ -65,25 +65,25 @@ class _Checks:
             )
 
     def references(self, version: Version, parameters: dict[str, Any], *, workspace_id: uuid.UUID) -> None:
-        """Raises `Invalid` or `InvalidToken` for references that could not be resolved for the bot."""
+        """Raises `Invalid` for references that could not be resolved for the bot."""
         place = {"workspace_id": workspace_id, "bot_id": version.bot_id}
         names = frozenset(reference.text for reference in tokens.find(parameters))
         if names:
             self._once(
                 (version.bot_id, names),
                 lambda: requests.check_references(self._session, version.manifest, parameters, **place),
+                field="parameters: ",
             )
 
-    def _once(self, key: tuple[uuid.UUID, str | frozenset[str]], check: Callable[[], None]) -> None:
+    def _once(self, key: tuple[uuid.UUID, str | frozenset[str]], check: Callable[[], None], *, field: str = "") -> None:
         if key not in self._refusals:
             try:
                 check()
-                self._refusals[key] = None
-            except (RunnerError, VaultInvalid) as error:
-                self._refusals[key] = error
-        refusal = self._refusals[key]
-        if refusal is not None:
-            raise refusal
+                self._refusals[key] = ""
+            except (Invalid, VaultInvalid) as error:
+                self._refusals[key] = f"{field}{error}"
+        if self._refusals[key]:
+            raise Invalid(self._refusals[key])
 
 
 def environment(_session: Session, wanted: Wanted) -> str:
@@ -100,7 +100,7 @@ def check(session: Session, wanted: Wanted) -> None:
     """Refuse an unknown bot, an undeclared or missing parameter, and references that could not be resolved.
 
     Raises:
-        NotFound, Invalid, InvalidToken: naming the field.
+        NotFound, Invalid: naming the field.
     """
     checks = _Checks(session)
     version = checks.newest(wanted.workspace_id, wanted.name)
@@ -120,7 +120,7 @@ def start(session: Session, wanted: Sequence[Wanted], *, now: datetime) -> list[
     for one in wanted:
         try:
             prepared.append(_request(one, checks))
-        except (RunnerError, VaultInvalid) as error:
+        except RunnerError as error:
             prepared.append(str(error))
     requested = [one for one in prepared if isinstance(one, Request)]
     made = batches.enqueue(session, requested, now=now)
@@ -179,7 +179,7 @@ def _request(wanted: Wanted, checks: _Checks) -> Request:
 def _filled(manifest: Manifest, given: Mapping[str, Any], *, promised: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The parameters of a job; those that events bring are taken for given and left out."""
     try:
-        filled = requests.fill(manifest, {**given, **dict.fromkeys(promised, "")})
+        filled = requests.fill(manifest, {**given, **dict.fromkeys(promised, "")}, how=requests.IN_FILE)
     except Invalid as error:
         raise Invalid(f"parameters: {error}") from None
     return {name: value for name, value in filled.items() if name not in promised}
