@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Float, Row, func, literal, select, update
+from sqlalchemy import Float, Row, exists, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from runner import jobs, statements
@@ -19,6 +19,9 @@ from runner.models import Attempt, Job
 from runner.states import Reason, State
 from vault import db
 from vault.db import clock
+
+#: Whether `overdue` has an answer.
+LOST = exists().where(Job.state == State.RUNNING, Job.lease_expires_at < clock())
 
 
 def end(session: Session, job_id: uuid.UUID, *, attempt: int, report: Report) -> bool:

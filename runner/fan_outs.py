@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from runner import dispatches, jobs, requests, sources
@@ -49,6 +49,25 @@ AT_ONCE = 200
 
 #: The parameter that holds the row of a job, and the one that holds its batch.
 ROW, ROWS = "row", "rows"
+
+
+_READ = (FanOut.finished_at.is_(None), FanOut.read_at.is_not(None))
+
+#: Whether there is a fan-out whose batches are all there.
+WAITING = exists().where(*_READ)
+
+_LOST = (
+    FanOut.finished_at.is_(None),
+    FanOut.read_at.is_(None),
+    FanOut.tries >= TRIES,
+    FanOut.lease_expires_at < clock(),
+)
+
+#: Whether `end_lost` or `sweep` has anything to do.
+LOST = or_(
+    exists().where(*_LOST),
+    exists().where(FanOutBatch.fan_out_id == FanOut.id, FanOut.cancelled_by.is_not(None)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +263,7 @@ def fail(session: Session, claim: Claim, detail: str) -> bool:
 
 def read(session: Session) -> Sequence[uuid.UUID]:
     """The fan-outs whose batches are all there, the oldest first."""
-    return session.scalars(
-        select(FanOut.id).where(FanOut.finished_at.is_(None), FanOut.read_at.is_not(None)).order_by(FanOut.id)
-    ).all()
+    return session.scalars(select(FanOut.id).where(*_READ).order_by(FanOut.id)).all()
 
 
 def start_some(
@@ -329,12 +346,7 @@ def end_lost(session: Session) -> int:
     return db.changes(
         session,
         update(FanOut)
-        .where(
-            FanOut.finished_at.is_(None),
-            FanOut.read_at.is_(None),
-            FanOut.tries >= TRIES,
-            FanOut.lease_expires_at < clock(),
-        )
+        .where(*_LOST)
         .values(finished_at=clock(), ok=False, detail=f"{TRIES} runners were lost while they read the data source."),
     )
 

@@ -15,6 +15,9 @@ from vault.models import ACTOR_LENGTH, Model
 #: What a partial index calls a work item that may be reserved, and one that a bot holds.
 WAITING_ITEMS, RESERVED_ITEMS = text("state = 'waiting'"), text("state = 'reserved'")
 
+#: What a partial index calls a work item that nobody may reserve after a time.
+LIMITED_ITEMS = text("state = 'waiting' AND deadline IS NOT NULL")
+
 
 class AttemptResult(Model):
     """One result that a bot gave with `botkeep.output(key, value)`, masked; a second of a key replaces the first."""
@@ -75,6 +78,7 @@ class WorkItem(Model):
             postgresql_where=WAITING_ITEMS,
             sqlite_where=WAITING_ITEMS,
         ),
+        Index("ix_work_items_deadline", "deadline", postgresql_where=LIMITED_ITEMS, sqlite_where=LIMITED_ITEMS),
         Index("ix_work_items_held", "job_id", postgresql_where=RESERVED_ITEMS, sqlite_where=RESERVED_ITEMS),
         Index(
             "uq_work_items_reference",

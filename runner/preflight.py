@@ -16,7 +16,7 @@ from runner import bots, workspaces
 from runner.errors import Invalid
 from runner.manifest import Manifest
 from vault import coverage
-from vault.coverage import Described
+from vault.coverage import Slot
 from vault.names import AssetName
 
 #: Names that a sentence holds; more are counted.
@@ -44,8 +44,8 @@ def check(
     Raises:
         Unset: naming the assets, and the command that sets the first.
     """
-    visible = coverage.visible(session, workspace_id=workspace_id, bot_id=bot_id)
-    if missing := lacking(manifest, visible, environment=environment):
+    slots = coverage.slots(session, workspace_id=workspace_id, bot_id=bot_id, environment=environment)
+    if missing := lacking(manifest, slots):
         shown = ", ".join(map(str, missing[:_NAMED]))
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise Unset(
@@ -54,15 +54,14 @@ def check(
         )
 
 
-def lacking(manifest: Manifest, visible: Sequence[Described], *, environment: str) -> tuple[AssetName, ...]:
+def lacking(manifest: Manifest, slots: Sequence[Slot]) -> tuple[AssetName, ...]:
     """The assets that a bot declares and that have no value in an environment, by name.
 
-    `visible` is what the bot could see. A declared name that does not exist has no value either; a pattern that
+    `slots` is what the bot could see. A declared name that does not exist has no value either; a pattern that
     nothing matches asks for nothing, and whether a local value is set is known on its host alone.
     """
-    central = (one for one in visible if not one.local)
-    unset = {one.name for one in central if manifest.declares(one.name) and one.environments[environment] is None}
-    unknown = set(manifest.named()) - {one.name for one in visible}
+    unset = {one.name for one in slots if manifest.declares(one.name) and not one.given}
+    unknown = set(manifest.named()) - {one.name for one in slots}
     return tuple(sorted(unset | unknown, key=str))
 
 
@@ -79,7 +78,8 @@ def refusals(session: Session, *, workspace_id: uuid.UUID, bot: str | None = Non
     for row, version in bots.listing(session, workspace_id=workspace_id) if strict else ():
         if bot in {None, row.name}:
             manifest = Manifest.from_json(version.manifest)
-            visible = coverage.visible(session, workspace_id=workspace_id, bot_id=row.id)
-            lacks = ((each, lacking(manifest, visible, environment=each)) for each in strict)
-            found.extend(Refusal(row.name, each, missing) for each, missing in lacks if missing)
+            for each in strict:
+                slots = coverage.slots(session, workspace_id=workspace_id, bot_id=row.id, environment=each)
+                if missing := lacking(manifest, slots):
+                    found.append(Refusal(row.name, each, missing))
     return found

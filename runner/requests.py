@@ -28,6 +28,9 @@ from vault.names import ENVIRONMENTS, check_environment
 #: The largest set of parameters, as JSON text in bytes; data belongs into files and data sources.
 MAX_PARAMETERS = 256 * 1024
 
+#: How a missing parameter is given: to a command, and in a definition.
+BY_HAND, IN_FILE = "give it with `--param {name}=VALUE`", "write {name} below `parameters`"
+
 #: The longest idempotency key.
 MAX_KEY = 200
 
@@ -135,8 +138,8 @@ def dispatched(
     )
 
 
-def fill(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given parameters with the declared defaults.
+def fill(manifest: Manifest, given: Mapping[str, Any], *, how: str = BY_HAND) -> dict[str, Any]:
+    """The given parameters with the declared defaults; `how` says how a missing one is given.
 
     A bot that declares no parameter takes any; one that declares some takes only those.
 
@@ -145,10 +148,12 @@ def fill(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not manifest.parameters:
         return checked(dict(given))
-    return fill_declared(manifest.parameters, given, owner="bot")
+    return fill_declared(manifest.parameters, given, owner="bot", how=how)
 
 
-def fill_declared(declared: Mapping[str, Parameter], given: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
+def fill_declared(
+    declared: Mapping[str, Parameter], given: Mapping[str, Any], *, owner: str, how: str = BY_HAND
+) -> dict[str, Any]:
     """The given parameters of an `owner` (bot, queue, workflow) that takes the declared ones only, with their defaults.
 
     Raises:
@@ -164,7 +169,7 @@ def fill_declared(declared: Mapping[str, Parameter], given: Mapping[str, Any], *
     filled.update(given)
     missing = [name for name, parameter in declared.items() if parameter.required and name not in filled]
     if missing:
-        raise Invalid(f"The {owner} needs the parameter {missing[0]!r}; give it with `--param {missing[0]}=VALUE`.")
+        raise Invalid(f"The {owner} needs the parameter {missing[0]!r}; {how.format(name=missing[0])}.")
     return checked(filled)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Subquery, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Subquery, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from runner.errors import Invalid, NotFound
@@ -181,8 +181,9 @@ def decide(
 
 
 def scopes(session: Session, *, workspace_id: uuid.UUID | None = None) -> list[tuple[uuid.UUID, Scope]]:
-    """Every bot in every environment, with its workspace; removed bots, too, since their logs stay."""
-    query = select(Bot.workspace_id, Bot.id, Bot.name).order_by(Bot.id)
+    """Every bot that has jobs, in every environment, with its workspace; removed bots, too, since their logs stay."""
+    used = exists().where(Job.bot_id == Bot.id)
+    query = select(Bot.workspace_id, Bot.id, Bot.name).where(used).order_by(Bot.id)
     if workspace_id is not None:
         query = query.where(Bot.workspace_id == workspace_id)
     return [

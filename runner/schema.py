@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 #: The newest revision in `runner/migrations/versions`; a test compares.
-REVISION = "0020"
+REVISION = "0021"
 
 
 def is_current(session: Session) -> bool:

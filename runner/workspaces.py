@@ -82,8 +82,8 @@ def environments(session: Session, *, workspace_id: uuid.UUID) -> Sequence[Envir
 
 def strict(session: Session, *, workspace_id: uuid.UUID) -> list[str]:
     """The environments that refuse unset values."""
-    rows = environments(session, workspace_id=workspace_id)
-    return [row.name for row in rows if row.unset == Unset.REFUSE]
+    query = select(Environment.name).where(Environment.workspace_id == workspace_id, Environment.unset == Unset.REFUSE)
+    return sorted(session.scalars(query), key=ENVIRONMENTS.index)
 
 
 #: What the workspace decided for unset values. Parameters: `workspace`, `environment`.

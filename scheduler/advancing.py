@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from celery import Celery
-from sqlalchemy import Engine, insert, select, union_all, update
+from sqlalchemy import Engine, exists, insert, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from runner import batches, jobs, requests, signals
@@ -57,22 +57,17 @@ class Done:
     end: End | None = None
 
 
+_UNSEEN = (RunTry.job_id == Job.id, ~RunTry.seen, Job.state.in_(sorted(FINAL)))
+_TIMED = (Run.state == State.RUNNING, Run.look_at <= moment())
+
+#: Whether there is a run to be looked at.
+WAITING = or_(exists().where(*_UNSEEN), exists().where(*_TIMED))
+
+
 def due(session: Session, *, limit: int = ROUND) -> list[uuid.UUID]:
     """The runs of which a job ended that nobody has seen, and those whose time to be looked at has come."""
-    ended = (
-        select(RunTry.run_id)
-        .join(Job, Job.id == RunTry.job_id)
-        .where(~RunTry.seen, Job.state.in_(sorted(FINAL)))
-        .limit(limit)
-        .subquery()
-    )
-    timed = (
-        select(Run.id)
-        .where(Run.state == State.RUNNING, Run.look_at <= moment())
-        .order_by(Run.look_at)
-        .limit(limit)
-        .subquery()
-    )
+    ended = select(RunTry.run_id).where(*_UNSEEN).limit(limit).subquery()
+    timed = select(Run.id).where(*_TIMED).order_by(Run.look_at).limit(limit).subquery()
     return list(dict.fromkeys(session.scalars(union_all(select(ended), select(timed)))))
 
 

@@ -1,13 +1,13 @@
 """Bots as targets of triggers: jobs, many at once.
 
-The console checks a trigger's references when it is saved, the runner when a job starts; in between nobody does, since
-the scheduler may not read the names of assets.
+What would be refused when somebody asks for the job is refused here, too, whoever fires: a parameter, a reference that
+cannot be resolved, a value that is missing where unset ones are refused. The runner looks again when the job starts.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +25,65 @@ from runner.states import State
 from runner.triggers import Firing
 from scheduler.precedence import environment_of
 from scheduler.starting import Started, Wanted
+from vault import tokens
 from vault.audit import Actor
+from vault.errors import Invalid as VaultInvalid
 
-#: Workspace and name of a bot to its newest version, or `None` where there is no such bot.
-_Known = dict[tuple[uuid.UUID, str], Version | None]
+
+class _Checks:
+    """What was found out about bots for some wishes of one transaction, so that many cost little more than one."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._newest: dict[tuple[uuid.UUID, str], Version | None] = {}
+        self._strict: dict[uuid.UUID, list[str]] = {}
+        #: By bot and what was asked: the environment, or references. The sentence, or nothing.
+        self._refusals: dict[tuple[uuid.UUID, str | frozenset[str]], str] = {}
+
+    def newest(self, workspace_id: uuid.UUID, name: str) -> Version:
+        """The newest version of a bot. Raises `NotFound`."""
+        place = (workspace_id, name)
+        if place not in self._newest:
+            try:
+                self._newest[place] = requests.newest(self._session, name, workspace_id=workspace_id, lock=False)
+            except NotFound:
+                self._newest[place] = None
+        found = self._newest[place]
+        if found is None:
+            raise NotFound(f"bot: {unknown(name)}")
+        return found
+
+    def values(self, version: Version, *, workspace_id: uuid.UUID, environment: str) -> None:
+        """Raises `Invalid` where the bot lacks a value in an environment that refuses unset ones."""
+        if workspace_id not in self._strict:
+            self._strict[workspace_id] = workspaces.strict(self._session, workspace_id=workspace_id)
+        if environment in self._strict[workspace_id]:
+            place = {"workspace_id": workspace_id, "bot_id": version.bot_id}
+            self._once(
+                (version.bot_id, environment),
+                lambda: preflight.check(self._session, version.manifest, environment=environment, **place),
+            )
+
+    def references(self, version: Version, parameters: dict[str, Any], *, workspace_id: uuid.UUID) -> None:
+        """Raises `Invalid` for references that could not be resolved for the bot."""
+        place = {"workspace_id": workspace_id, "bot_id": version.bot_id}
+        names = frozenset(reference.text for reference in tokens.find(parameters))
+        if names:
+            self._once(
+                (version.bot_id, names),
+                lambda: requests.check_references(self._session, version.manifest, parameters, **place),
+                field="parameters: ",
+            )
+
+    def _once(self, key: tuple[uuid.UUID, str | frozenset[str]], check: Callable[[], None], *, field: str = "") -> None:
+        if key not in self._refusals:
+            try:
+                check()
+                self._refusals[key] = ""
+            except (Invalid, VaultInvalid) as error:
+                self._refusals[key] = f"{field}{error}"
+        if self._refusals[key]:
+            raise Invalid(self._refusals[key])
 
 
 def environment(_session: Session, wanted: Wanted) -> str:
@@ -45,15 +100,13 @@ def check(session: Session, wanted: Wanted) -> None:
     """Refuse an unknown bot, an undeclared or missing parameter, and references that could not be resolved.
 
     Raises:
-        NotFound, Invalid, InvalidToken: naming the field.
+        NotFound, Invalid: naming the field.
     """
-    newest = _newest(session, wanted, {})
-    filled = _filled(newest.manifest, wanted.parameters, promised=wanted.promised)
-    place = {"workspace_id": wanted.workspace_id, "bot_id": newest.bot_id}
-    requests.check_references(session, newest.manifest, filled, **place)
-    chosen = environment(session, wanted)
-    if chosen in workspaces.strict(session, workspace_id=wanted.workspace_id):
-        preflight.check(session, newest.manifest, environment=chosen, **place)
+    checks = _Checks(session)
+    version = checks.newest(wanted.workspace_id, wanted.name)
+    filled = _filled(version.manifest, wanted.parameters, promised=wanted.promised)
+    checks.references(version, filled, workspace_id=wanted.workspace_id)
+    checks.values(version, workspace_id=wanted.workspace_id, environment=environment(session, wanted))
 
 
 def start(session: Session, wanted: Sequence[Wanted], *, now: datetime) -> list[Started | str]:
@@ -62,11 +115,11 @@ def start(session: Session, wanted: Sequence[Wanted], *, now: datetime) -> list[
     Raises:
         Conflict: when a bot was removed at the same moment; the next try says so for its triggers only.
     """
-    known: _Known = {}
+    checks = _Checks(session)
     prepared: list[Request | str] = []
     for one in wanted:
         try:
-            prepared.append(_request(session, one, known))
+            prepared.append(_request(one, checks))
         except RunnerError as error:
             prepared.append(str(error))
     requested = [one for one in prepared if isinstance(one, Request)]
@@ -104,38 +157,29 @@ def cancel(session: Session, started_id: uuid.UUID, *, actor: Actor, now: dateti
         return
 
 
-def _request(session: Session, wanted: Wanted, known: _Known) -> Request:
-    newest = _newest(session, wanted, known)
+def _request(wanted: Wanted, checks: _Checks) -> Request:
+    newest = checks.newest(wanted.workspace_id, wanted.name)
+    chosen = environment_of(explicit=wanted.explicit, trigger=wanted.environment)
+    filled = _filled(newest.manifest, wanted.parameters)
+    checks.references(newest, filled, workspace_id=wanted.workspace_id)
+    checks.values(newest, workspace_id=wanted.workspace_id, environment=chosen)
     return Request(
         workspace_id=wanted.workspace_id,
         bot_id=newest.bot_id,
         version_id=newest.id,
-        environment=environment_of(explicit=wanted.explicit, trigger=wanted.environment),
+        environment=chosen,
         group=wanted.group,
         priority=Priority.of(wanted.priority),
         concurrency=newest.manifest.concurrency,
-        parameters=_filled(newest.manifest, wanted.parameters),
+        parameters=filled,
         cause=wanted.cause,
     )
-
-
-def _newest(session: Session, wanted: Wanted, known: _Known) -> Version:
-    place = (wanted.workspace_id, wanted.name)
-    if place not in known:
-        try:
-            known[place] = requests.newest(session, wanted.name, workspace_id=wanted.workspace_id, lock=False)
-        except NotFound:
-            known[place] = None
-    found = known[place]
-    if found is None:
-        raise NotFound(f"bot: {unknown(wanted.name)}")
-    return found
 
 
 def _filled(manifest: Manifest, given: Mapping[str, Any], *, promised: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The parameters of a job; those that events bring are taken for given and left out."""
     try:
-        filled = requests.fill(manifest, {**given, **dict.fromkeys(promised, "")})
+        filled = requests.fill(manifest, {**given, **dict.fromkeys(promised, "")}, how=requests.IN_FILE)
     except Invalid as error:
         raise Invalid(f"parameters: {error}") from None
     return {name: value for name, value in filled.items() if name not in promised}

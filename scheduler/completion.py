@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from celery import Celery
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, ScalarSelect, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from runner.triggers import Kind, Trigger
 from scheduler import firing
 from scheduler.definitions import Completion
 from scheduler.shots import Fired, Shot
-from scheduler.sources import Ended, Watched, key_of, source
+from scheduler.sources import Ended, Watched, ended_since, key_of, source
 from vault import db
 
 #: How far each look goes back behind the one before.
@@ -31,6 +31,15 @@ BATCH = 500
 
 #: How rarely a trigger without ends is written to.
 _STEP = timedelta(seconds=30)
+
+
+def waiting() -> ColumnElement[bool]:
+    """Whether `fire_ended` may have something to do, for all triggers at once: a look for each bot and flow.
+
+    No trigger watches from longer ago than `_STEP` where the first half does not hold, so no end before is news.
+    """
+    behind = exists().where(*_ACTIVE, Trigger.watched_until < _ago(_STEP))
+    return or_(behind, and_(exists().where(*_ACTIVE), ended_since(_ago(_STEP + OVERLAP))))
 
 
 def fire_ended(engine: Engine, app: Celery) -> int:
@@ -75,6 +84,10 @@ _ACTIVE = (
     Trigger.enabled,
     Trigger.paused_at.is_(None),
 )
+
+
+def _ago(span: timedelta) -> ScalarSelect[datetime]:
+    return select(db.clock(-span)).scalar_subquery()
 
 
 def _waiting(session: Session) -> Sequence[Trigger]:

@@ -24,6 +24,16 @@ from cronsim import CronSim, CronSimError
 
 _SECOND = timedelta(seconds=1)
 
+#: What each field takes, by cronsim's names.
+_FIELDS = {
+    "second": "0-59",
+    "minute": "0-59",
+    "hour": "0-23",
+    "day-of-month": "1-31, L for the last",
+    "month": "1-12 or jan-dec",
+    "day-of-week": "0-7 (0 and 7 are Sunday) or mon-sun",
+}
+
 
 class Missing(StrEnum):
     """What a wall time means that the clock jumped over."""
@@ -102,10 +112,7 @@ def cron(expression: str, zone: ZoneInfo, *, missing: Missing | None = None, rep
     try:
         next(CronSim(expression, datetime(2024, 1, 1)))  # noqa: DTZ001 - a wall clock has no zone
     except CronSimError as error:
-        raise ValueError(
-            f"{str(error).replace('Bad ', 'the ').lower()} of {expression[:100]!r} cannot be used; write five fields "
-            "(minute hour day month weekday), or six with seconds first"
-        ) from None
+        raise ValueError(_complaint(fields, str(error))) from None
     except StopIteration:
         raise ValueError(f"{expression[:100]!r} has no day in the next 50 years; look at its day and month") from None
     every_hour = fields[-4].startswith("*")
@@ -115,6 +122,25 @@ def cron(expression: str, zone: ZoneInfo, *, missing: Missing | None = None, rep
         missing or (Missing.SKIP if every_hour else Missing.NEXT),
         repeated or (Repeated.BOTH if every_hour else Repeated.ONCE),
     )
+
+
+def _complaint(fields: list[str], word: str) -> str:
+    """What is wrong with an expression, from cronsim's word for it."""
+    shown = repr(" ".join(fields)[:100])
+    name = word.removeprefix("Bad ")
+    if name not in _FIELDS:
+        return f"{shown} is no expression; write five fields (minute hour day month weekday), or six with seconds first"
+    if name == "day-of-month" and _is_one([*fields[:-2], "*", fields[-1]]):
+        return f"{shown} means a day that never comes: no such month has a day {fields[-3]}"
+    return f"the {name} of {shown} is none; write {_FIELDS[name]}, lists (1,5), ranges (1-5), steps (*/5) or *"
+
+
+def _is_one(fields: list[str]) -> bool:
+    try:
+        CronSim(" ".join(fields), datetime(2024, 1, 1))  # noqa: DTZ001 - a wall clock has no zone
+    except CronSimError:
+        return False
+    return True
 
 
 def _offset(local: datetime) -> timedelta:

@@ -271,6 +271,8 @@ def _sentence(kind: str, path: tuple[str | int, ...], message: str) -> str:
     if kind == "extra_forbidden":
         model = _TABLES.get(str(path[0]), Definition) if len(path) > 1 else Definition
         near = difflib.get_close_matches(str(path[-1]), model.model_fields, 1)
+        if model is not Definition and path[-1] in Definition.model_fields:
+            return f"{field}: {words}; write {path[-1]} at the top, before the first table."
         words += f"; did you mean {near[0]}?" if near else f"; the keys here are {', '.join(model.model_fields)}"
     if words.startswith(("Input should be", "String should", "Value should")):
         words = "it must " + words.split(" should ", 1)[1]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from celery import Celery
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import Engine, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from runner.triggers import Trigger
@@ -26,6 +26,9 @@ from vault.models import Model
 #: Triggers in one transaction: enough that its cost is spread, few enough that another scheduler soon gets some.
 BATCH = 500
 
+#: Whether a schedule is due: one look into a small index.
+WAITING = exists().where(Trigger.next_fire_at <= moment())
+
 _triggers = Model.metadata.tables[Trigger.__tablename__]
 
 
@@ -34,7 +37,7 @@ def fire_due(engine: Engine, app: Celery) -> int:
     count = 0
     while True:
         with db.reading(engine) as session:
-            if not _any_due(session):  # the usual case costs one look into a small index
+            if not session.scalar(select(WAITING)):
                 return count
         with db.writing(engine) as session:
             claimed, fired = fire_batch(session, now=db.database_time(session))
@@ -109,7 +112,3 @@ def _missed(trigger: Trigger, first: datetime, *, now: datetime) -> str:
         f"misfire: nothing could fire from {first:%Y-%m-%d %H:%M:%S}Z until {now:%Y-%m-%d %H:%M:%S}Z, and the policy "
         f"{policy} leaves such instants out."
     )
-
-
-def _any_due(session: Session) -> bool:
-    return session.execute(select(Trigger.id).where(Trigger.next_fire_at <= moment()).limit(1)).first() is not None

@@ -195,7 +195,7 @@ def _sentence(problem: Mapping[str, Any]) -> str:
         return f"{place}: there is no such key."
     if kind == "value_error" and ":" in message.partition(" ")[0]:
         return message
-    complaint = _COMPLAINTS.get(kind) or message
+    complaint = _COMPLAINTS.get(kind) or message.partition(" after validation, not ")[0]
     if complaint.startswith(("Input should be", "String should", "Value should", "Tuple should", "Dictionary should")):
         complaint = "must " + complaint.split(" should ", 1)[1]
     return f"{place}: it {complaint.rstrip('.')}." if " " in complaint else f"{place}: {complaint}."

@@ -1,19 +1,19 @@
 """What keeps a queue or a workflow from running in an environment, as far as it can be known before a run of it.
 
 The same is asked of each of its bots as of a bot that is queued by itself: no value is missing where the workspace
-refuses unset ones, and every reference can be resolved, also one that a parameter of the run puts into a step. Only
-the console asks: the scheduler may not read the names of assets, and the runner looks again at each start.
+refuses unset ones, and every reference can be resolved, also one that a parameter of the run puts into a step. The
+runner looks again at each start.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from runner import preflight, requests
+from runner import preflight, requests, workspaces
 from runner.errors import Invalid, NotFound
 from runner.requests import Version
 from scheduler import expressions, flows
@@ -32,20 +32,22 @@ def check(
     workspace_id: uuid.UUID,
     environment: str,
     parameters: Mapping[str, Any],
+    done: Collection[str] = (),
 ) -> None:
-    """Refuse a run of which a step could not start.
+    """Refuse a run of which a step could not start, but for those that are `done`.
 
     Raises:
         Invalid: naming the step, and the asset or the reference.
     """
     known: dict[str, Version] = {}
-    for place, (bot, written) in definition.bots().items():
+    strict = environment in workspaces.strict(session, workspace_id=workspace_id)
+    for place, (bot, written) in definition.bots(but=done).items():
         try:
             if bot not in known:
-                known[bot] = requests.newest(session, bot, workspace_id=workspace_id)
+                known[bot] = requests.newest(session, bot, workspace_id=workspace_id, lock=False)
             version = known[bot]
             bound = {"workspace_id": workspace_id, "bot_id": version.bot_id}
-            if environment in version.strict:
+            if strict:
                 preflight.check(session, version.manifest, environment=environment, **bound)
             requests.check_references(session, version.manifest, _rendered(written, parameters), **bound)
         except (Invalid, NotFound, VaultInvalid) as error:

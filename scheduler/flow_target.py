@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from runner.errors import Conflict, Invalid, NotFound, RunnerError
-from runner.requests import fill_declared
+from runner.requests import IN_FILE, fill_declared
 from runner.states import State
 from runner.triggers import Firing
 from scheduler import flow_preflight, flows, runs
@@ -57,7 +57,7 @@ class FlowTarget:
         definition = self._definition(session, flow)
         given = {**wanted.parameters, **dict.fromkeys(wanted.promised, "")}
         try:
-            filled = fill_declared(definition.parameters, given, owner=self._kind)
+            filled = fill_declared(definition.parameters, given, owner=self._kind, how=IN_FILE)
         except Invalid as error:
             raise Invalid(f"parameters: {error}") from None
         chosen = runs.environment_for(session, flow, _asked(wanted))

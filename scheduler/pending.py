@@ -7,7 +7,7 @@ with the firing's end. What waits for a paused trigger waits until it is resumed
 from __future__ import annotations
 
 from celery import Celery
-from sqlalchemy import Engine, Select, and_, or_, select
+from sqlalchemy import Engine, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from runner.triggers import Firing, FiringState, Trigger
@@ -18,13 +18,24 @@ from vault import db
 #: Firings of one transaction.
 BATCH = 500
 
+_FIRES = and_(Trigger.enabled, Trigger.paused_at.is_(None))
+
+_UNDECIDED = (
+    Trigger.id == Firing.trigger_id,
+    Firing.state == FiringState.PENDING,
+    or_(Trigger.removed_at.is_not(None), _FIRES),
+)
+
+#: Whether there is a firing to decide about.
+WAITING = exists().where(*_UNDECIDED)
+
 
 def decide_pending(engine: Engine, app: Celery) -> int:
     """Decide about every pending firing whose trigger fires at all; answers how many there were."""
     count = 0
     while True:
         with db.reading(engine) as session:
-            if session.execute(_pending().limit(1)).first() is None:
+            if not session.scalar(select(WAITING)):
                 return count
         with db.writing(engine) as session:
             fired = decide_batch(session)
@@ -46,12 +57,7 @@ def decide_batch(session: Session) -> list[Fired]:
 
 
 def _pending() -> Select[Firing, Trigger]:
-    fires = and_(Trigger.enabled, Trigger.paused_at.is_(None))
-    return (
-        select(Firing, Trigger)
-        .join(Trigger, Trigger.id == Firing.trigger_id)
-        .where(Firing.state == FiringState.PENDING, or_(Trigger.removed_at.is_not(None), fires))
-    )
+    return select(Firing, Trigger).where(*_UNDECIDED)
 
 
 def _shot(row: Firing, trigger: Trigger) -> Shot:

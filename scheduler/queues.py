@@ -22,7 +22,7 @@ timeout = "1h"                     # from the moment it is queued; omitted: none
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -118,9 +118,13 @@ class Queue(Definition):
             found[name] = item
         return found
 
-    def bots(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """Bot and parameters of each item, by the place in the file that an error names."""
-        return {f"items.{place}": (item.bot, item.parameters) for place, item in enumerate(self.items)}
+    def bots(self, *, but: Collection[str] = ()) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        """Bot and parameters of each item, without some by name, by the place in the file that an error names."""
+        return {
+            f"items.{place}": (item.bot, item.parameters)
+            for place, (name, item) in enumerate(self.by_name.items())
+            if name not in but
+        }
 
     def comes_after(self, name: str) -> frozenset[str]:
         """The items before this one."""

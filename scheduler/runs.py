@@ -19,7 +19,7 @@ from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause, Priority
 from runner.requests import MAX_KEY, fill_declared
 from runner.states import FINAL, State
-from scheduler import flows, standing
+from scheduler import flow_preflight, flows, standing
 from scheduler.flows import Kind
 from scheduler.models import Approval, Flow, Run, RunTry
 from scheduler.outlook import FAILED, Facts, Outlook
@@ -54,18 +54,21 @@ def start(session: Session, flow: Flow, wanted: Wanted, *, now: datetime) -> Run
     """A new run of the flow's newest version; the scheduler is told after the commit.
 
     Raises:
-        Invalid: for parameters that the flow does not declare, or needs and was not given.
+        Invalid: for parameters that the flow does not declare, or needs and was not given, and for a step that could
+            not start.
     """
     definition = flows.restored(Kind(flow.kind), flows.version(session, flow).definition)
     if wanted.idempotency_key is not None and not 0 < len(wanted.idempotency_key) <= MAX_KEY:
         raise Invalid(f"An idempotency key has 1 to {MAX_KEY} characters.")
     parameters = fill_declared(definition.parameters, wanted.parameters or {}, owner=flow.kind)
+    chosen = environment_for(session, flow, wanted)
+    flow_preflight.check(session, definition, workspace_id=flow.workspace_id, environment=chosen, parameters=parameters)
     return _insert(
         session,
         flow,
         definition,
         version=flow.version,
-        environment=environment_for(session, flow, wanted),
+        environment=chosen,
         parameters=parameters,
         wanted=wanted,
         now=now,
@@ -242,7 +245,7 @@ def restart(session: Session, run: Run, flow: Flow, *, wanted: Wanted, step: str
 
     Raises:
         Conflict: while the run goes on, and when there is nothing to do again.
-        Invalid: for a step that there is not.
+        Invalid: for a step that there is not, and for one that is to be done again and could not start.
     """
     if run.state not in FINAL:
         raise Conflict(f"Run {run.id} goes on; cancel it, or wait for its end.")
@@ -254,6 +257,15 @@ def restart(session: Session, run: Run, flow: Flow, *, wanted: Wanted, step: str
     again = {step} if step else {name for name, status in outlook.steps.items() if status.standing in FAILED}
     if not again and run.state == State.SUCCEEDED:
         raise Conflict(f"No step of run {run.id} failed; name the one to begin from: --from STEP")
+    taken = list(_taken_over(definition, outlook, facts, again=again, chosen=step))
+    flow_preflight.check(
+        session,
+        definition,
+        workspace_id=run.workspace_id,
+        environment=run.environment,
+        parameters=run.parameters,
+        done={name for name, _item, _job_id in taken} - again,
+    )
     new = _insert(
         session,
         flow,
@@ -265,10 +277,7 @@ def restart(session: Session, run: Run, flow: Flow, *, wanted: Wanted, step: str
         now=now,
         restart_of=run.id,
     )
-    kept = [
-        {"step": name, "item": item, "job_id": job_id}
-        for name, item, job_id in _taken_over(definition, outlook, facts, again=again, chosen=step)
-    ]
+    kept = [{"step": name, "item": item, "job_id": job_id} for name, item, job_id in taken]
     shared = {"run_id": new.id, "number": 1, "reused": True, "seen": True, "created_at": now, "refusal": None}
     if kept:
         session.execute(insert(RunTry), [{**shared, **row} for row in kept])

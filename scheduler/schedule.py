@@ -34,7 +34,16 @@ from itertools import count
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
 from runner.durations import Duration
 from scheduler.cron import Cron, Missing, Repeated, cron
@@ -110,6 +119,13 @@ class Schedule(BaseModel):
     misfire_limit: int = Field(default=100, ge=1, le=1000)
     misfire_grace: Duration = timedelta(seconds=60)
 
+    @field_validator("cron")
+    @classmethod
+    def _expression(cls, given: str | None) -> str | None:
+        if given is not None:
+            _walker(given, "UTC", None, None)
+        return given
+
     @model_validator(mode="after")
     def _one_rhythm(self) -> Self:
         if sum(given is not None for given in (self.cron, self.every, self.at)) != 1:
@@ -120,11 +136,6 @@ class Schedule(BaseModel):
             raise ValueError("jitter may be 1 hour at most")
         if self.misfire_grace > timedelta(hours=1):
             raise ValueError("misfire_grace may be 1 hour at most")
-        if self.cron is not None:
-            try:
-                _walker(self.cron, self.zone, None, None)
-            except ValueError as error:
-                raise ValueError(f"cron: {error}") from None
         if self.start and self.end and self.aware(self.start) > self.aware(self.end):
             raise ValueError("end is before start")
         return self

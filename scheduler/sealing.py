@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from runner.logging import logger
 from vault import chain, db
 from vault.chain import Head
+from vault.direct import Direct
 
 #: Seconds between two looks for new rows, and between two for rows that came very late.
 EVERY, LATE_EVERY = 2.0, 300.0
@@ -29,8 +30,11 @@ _log = logger()
 class Sealer:
     """Seals what is new, and anchors the heads that grew at most every `anchor_every` seconds."""
 
-    def __init__(self, engine: Engine, file: Path, *, anchor_every: float, now: Callable[[], datetime]) -> None:
-        self._engine, self._file, self._anchor_every, self._now = engine, file, anchor_every, now
+    def __init__(
+        self, engine: Engine, direct: Direct, file: Path, *, anchor_every: float, now: Callable[[], datetime]
+    ) -> None:
+        self._engine, self._direct = engine, direct
+        self._file, self._anchor_every, self._now = file, anchor_every, now
         self._grown: dict[uuid.UUID, Head] = {}
         self._anchored_at = self._looked_at = float("-inf")
 
@@ -63,9 +67,8 @@ class Sealer:
         self._grown, self._anchored_at = {}, time.monotonic()
 
     def _seal_some(self, *, late: timedelta) -> dict[uuid.UUID, Head]:
-        with db.reading(self._engine) as session:
-            if not chain.unsealed(session, late=late):
-                return {}
+        if not chain.unsealed(self._direct, late=late):
+            return {}
         with db.writing(self._engine) as session:
             return chain.seal(session, late=late)
 

@@ -67,7 +67,9 @@ def decide(session: Session, shots: Sequence[tuple[uuid.UUID, Shot]], *, now: da
     """Start what the policies allow, for firings with these ids; in order."""
     answers: dict[uuid.UUID, Fired] = {}
     ready: dict[str, list[tuple[uuid.UUID, Shot, Wanted]]] = defaultdict(list)
-    for firing_id, shot, why in _after_overlap(session, shots, now=now):
+    replaced: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for firing_id, shot, why, before in _after_overlap(session, shots):
+        replaced[firing_id] = before
         if why is not None:
             answers[firing_id] = Fired(firing_id, shot, FiringState.SKIPPED, why)
             continue
@@ -79,6 +81,9 @@ def decide(session: Session, shots: Sequence[tuple[uuid.UUID, Shot]], *, now: da
         started = target(kind).start(session, [one[2] for one in some], now=now)
         for (firing_id, shot, _), answer in zip(some, started, strict=True):
             answers[firing_id] = _fired(firing_id, shot, kind, answer)
+            if isinstance(answer, Started):  # what could not be started takes nobody's place
+                for started_id in replaced[firing_id]:
+                    target(kind).cancel(session, started_id, actor=_actor(shot.trigger), now=now)
     return [answers[firing_id] for firing_id, _ in shots]
 
 
@@ -106,28 +111,27 @@ def _wanted(firing_id: uuid.UUID, shot: Shot) -> Wanted:
 
 
 def _after_overlap(
-    session: Session, shots: Sequence[tuple[uuid.UUID, Shot]], *, now: datetime
-) -> list[tuple[uuid.UUID, Shot, str | None]]:
-    """Each shot with the reason to skip it, if there is one; what was started before is cancelled where asked."""
+    session: Session, shots: Sequence[tuple[uuid.UUID, Shot]]
+) -> list[tuple[uuid.UUID, Shot, str | None, list[uuid.UUID]]]:
+    """Each shot with the reason to skip it, if there is one, and with what was started before and gives way to it."""
     policies = {shot.trigger.id: _policy(shot) for _, shot in shots}
     unfinished = _unfinished(session, [shot for _, shot in shots if _policy(shot) is not Overlap.QUEUE])
     last = {shot.trigger.id: firing_id for firing_id, shot in shots if _allowed(shot) is None}
-    answers: list[tuple[uuid.UUID, Shot, str | None]] = []
+    answers: list[tuple[uuid.UUID, Shot, str | None, list[uuid.UUID]]] = []
     begun: set[uuid.UUID] = set()
     for firing_id, shot in shots:
         trigger, why = shot.trigger, _allowed(shot)
         policy = policies[trigger.id] if why is None and not shot.by_hand else Overlap.QUEUE
-        before = unfinished.get(trigger.id, [])
+        before, replaced = unfinished.get(trigger.id, []), list[uuid.UUID]()
         if policy is Overlap.SKIP and (before or trigger.id in begun):
             why = f"overlap: {before[-1] if before else 'an instant of the same moment'} is not over yet."
         elif policy is Overlap.CANCEL_PREVIOUS and last[trigger.id] != firing_id:
             why = "overlap: a later firing of the same moment took its place."
         elif policy is Overlap.CANCEL_PREVIOUS:
-            for started_id in before:
-                target(trigger.target_kind).cancel(session, started_id, actor=_actor(trigger), now=now)
+            replaced = before
         if why is None:
             begun.add(trigger.id)
-        answers.append((firing_id, shot, why))
+        answers.append((firing_id, shot, why, replaced))
     return answers
 
 

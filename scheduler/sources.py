@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import String, and_, cast, exists, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, String, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from runner import bots
@@ -138,6 +138,13 @@ class _Flows:
 
 
 SOURCES: Mapping[str, Source] = {"bot": _Bots(), "queue": _Flows(Kind.QUEUE), "workflow": _Flows(Kind.WORKFLOW)}
+
+
+def ended_since(instant: ScalarSelect[datetime]) -> ColumnElement[bool]:
+    """Whether anything has ended since then: a look into an index for each bot, queue and workflow."""
+    job = exists().where(Job.bot_id == Bot.id, Job.finished_at >= instant)
+    run = exists().where(Run.flow_id == Flow.id, Run.finished_at >= instant)
+    return or_(exists(select(Bot.id).where(job)), exists(select(Flow.id).where(run)))
 
 
 def source(kind: str) -> Source:

@@ -33,7 +33,7 @@ there, must hold as well. A step that can no longer start is skipped. A run fail
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -93,10 +93,12 @@ class Workflow(Definition):
                 del left[name]
         return found
 
-    def bots(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """Bot and parameters of each step, by the place in the file that an error names."""
+    def bots(self, *, but: Collection[str] = ()) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        """Bot and parameters of each step, without some by name, by the place in the file that an error names."""
         return {
-            f"steps.{name}": (step.bot, step.parameters) for name, step in self.steps.items() if step.bot is not None
+            f"steps.{name}": (step.bot, step.parameters)
+            for name, step in self.steps.items()
+            if step.bot is not None and name not in but
         }
 
     def comes_after(self, name: str) -> frozenset[str]:

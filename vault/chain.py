@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import bindparam, exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from vault.db import database_time
+from vault.direct import Direct
 from vault.models import AuditEvent, AuditLink, Reading
 
 #: What stands before every hash, and is the hash before the first place.
@@ -43,6 +44,14 @@ _LOCK = 27707093526340977
 
 #: The columns of a row that its digest covers, in this order.
 COVERED = ("id", "workspace_id", "at", "actor", "address", "action", "object", "environment", "outcome", "details")
+
+_NEWEST = select(AuditLink.sealed_at, AuditLink.event_id).order_by(AuditLink.event_id.desc()).limit(1)
+
+_ANY_UNSEALED = select(
+    exists()
+    .where(AuditEvent.id >= bindparam("since"), ~exists().where(AuditLink.event_id == AuditEvent.id))
+    .label("any")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +138,12 @@ def seal(session: Session, *, late: timedelta = LATE) -> dict[uuid.UUID, Head]:
     return heads
 
 
-def unsealed(session: Session, *, late: timedelta = LATE) -> bool:
-    """Whether there are rows without a place; asked before a transaction that writes is opened."""
-    return session.execute(_unsealed(session, late=late).limit(1)).first() is not None
+def unsealed(direct: Direct, *, late: timedelta = LATE) -> bool:
+    """Whether there are rows without a place; asked again and again, before a transaction that writes is opened."""
+    newest = direct.read(_NEWEST, {})
+    since = _counted_back(newest[0], late=late) if newest else uuid.UUID(int=0)
+    (answer,) = direct.read(_ANY_UNSEALED, {"since": since})
+    return bool(answer.any)
 
 
 def tail(session: Session, workspace_id: uuid.UUID) -> Tail:
@@ -263,16 +275,17 @@ def _unsealed(session: Session, *, late: timedelta) -> Any:  # noqa: ANN401 - a 
 
 
 def _since(session: Session, *, late: timedelta) -> uuid.UUID | None:
-    """The lowest id that a row may have which is sealed next; `None` before the first.
+    """The lowest id that a row may have which is sealed next; `None` before the first."""
+    newest = session.execute(_NEWEST).one_or_none()
+    return None if newest is None else _counted_back(newest, late=late)
 
-    Counted back from when the newest place was given, by the database's clock, or from its row, whichever is earlier: a
-    row whose writer's clock runs ahead must not hide those of all others.
+
+def _counted_back(newest: Any, *, late: timedelta) -> uuid.UUID:  # noqa: ANN401 - a row of `_NEWEST`
+    """The lowest id of a row that may come after the newest place.
+
+    Counted back from when that was given, by the database's clock, or from its row, whichever is earlier: a row whose
+    writer's clock runs ahead must not hide those of all others.
     """
-    newest = session.execute(
-        select(AuditLink.sealed_at, AuditLink.event_id).order_by(AuditLink.event_id.desc()).limit(1)
-    ).one_or_none()
-    if newest is None:
-        return None
     milliseconds = min(int(newest.sealed_at.timestamp() * 1000), newest.event_id.int >> 80)
     return uuid.UUID(int=max(milliseconds - int(late.total_seconds() * 1000), 0) << 80)
 

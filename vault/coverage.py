@@ -149,6 +149,25 @@ def visible(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID) -> 
     return _described(session, ordered, shared=_shared_pairs(session, workspace_id))
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A name that one bot could see; `given` where it has a value in an environment, or one on a host."""
+
+    name: AssetName
+    given: bool
+
+
+def slots(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID, environment: str) -> list[Slot]:
+    """As `visible`, by names alone: all that the scheduler's role may know of assets."""
+    current = exists().where(CurrentValue.asset_id == Asset.id, CurrentValue.environment == environment)
+    rows = session.execute(
+        select(Asset.group_name, Asset.name, or_(Asset.local, current).label("given"))
+        .where(Asset.workspace_id == workspace_id, or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id))
+        .order_by(Asset.bot_id.is_not(None))
+    ).all()
+    return [Slot(AssetName(*pair), given) for pair, given in {(row[0], row[1]): row.given for row in rows}.items()]
+
+
 def of_names(
     session: Session, names: Iterable[AssetName], *, workspace_id: uuid.UUID, bot_id: uuid.UUID
 ) -> list[Described]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -241,4 +242,7 @@ def _outcome(firing: Item) -> str:
 
 
 def _compact(content: Item) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in content.items())
+    return ", ".join(
+        f"{key} = {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in content.items()
+    )

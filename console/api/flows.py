@@ -23,8 +23,7 @@ from console.text import JsonObject, Text
 from runner import signals
 from runner.errors import Conflict
 from runner.jobs import Cause
-from runner.requests import fill_declared
-from scheduler import flow_preflight, flows, runs
+from scheduler import flows, runs
 from scheduler.flows import Kind
 from scheduler.models import Flow
 from scheduler.runs import Wanted
@@ -159,7 +158,6 @@ def _started(call: Call, kind: Kind, name: str, order: RunOrder) -> tuple[RunIte
                 if (former.flow_id, former.environment) != (flow.id, chosen) or other:
                     raise Conflict(f"This idempotency key made run {former.id} of something else; use another key.")
                 return run_item(former, flow), False
-        _refuse_what_cannot_start(session, flow, order.parameters, environment=chosen)
         run = runs.start(session, flow, wanted, now=call.now)
         audit.record(
             session,
@@ -171,17 +169,6 @@ def _started(call: Call, kind: Kind, name: str, order: RunOrder) -> tuple[RunIte
             now=call.now,
         )
         return run_item(run, flow), True
-
-
-def _refuse_what_cannot_start(session: Session, flow: Flow, given: dict[str, Any], *, environment: str) -> None:
-    definition = flows.restored(Kind(flow.kind), flows.version(session, flow).definition)
-    flow_preflight.check(
-        session,
-        definition,
-        workspace_id=flow.workspace_id,
-        environment=environment,
-        parameters=fill_declared(definition.parameters, given, owner=flow.kind),
-    )
 
 
 def runs_of(

@@ -9,7 +9,7 @@
 --
 --     botkeep_owner      owns the tables; migrations only, no process runs as it
 --     botkeep_console    stores ciphertexts and never reads one back
---     botkeep_scheduler  fires triggers and moves jobs on; knows nothing of the vault
+--     botkeep_scheduler  fires triggers and moves jobs on; of the vault it knows names, and which have a value
 --     botkeep_runner     reads ciphertexts, of every environment, and adds those that bots write; changes and removes none
 --     botkeep_keyhost    makes keys and wraps data keys again; adds and removes no value
 --
@@ -161,6 +161,11 @@ GRANT SELECT, UPDATE (state, reason, detail, not_before, finished_at) ON work_it
 -- A runner reads the rows of a fan-out, and the scheduler makes the jobs: runners insert none.
 GRANT SELECT, UPDATE (finished_at, ok, detail, jobs) ON fan_outs TO botkeep_scheduler;
 GRANT SELECT, DELETE ON fan_out_batches TO botkeep_scheduler;
+
+-- It starts nothing that would be refused: which assets there are, and which have a value, but none of the values' rows.
+GRANT SELECT (workspace_id, name, unset) ON environments TO botkeep_scheduler;
+GRANT SELECT (id, workspace_id, bot_id, group_name, name, local) ON assets TO botkeep_scheduler;
+GRANT SELECT (asset_id, environment) ON current_values TO botkeep_scheduler;
 
 -- It notes when which asset was last read; which value that was, and for which name, it does not see.
 GRANT SELECT (job_id, asset_id, environment, read_at) ON readings TO botkeep_scheduler;

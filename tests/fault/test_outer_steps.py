@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import hmac
+import os
 import signal
 import socket
 import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -23,7 +25,8 @@ from vault.direct import Direct
 
 pytestmark = pytest.mark.timeout(300)
 
-#: A process of ours that kills itself before or after one function, once that has something to do.
+#: A process of ours that kills itself before or after one function, once that has something to do. With a named pipe as
+#: its gate it loads what it needs, and begins when somebody opens that for writing.
 DIES = """
 import os, signal, sys
 from {process} import __main__ as process
@@ -38,6 +41,8 @@ def dies(*arguments, **words):
     if real(*arguments, **words) not in (0, []):
         os.kill(os.getpid(), signal.SIGKILL)
 setattr(module, name, dies)
+if {gate!r}:
+    open({gate!r}).read()
 sys.exit(process.main({argv!r}))
 """
 
@@ -60,7 +65,9 @@ def console(system: System, start: Start, function: str, *, before: bool, module
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     argv = ["--port", str(port)]
-    code = DIES.format(process="console", module=f"console.api.{module}", function=function, before=before, argv=argv)
+    code = DIES.format(
+        process="console", module=f"console.api.{module}", function=function, before=before, argv=argv, gate=""
+    )
     return start(sys.executable, "-c", code, env=system.env, name=f"console-{function}"), f"http://127.0.0.1:{port}"
 
 
@@ -111,6 +118,21 @@ def test_a_delivery_whose_console_dies_is_one_job_when_it_is_sent_again(system: 
         assert len(found) == number, (step, "it started one job, however often it came")
 
 
+def rescuer(system: System, start: Start, gate: Path, function: str, *, before: bool) -> tuple[Started, Path]:
+    """A scheduler that will die, and the gate at which it waits."""
+    os.mkfifo(gate)
+    code = DIES.format(
+        process="scheduler",
+        module="scheduler.rescuer",
+        function=function,
+        before=before,
+        argv=[],
+        gate=str(gate),
+    )
+    env = {**system.env, "BOTKEEP_REPUBLISH_AFTER": "0.2"}
+    return start(sys.executable, "-c", code, env=env, name=f"scheduler-{function}-{before}"), gate
+
+
 @contextlib.contextmanager
 def frozen_scheduler(system: System) -> Iterator[None]:
     """The system's own scheduler stands still for the time of the block, outside of any transaction."""
@@ -123,7 +145,9 @@ def frozen_scheduler(system: System) -> Iterator[None]:
         scheduler.send(signal.SIGCONT)
 
 
-def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(system: System, start: Start) -> None:
+def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(
+    system: System, start: Start, tmp_path: Path
+) -> None:
     system.add_bot(source=COUNTS)
     bot, group = counted(system), alone("rescued")
     bot.gate.touch()
@@ -134,14 +158,17 @@ def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(syste
         direct.close()
         assert lost is not None
         expire(system, job_id)
-        for function in RESCUER:
-            for before in (True, False):
-                argv = {"process": "scheduler", "module": "scheduler.rescuer", "argv": []}
-                code = DIES.format(**argv, function=function, before=before)
-                scheduler = start(sys.executable, "-c", code, env=system.env, name=f"scheduler-{function}")
-                assert scheduler.wait(START_WITHIN) == -signal.SIGKILL, scheduler.log
-                expected = "running" if function == RESCUER[0] else "queued"
-                assert system.job(job_id)["state"] == expected, (function, before)
+        waiting = [
+            (function, before, *rescuer(system, start, tmp_path / f"{function}-{before}", function, before=before))
+            for function in RESCUER
+            for before in (True, False)
+        ]
+        for function, before, scheduler, gate in waiting:
+            with gate.open("w"):
+                pass
+            assert scheduler.wait(START_WITHIN) == -signal.SIGKILL, scheduler.log
+            expected = "running" if function == RESCUER[0] else "queued"
+            assert system.job(job_id)["state"] == expected, (function, before)
     start_runner(system, start, name=alone("after"), group=group)
     job = system.wait_for(job_id, timeout=60)
     assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 2, 1)

@@ -17,6 +17,7 @@ from tests.support import Stores
 from vault import audit, chain, db
 from vault.audit import Actor
 from vault.chain import Finding
+from vault.direct import Direct
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ANN = Actor("ann", "127.0.0.1")
@@ -135,10 +136,12 @@ def test_a_chain_that_was_written_anew_does_not_fit_the_anchored_heads(
     engine: Engine, sealed: list[Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "audit" / "heads.jsonl"
-    sealer = Sealer(engine, file, anchor_every=0.001, now=lambda: NOW)
+    direct = Direct(engine)
+    sealer = Sealer(engine, direct, file, anchor_every=0.001, now=lambda: NOW)
     write(engine, "a.seven")
     assert sealer.seal() == 1
     assert sealer.seal() == 0
+    direct.close()
     line = json.loads(file.read_text())
     assert line["seq"] == 7
     assert file.stat().st_mode & 0o777 == 0o600

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from runner import bots, jobs, results, work_items
 from runner.archive import canonical, pack
@@ -113,7 +113,7 @@ def _work(engines: dict[str, Engine], direct: Direct, given: Mapping[str, Any]) 
     assert jobs.finish(direct, claim.job_id, attempt=claim.attempt, report=Report(State.SUCCEEDED, None))
     direct.close()
     with db.writing(engines["scheduler"]) as session:
-        assert work_items.unsettled(session)
+        assert session.scalar(select(work_items.unsettled()))
         assert work_items.settle(session) == 1
     with db.writing(engines["console"]) as session:
         dead = work_items.require(session, left.id, workspace_id=claim.workspace_id)

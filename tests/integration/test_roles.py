@@ -17,7 +17,7 @@ approvals           Su       SID        -       -
 artefacts           S        -          SI      -
 asset_values        sID      -          SI      Su
 asset_variables     SID      -          SI      -
-assets              SIuD     -          SIu     S
+assets              SIuD     s          SIu     S
 attempt_results     S        SD         SID     -
 attempts            S        Su         SIu     -
 audit_events        SI       SI         I       I
@@ -25,9 +25,9 @@ audit_links         S        SI         -       -
 bots                SIu      S          S       s
 calendars           SIuD     S          -       -
 concurrency_limits  SIuD     -          S       -
-current_values      SIuD     -          SIuD    S
+current_values      SIuD     s          SIuD    S
 data_sources        SIuD     -          S       -
-environments        SIu      -          S       -
+environments        SIu      s          S       -
 fan_out_batches     -        SD         I       -
 fan_outs            SIu      Su         Su      -
 firings             SIu      SIuD       SIu     -
@@ -96,6 +96,9 @@ console    u  sign_in_links   used_at
 console    u  runners         drain_requested_at
 console    u  triggers        - id workspace_id name kind created_at created_by
 scheduler  s  workspaces      id
+scheduler  s  environments    workspace_id name unset
+scheduler  s  assets          id workspace_id bot_id group_name name local
+scheduler  s  current_values  asset_id environment
 scheduler  u  attempts        state reason detail finished_at ended_by pruned_at pruned_by
 scheduler  u  fan_outs        finished_at ok detail jobs
 scheduler  u  prunings        up_to
@@ -150,7 +153,9 @@ runner     SELECT digest FROM sessions
 keyhost    UPDATE audit_events SET outcome = 'done'
 console    DELETE FROM readings
 console    CREATE TABLE public.mine (id integer)
-scheduler  SELECT name FROM assets
+scheduler  SELECT description FROM assets
+scheduler  SELECT number FROM current_values
+scheduler  UPDATE environments SET unset = 'warn'
 scheduler  SELECT asset FROM readings
 scheduler  SELECT number FROM asset_values
 scheduler  SELECT digest FROM api_tokens

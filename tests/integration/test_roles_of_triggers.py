@@ -95,8 +95,9 @@ def test_a_queue_is_started_and_cancelled_by_the_scheduler_and_the_runner_sees_i
             run_id = advancing.due(session)[0]
             advancing.advance(session, run_id)
     with db.writing(engines["scheduler"]) as session:
-        for run_id in advancing.due(session):
-            advancing.advance(session, run_id)
+        while found_due := advancing.due(session):
+            for run_id in found_due:
+                advancing.advance(session, run_id)
     with db.reading(engines["runner"]) as session:
         found = arrivals.outcomes(session, trigger_id, ["first", "second"])
         assert runs_of(session, list(session.scalars(select(Job.id)))) != []

@@ -200,12 +200,17 @@ def test_what_cannot_be_started_any_more_leaves_a_failed_firing_with_the_reason(
         ({"bot": "no\0body"}, "NUL"),
         ({"bot": None}, "exactly one of bot, queue and workflow"),
         ({"environment": "production"}, "environment"),
-        ({"parameters": {"X": "{{ASSET.NO.SUCH}}"}}, "NO.SUCH"),
+        ({"parameters": {"X": "{{ASSET.NO.SUCH}}"}}, "parameters: The reference {{ASSET.NO.SUCH}}"),
         ({"parameters_from": {"X": "/a"}}, "parameters_from"),
         ({"overlap": "maybe"}, "overlap: "),
         ({"group": "no group!"}, "group"),
         ({"webhook": {"style": "github"}}, "exactly one of the tables"),
         ({"schedul": {}}, "did you mean schedule?"),
+        (
+            {"schedule": {"every": "1h", "overlap": "skip"}},
+            "schedule.overlap: there is no such key; write overlap at the",
+        ),
+        ({"schedule": {"cron": "0 0 31 2 *"}}, "schedule.cron: '0 0 31 2 *' means a day that never comes"),
     ],
 )
 def test_a_definition_that_could_never_work_is_refused_by_its_field(
@@ -222,7 +227,7 @@ def test_a_missing_required_parameter_and_prod_without_permission_are_refused(ap
     given = {"bot": "asks", "schedule": {"cron": "0 7 * * *"}}
     refused = api.client.post("/api/v1/triggers", json={"name": "asks", "definition": given})
     assert refused.status_code == 422
-    assert "parameters: The bot needs the parameter 'REGION'" in error_of(refused)
+    assert "parameters: The bot needs the parameter 'REGION'; write REGION below `parameters`." in error_of(refused)
     developer = api.role("dev", "dev", "staging")
     denied = developer.post(
         "/api/v1/triggers",

@@ -217,3 +217,23 @@ def test_a_time_that_the_clock_jumps_over_is_the_instant_after_the_jump(
     begin = datetime.fromisoformat(after).replace(tzinfo=UTC)
     instant = next(instants(schedule(cron=expression, zone=zone), after=begin, made_at=MONDAY))
     assert instant == datetime.fromisoformat(found).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("0 0 31 2 *", "'0 0 31 2 *' means a day that never comes: no such month has a day 31"),
+        ("0 25 * * *", "the hour of '0 25 * * *' is none; write 0-23, lists (1,5), ranges (1-5), steps (*/5) or *"),
+        ("0 0 * * 9", "the day-of-week of '0 0 * * 9' is none; write 0-7 (0 and 7 are Sunday) or mon-sun, lists"),
+        ("0 0 0 2 *", "the day-of-month of '0 0 0 2 *' is none; write 1-31"),
+        ("hello", "'hello' is no expression; write five fields (minute hour day month weekday)"),
+    ],
+)
+def test_an_expression_that_cannot_be_used_is_refused_in_words_that_say_what_to_write(
+    expression: str, sentence: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Schedule.model_validate({"cron": expression})
+    (problem,) = refused.value.errors()
+    assert problem["loc"] == ("cron",)
+    assert sentence in problem["msg"]
