@@ -26,7 +26,7 @@ from runner.states import FINAL, Reason, State
 from vault import db
 from vault.audit import Actor
 from vault.db import clock
-from vault.direct import Direct, Row, Run
+from vault.direct import Direct, Row, Run, within
 from vault.names import shown
 
 #: How long a claim holds without a heartbeat unless a runner's settings say otherwise; after it the rescuer may take
@@ -147,7 +147,7 @@ def enqueue(session: Session, request: Request, *, now: datetime) -> uuid.UUID:
     fails says so with `not_published`, and for one that dies in between the rescuer waits its usual while.
     """
     row = row_of(request, now=now)
-    session.connection().execute(statements.ENQUEUE, row)
+    within(session)(statements.ENQUEUE, row)
     job_id: uuid.UUID = row["id"]
     return job_id
 

@@ -28,8 +28,8 @@ _CHATTY = (
     "alembic",
 )
 
-#: Fields that quote what somebody else said.
-_QUOTING = frozenset({"event", "error", "exception"})
+#: Fields that quote what somebody else said; of libraries' records the event does, too.
+_QUOTING = frozenset({"error", "exception"})
 
 
 def configure(process: str, *, level: str = "info", censor: Callable[[str], str] | None = None) -> None:
@@ -40,22 +40,19 @@ def configure(process: str, *, level: str = "info", censor: Callable[[str], str]
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(process),
     ]
-    terminal = sys.stderr.isatty()
-    rendering: list[Processor] = [
-        structlog.processors.format_exc_info,
-        *([_texts(censor)] if censor else []),
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=False),
-    ]
     # Our own events go straight to stderr: the way through `logging` takes 2.5 times the processor (16 against 7 us).
     structlog.configure(
-        processors=[*shared, *rendering, *([_last(censor)] if censor else [])],
+        processors=[*shared, *_rendering(censor, _QUOTING), *([_last(censor)] if censor else [])],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_rendering(censor, _QUOTING | {"event"}),
+        ],
     )
     handler = _Stderr(sys.stderr)
     handler.setFormatter(_Censored(formatter, censor) if censor else formatter)
@@ -66,11 +63,19 @@ def configure(process: str, *, level: str = "info", censor: Callable[[str], str]
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _texts(censor: Callable[[str], str]) -> Processor:
+def _rendering(censor: Callable[[str], str] | None, quoting: frozenset[str]) -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        *([_texts(censor, quoting)] if censor else []),
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(sort_keys=False),
+    ]
+
+
+def _texts(censor: Callable[[str], str], quoting: frozenset[str]) -> Processor:
     """Masks what quotes others before it is rendered: a quotation in JSON is an encoding of an encoding."""
 
     def mask(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        for name in _QUOTING & fields.keys():
+        for name in quoting & fields.keys():
             if isinstance(fields[name], str):
                 fields[name] = censor(fields[name])
         return fields

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from runner.lanes import DEFAULT_GROUP, check_group
 from runner.manifest import Manifest, Parameter
 from vault import tokens
 from vault.coverage import known_names
+from vault.direct import Run, within
 from vault.names import ENVIRONMENTS, check_environment
 
 #: The largest set of parameters, as JSON text in bytes; data belongs into files and data sources.
@@ -33,6 +35,11 @@ BY_HAND, IN_FILE = "give it with `--param {name}=VALUE`", "write {name} below `p
 
 #: The longest idempotency key.
 MAX_KEY = 200
+
+#: Versions whose manifests a process remembers: some 3 kB each.
+REMEMBERED = 1024
+
+_manifests: OrderedDict[uuid.UUID, Manifest] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +59,25 @@ def newest(session: Session, bot: str, *, workspace_id: uuid.UUID, lock: bool = 
     Raises:
         NotFound: when there is no such bot.
     """
+    run = within(session)
     statement = statements.NEWEST if lock else statements.NEWEST_NOW
-    row = session.connection().execute(statement, {"workspace": workspace_id, "name": bot}).first()
-    if row is None:
+    rows = run(statement, {"workspace": workspace_id, "name": bot})
+    if not rows:
         raise bots.unknown(bot)
+    row = rows[0]
     strict = frozenset(filter(None, (row.strict or "").split(","))) if lock else frozenset[str]()
-    return Version(row.bot_id, row.id, Manifest.from_json(row.manifest), strict)
+    return Version(row.bot_id, row.id, _declared(run, row.id), strict)
+
+
+def _declared(run: Run, version_id: uuid.UUID) -> Manifest:
+    """What a version declares; it never changes, so each process reads and checks it once."""
+    known = _manifests.get(version_id)
+    if known is None:
+        (row,) = run(statements.MANIFEST, {"version": version_id})
+        known = _manifests[version_id] = Manifest.from_json(row.manifest)
+        if len(_manifests) > REMEMBERED:
+            _manifests.popitem(last=False)
+    return known
 
 
 def prepare(
@@ -121,14 +141,12 @@ def dispatched(
     Raises:
         NotFound, Invalid: as `prepare`.
     """
-    newest = session.connection().execute(statements.NEWEST_NOW, {"workspace": workspace_id, "name": bot}).first()
-    if newest is None:
-        raise bots.unknown(bot)
-    manifest = Manifest.from_json(newest.manifest)
+    version = newest(session, bot, workspace_id=workspace_id, lock=False)
+    manifest = version.manifest
     return Request(
         workspace_id=workspace_id,
-        bot_id=newest.bot_id,
-        version_id=newest.id,
+        bot_id=version.bot_id,
+        version_id=version.id,
         environment=environment,
         group=group,
         priority=priority,
@@ -180,12 +198,12 @@ def checked(filled: dict[str, Any]) -> dict[str, Any]:
         Invalid: otherwise.
     """
     try:
-        size = len(json.dumps(filled, allow_nan=False))
+        written = json.dumps(filled, allow_nan=False)
     except (ValueError, RecursionError):
         raise Invalid("The parameters are not JSON: NaN, infinity and endless nesting have no form there.") from None
-    if size > MAX_PARAMETERS:
-        raise Invalid(f"The parameters have {size:,} bytes as JSON; at most {MAX_PARAMETERS:,} are taken.")
-    if "\\u0000" in json.dumps(filled):  # JSONB refuses it: postgresql.org/docs/current/datatype-json.html
+    if len(written) > MAX_PARAMETERS:
+        raise Invalid(f"The parameters have {len(written):,} bytes as JSON; at most {MAX_PARAMETERS:,} are taken.")
+    if "\\u0000" in written:  # JSONB refuses it: postgresql.org/docs/current/datatype-json.html
         raise Invalid("A parameter holds a NUL character, which the database cannot store; remove it.")
     return filled
 

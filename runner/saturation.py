@@ -85,9 +85,10 @@ WITHIN_LIMITS = and_(
     _FLOW.not_in(_REACHED_FLOWS),
 )
 
-#: Whether two claims at the same time could pass a limit of the job.
+#: Whether two claims at the same time could pass a limit of the job. Not `IS NOT NULL`: of what an UPDATE returns,
+#: SQLite 3.40 says that of every column, and each job would be claimed as if it had a limit.
 LIMITED = or_(
-    _jobs.c.concurrency.is_not(None),
+    func.coalesce(_jobs.c.concurrency, 0) > 0,
     _jobs.c.version_id.in_(_MEMBERS),
     _FLOW.in_(_LIMITED_FLOWS.where(_limits.c.environment == bindparam("environment"))),
 ).label("limited")

@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     update,
@@ -38,7 +39,7 @@ _environments = Model.metadata.tables[Environment.__tablename__]
 
 #: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
 NEWEST_NOW = (
-    select(_versions.c.bot_id, _versions.c.id, _versions.c.manifest)
+    select(_versions.c.bot_id, _versions.c.id)
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
         _bots.c.workspace_id == bindparam("workspace"),
@@ -52,11 +53,16 @@ NEWEST_NOW = (
 #: The same, and which environments refuse unset values, with commas between them; a bot that is being removed is waited
 #: for (SQLite has one writer at a time anyway).
 NEWEST = NEWEST_NOW.add_columns(
-    select(func.aggregate_strings(_environments.c.name, ","))
+    # The comma as part of the text: given as a string it is a parameter that is filled in while the statement is
+    # built, when no other has its value.
+    select(func.aggregate_strings(_environments.c.name, literal_column("','")))  # type: ignore[arg-type]
     .where(_environments.c.workspace_id == bindparam("workspace"), _environments.c.unset == "refuse")
     .scalar_subquery()
     .label("strict")
 ).with_for_update(read=True, of=_bots)
+
+#: What a version declares. Parameter: `version`.
+MANIFEST = select(_versions.c.manifest).where(_versions.c.id == bindparam("version"))
 
 _elsewhere = _jobs.alias("elsewhere")
 _of_lane = (

@@ -59,15 +59,21 @@ _AUDIT = {
 }
 _INSERT_AUDIT = text(_AUDIT["sqlite"])
 
+_READINGS = (
+    f"WITH audited AS ({_AUDIT['postgresql']}) "  # noqa: S608 - of our own constants
+    "INSERT INTO readings (job_id, attempt, asset_id, asset, scope, environment, number, runner, read_at) "
+    "SELECT CAST(:job_id AS uuid), :attempt, asset_id, asset, scope, :environment, number, :runner, "
+    "clock_timestamp() FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
+    "AS r(asset_id uuid, asset text, scope text, number integer)"
+)
+
+#: The first readings of an attempt on PostgreSQL, where looking for others takes 40 % more (0.45 against 0.31 ms for
+#: 100 rows).
+_INSERT_FIRST = text(_READINGS)
+
 #: One row a value, from one JSON document: 100 rows cost one statement instead of 100 sets of parameters.
 _INSERT_READINGS = {
-    "postgresql": text(
-        f"WITH audited AS ({_AUDIT['postgresql']}) "  # noqa: S608 - of our own constants
-        "INSERT INTO readings (job_id, attempt, asset_id, asset, scope, environment, number, runner, read_at) "
-        "SELECT CAST(:job_id AS uuid), :attempt, asset_id, asset, scope, :environment, number, :runner, "
-        "clock_timestamp() FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
-        "AS r(asset_id uuid, asset text, scope text, number integer) ON CONFLICT DO NOTHING"
-    ),
+    "postgresql": text(f"{_READINGS} ON CONFLICT DO NOTHING"),
     "sqlite": text(
         "INSERT OR IGNORE INTO readings "
         "(job_id, attempt, asset_id, asset, scope, environment, number, runner, read_at) "
@@ -203,10 +209,12 @@ class Snapshots:
         attempt: int,
         runner: str,
         local: Mapping[AssetName, int] | None = None,
+        first: bool = False,
     ) -> None:
         """Write the readings of a snapshot and their audit row, committed together when this returns.
 
-        `local` are the numbers of those of its local values that this host has.
+        `local` are the numbers of those of its local values that this host has. `first` says that nothing is known to
+        have been read for the attempt before, which is cheaper; it holds, too, where that is not so.
 
         Raises:
             Unavailable: when the database cannot be reached; nothing of the snapshot may be opened then.
@@ -231,7 +239,8 @@ class Snapshots:
             "details": f'{{"attempt":{attempt},"values":{listed}}}',
         }
         if self._direct.dialect == "postgresql":
-            self._direct.write(insert, readings | event)
+            if not (first and self._direct.insert(_INSERT_FIRST, readings | event)):
+                self._direct.write(insert, readings | event)
             return
         with self._direct.transaction() as run:
             run(_INSERT_AUDIT, event)

@@ -98,6 +98,8 @@ class _QoS(virtual.QoS):
 
 class _Channel(redis.Channel):
     QoS = _QoS  # type: ignore[assignment]  # kombu asks only for what both have
+    #: kombu asks for four lists a lane; priorities are the database's matter.
+    priority_steps = [0]  # noqa: RUF012  (kombu's own kind of declaration)
     _kept: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own signature

@@ -84,7 +84,7 @@ def resolve(
         policy = workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id)
         _check_unset(lacking, policy, sealed, bot=bot)
     numbers = {name: entry.number for name, entry in here.items()}
-    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner, local=numbers)
+    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner, local=numbers, first=True)
     values = _open(sealed, here, keyring, local=local)
     try:
         delivery = deliver(values, files=manifest.files)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from runner import bots, conclusion, jobs
 from runner.archive import canonical
@@ -72,6 +73,13 @@ def add_bot(engine: Engine, name: str) -> Request:
         package = canonical(zipped("print()"))
         added = bots.add(session, name, workspace_id=workspace_id, package=package, actor=Actor("t"), now=NOW)
         return Request(workspace_id, added.version.bot_id, added.version.id, "dev", "default", {}, Cause("api", "test"))
+
+
+def test_an_idempotency_key_cannot_be_queued_twice(yard: Yard) -> None:
+    yard.enqueue(idempotency_key="order 7")
+    with pytest.raises(IntegrityError):
+        yard.enqueue(idempotency_key="order 7")
+    assert len(yard.order()) == 1
 
 
 @pytest.mark.parametrize("claimers", [2, 8, 32])
@@ -144,6 +152,14 @@ def test_a_bot_runs_no_more_attempts_than_its_limit(yard: Yard) -> None:
     assert yard.order() == [limited[0], free, limited[1]]
     assert yard.finish(limited[1])
     assert yard.order() == [limited[2]]
+
+
+@pytest.mark.parametrize("concurrency", [None, 3])
+def test_a_claim_knows_whether_its_job_has_a_limit(yard: Yard, concurrency: int | None) -> None:
+    yard.enqueue(concurrency=concurrency)
+    claim = yard.claim()
+    assert claim is not None
+    assert claim.limited is (concurrency is not None), "its runner would look into its lane, and into others, once more"
 
 
 def test_claims_at_once_do_not_pass_a_bots_limit(yard: Yard) -> None:

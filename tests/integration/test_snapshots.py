@@ -177,6 +177,14 @@ def test_each_attempt_has_its_readings_whether_its_snapshot_was_known_or_not(wor
         assert dict(session.execute(counted).all()) == dict.fromkeys(jobs, 2)
 
 
+def test_readings_said_to_be_the_first_may_be_there_already(world: World) -> None:
+    job_id = uuid.uuid4()
+    for _ in range(2):
+        world.snapshots.record(world.take(), job_id=job_id, attempt=1, runner="r1", first=True)
+    with db.reading(world.engine) as session:
+        assert session.scalar(select(func.count()).select_from(Reading).where(Reading.job_id == job_id)) == 2
+
+
 def test_what_is_remembered_is_bounded_by_its_values(world: World) -> None:
     few = Snapshots(world.direct, limit=5)
     both, one = world.take(few), world.take(few, patterns=("SAP.USER",))
