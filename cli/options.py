@@ -41,6 +41,7 @@ class Isolation(StrEnum):
 
     ANY = "any"
     LANDLOCK = "landlock"
+    USER = "user"
     SANDBOX = "sandbox"
 
 

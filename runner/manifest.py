@@ -15,7 +15,7 @@
     writes = ["GLOBAL.SESSION"]        # assets that the bot may set in its job's environment; omitted: none
     dialects = ["robocorp"]            # "roboto", "robocorp"; omitted: those of the required packages
     requirements = ["requests>=2"]     # omitted: see `runner.dependencies`
-    isolation = "sandbox"              # or "landlock": only on runners that give it; default "any"
+    isolation = "sandbox"              # or "landlock", "user": only on runners that give it; default "any"
     network = false                    # with "sandbox": no network at all, the SDK's endpoint included
     limits = { memory = "512MB" }      # see `runner.limits`
 
