@@ -42,6 +42,7 @@ class Isolation(StrEnum):
 
     ANY = "any"
     LANDLOCK = "landlock"
+    USER = "user"
     SANDBOX = "sandbox"
 
 

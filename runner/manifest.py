@@ -15,7 +15,7 @@
     writes = ["GLOBAL.SESSION"]        # assets that the bot may set in its job's environment; omitted: none
     dialects = ["robocorp"]            # "roboto", "robocorp"; omitted: those of the required packages
     requirements = ["requests>=2"]     # omitted: see `runner.dependencies`
-    isolation = "sandbox"              # or "landlock": only on runners that give it; default "any"
+    isolation = "sandbox"              # or "landlock", "user": only on runners that give it; default "any"
     network = false                    # with "sandbox": no network at all, the SDK's endpoint included
     limits = { memory = "512MB" }      # see `runner.limits`
 
@@ -89,7 +89,7 @@ _COMPLAINTS = {
     "tuple_type": "must be a list in square brackets",
     "dict_type": "must be a table",
     "model_type": "must be a table",
-    "enum": "must be any, landlock or sandbox",
+    "enum": "must be any, landlock, user or sandbox",
     "literal_error": "must hold roboto or robocorp",
     "invalid-json-value": "must be text, a number, true or false, a list or a table",
     "string_pattern_mismatch": "is no name: write at most 128 ASCII letters, digits, - and _, a letter first",

@@ -49,7 +49,7 @@ TRANSITIONS: tuple[tuple[State, State, str], ...] = (
 
 
 class Isolation(StrEnum):
-    """What a runner must give before it may start a bot; each asks for more than the one before."""
+    """What a runner must give before it may start a bot, the mildest first."""
 
     ANY = "any"
     """Whatever its kernel has."""
@@ -57,8 +57,11 @@ class Isolation(StrEnum):
     LANDLOCK = "landlock"
     """A Landlock domain for each attempt, so that bots cannot reach each other."""
 
+    USER = "user"
+    """A user of the operating system that no other bot has at that time."""
+
     SANDBOX = "sandbox"
-    """Besides, processes and file systems of its own, by bubblewrap."""
+    """Processes and file systems of its own, by bubblewrap."""
 
 
 class Reason(StrEnum):

@@ -139,7 +139,7 @@ def set_policy(
         try:
             row.isolation = Isolation(isolation)
         except ValueError:
-            raise Invalid(f"The isolation is `any`, `landlock` or `sandbox`, not {isolation!r}.") from None
+            raise Invalid(f"The isolation is `any`, `landlock`, `user` or `sandbox`, not {isolation!r}.") from None
     audit.record(
         session,
         actor,

@@ -69,5 +69,6 @@ def set_policy(
 _ISOLATION = {
     Isolation.ANY: "Bots start on every runner, kept apart as well as its kernel can.",
     Isolation.LANDLOCK: "Bots start only on runners whose kernel has Landlock.",
+    Isolation.USER: "Bots start only on runners that give each a user of its own.",
     Isolation.SANDBOX: "Bots start only in a sandbox, on runners that have bubblewrap.",
 }

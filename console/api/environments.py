@@ -20,7 +20,7 @@ class Policy(BaseModel):
     """What to change.
 
     `unset` is what happens when a job's asset has no value (`warn` or `refuse`), `isolation` what a runner must give
-    before it may start a bot (`any`, `landlock` or `sandbox`).
+    before it may start a bot (`any`, `landlock`, `user` or `sandbox`).
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -62,21 +62,24 @@ class Facts:
         """What a job that asks for this lacks here; `None` when nothing."""
         if asked is Isolation.LANDLOCK and not self.landlock:
             return "its kernel has no Landlock"
+        if asked is Isolation.USER and not self.users:
+            return "its bots have no users of their own (BOTKEEP_BOT_USERS)"
         if asked is Isolation.SANDBOX and self.bubblewrap is None:
             return "bubblewrap is not installed, or its user may not make namespaces"
         return None
 
 
 def require(facts: Facts, *asked: Isolation) -> Isolation:
-    """The strictest of what is asked for. Raises `Refusal` where this host does not give it."""
-    strictest = max(asked, key=list(Isolation).index)
-    if missing := facts.missing(strictest):
-        raise Refusal(
-            Reason.ISOLATION,
-            f"This runner cannot isolate the bot: isolation {strictest.value!r} is asked for, and {missing}. Nothing "
-            "was decrypted or started.",
-        )
-    return strictest
+    """The strictest of what is asked for. Raises `Refusal` where this host does not give all of it."""
+    strictest_first = sorted(asked, key=list(Isolation).index, reverse=True)
+    for one in strictest_first:
+        if missing := facts.missing(one):
+            raise Refusal(
+                Reason.ISOLATION,
+                f"This runner cannot isolate the bot: isolation {one.value!r} is asked for, and {missing}. Nothing "
+                "was decrypted or started.",
+            )
+    return strictest_first[0]
 
 
 def examine(users: Sequence[BotUser] = ()) -> Facts:

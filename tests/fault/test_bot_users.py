@@ -288,7 +288,7 @@ def test_a_process_of_the_user_that_no_bot_started_is_neither_joined_nor_killed(
     with subprocess.Popen(
         ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "sleep", "50"]
     ) as stranger:
-        wait_until(lambda: clearing.lives(number), what="the stranger")
+        wait_until(lambda: clearing.lives(number), 40, "the stranger")
         seen = {finish(yard.script("import os; print(os.getuid())", yard.own("own")))[1] for _ in range(3)}
         assert seen == {b"%d\n" % own_users.numbers()[1]}
         assert occupied == [str(number)]
@@ -303,10 +303,10 @@ def test_all_of_a_users_processes_end_with_its_attempt_whoever_their_parent_is(y
     with subprocess.Popen(
         ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "sleep", "50"]
     ) as escaped:
-        wait_until(lambda: len(clearing.processes(number)) == 2, what="both")
+        wait_until(lambda: len(clearing.processes(number)) == 2, 40, "both")
         process.kill()
         # It is this test's child: until that is collected it counts.
-        assert wait_until(escaped.poll, what="its end") == -signal.SIGKILL
+        assert wait_until(escaped.poll, 40, "its end") == -signal.SIGKILL
         assert ended(process).survivors == 0
 
 

@@ -76,7 +76,7 @@ def test_a_job_that_must_be_in_a_sandbox_fails_before_anything_is_decrypted(poli
 
 def test_unknown_policies_are_refused_with_a_sentence(system: System) -> None:
     for path, body, words in (
-        ("environments/prod", {"isolation": "strict"}, "is `any`, `landlock` or `sandbox`, not 'strict'"),
+        ("environments/prod", {"isolation": "strict"}, "is `any`, `landlock`, `user` or `sandbox`, not 'strict'"),
         ("environments/prod", {}, "Say what to change"),
     ):
         answer = system.client.put(f"/api/v1/{path}", json=body)

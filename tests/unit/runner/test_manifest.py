@@ -141,7 +141,7 @@ def test_anything_else_is_no_duration(text: object) -> None:
         ("command = ['a']\nentry = 'main.py'", "Write either entry"),
         ("command = ['a', \"b\\u0000c\"]", "'command' holds a NUL character"),
         ('[parameters."A\\u0000"]\ndefault = 1', "holds a NUL character"),
-        ("isolation = 'strict'", "line 1: 'isolation' must be any, landlock or sandbox"),
+        ("isolation = 'strict'", "line 1: 'isolation' must be any, landlock, user or sandbox"),
         ("network = false", 'write isolation = "sandbox" beside network = false'),
         ("[limits]\nmemry = 1", "line 2: 'limits.memry' is not a key of bot.toml; did you mean memory?"),
         ("[limits]\ndisk = '5 apples'", "line 2: 'limits.disk' must be a size such as"),
