@@ -45,10 +45,14 @@ def token(api: Api) -> str:
     return api.client.headers["Authorization"].removeprefix("Bearer ")
 
 
+#: Seconds for some twenty pages, each looked through by axe-core, on a machine with other work to do.
+LONG = 200
+
 EMBEDDED = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 
 
 @EMBEDDED
+@pytest.mark.timeout(LONG)
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
 def test_every_page_fits_and_keeps_nobody_out(api: Api, visitor: Visitor, phone: bool) -> None:  # noqa: FBT001
     page = visitor.open(api.url, token=token(api), phone=phone, scheme="dark" if phone else "light")

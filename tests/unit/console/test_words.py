@@ -56,7 +56,7 @@ def test_bars_stand_on_the_floor_and_inside_the_drawing() -> None:
     assert [bar.label for bar in made.bars] == ["12", "", "12"]
     assert made.total == 991
     for bar in made.bars:
-        floor = 160.0
+        floor = float(HEIGHT - BOTTOM)
         for part in bar.parts:
             assert part.y + part.height == pytest.approx(floor, abs=0.02)
             assert part.height >= 1.5
