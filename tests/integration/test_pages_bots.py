@@ -107,8 +107,8 @@ def test_a_bot_is_run_from_its_form_with_typed_parameters_and_references(api: Ap
     limited = Pages(api.role("operator", "dev"))
     form = limited.get("/bots/invoices/run")
     assert "disabled" in form.one("input", type="radio", value="prod").attributes
-    refused = limited.post(form, action, status=422, environment="prod", parameter_month="x")
-    assert "prod" in refused.one("div", "notice-bad").text
+    refused = limited.post(form, action, status=403, environment="prod", parameter_month="x")
+    assert "may not touch prod" in refused.text
 
 
 def test_a_bot_without_declared_parameters_takes_an_object(api: Api) -> None:
