@@ -157,6 +157,9 @@ def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         path = keys / f"{environment}.key"
         if path.is_symlink():
             yield Finding(f"key {environment}", "fail", f"{path} is a link.", "Put the file itself in its place.")
+        elif path.exists() and not path.is_file():
+            mend = "Put the file itself in its place."
+            yield Finding(f"key {environment}", "fail", f"{path} is no plain file.", mend)
         elif not path.exists():
             mend = "Bring it from a key host if this one is to serve the environment."
             yield Finding(f"key {environment}", "warn", f"{path} is not there.", mend)

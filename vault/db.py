@@ -254,7 +254,7 @@ def _transaction(bind: Engine, *, writes: bool) -> Iterator[Session]:
     except PoolTimeout as error:
         raise Unavailable("All connections to the database are busy; try again in a moment.") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or _lacks_tables(error.orig):
             raise trouble(error.orig or error) from error
         raise
 
@@ -276,7 +276,19 @@ def trouble(error: BaseException) -> VaultError:
         )
     # The driver's first line only: later lines may show statement parameters.
     words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if _lacks_tables(error):
+        return Unavailable("The database has no tables of Botkeep, or not all of them; run: botkeep migrate")
+    if words == "unable to open database file":
+        return Unavailable(
+            "The database's file cannot be opened: its folder is missing, or closed to this user. "
+            "Check BOTKEEP_HOME and BOTKEEP_DATABASE_URL; `botkeep up` makes what is missing."
+        )
     return Unavailable(f"The database cannot be used now ({words}); try again when it is back.")
+
+
+def _lacks_tables(error: BaseException | None) -> bool:
+    """Whether a driver found a table missing, by PostgreSQL's code for it or by SQLite's words."""
+    return getattr(error, "sqlstate", None) == "42P01" or str(error).startswith("no such table")
 
 
 def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)

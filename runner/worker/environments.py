@@ -48,6 +48,7 @@ from packaging.utils import canonicalize_name
 
 from runner.dependencies import Dependencies
 from runner.errors import RunnerError
+from runner.worker.trust import system_certificates
 
 #: Changed when environments are built differently, so that old ones are not taken for new ones.
 FORMAT = "1"
@@ -266,7 +267,7 @@ def _variables(environ: Mapping[str, str], place: Path, root: Path) -> dict[str,
     """Copies instead of uv's hard links: a bot that writes into its environment must not reach uv's cache."""
     for folder in ("home", "tmp"):
         (place / folder).mkdir(mode=0o700)
-    defaults = {"UV_CACHE_DIR": str(root / ".cache"), "UV_LINK_MODE": "copy"}
+    defaults = {"UV_CACHE_DIR": str(root / ".cache"), "UV_LINK_MODE": "copy", **system_certificates()}
     own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "UV_PYTHON_DOWNLOADS": "never"}
     return defaults | allowed(environ) | own
 

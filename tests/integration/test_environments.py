@@ -32,6 +32,7 @@ from runner.worker.environments import (
     own_interpreter,
     provide,
 )
+from runner.worker.trust import system_certificates
 from tests.support import ROOT, ProcessId, wait_until
 
 CANARY = "canary-Sq8ZpXvT"
@@ -169,9 +170,10 @@ def test_a_build_sees_no_asset_and_nothing_but_the_allow_list(shop: Shop) -> Non
     assert CANARY not in seen
     environ = json.loads(seen)["environ"]
     uv_sets = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONIOENCODING", "LC_CTYPE", "UV", "UV_INTERNAL__BUILD_DIR"}
-    we_set = {"HOME", "TMPDIR", "UV_PYTHON_DOWNLOADS", "UV_CACHE_DIR", "UV_LINK_MODE"}
+    we_set = {"HOME", "TMPDIR", "UV_PYTHON_DOWNLOADS", "UV_CACHE_DIR", "UV_LINK_MODE", "UV_SYSTEM_CERTS"}
     assert set(environ) - uv_sets - we_set <= set(allowed(shop.environ))
     assert environ["UV_OFFLINE"] == "1"
+    assert environ.get("UV_SYSTEM_CERTS") == system_certificates().get("UV_SYSTEM_CERTS")
     assert Path(environ["HOME"]).is_relative_to(shop.root)
     assert Path(environ["TMPDIR"]).is_relative_to(shop.root)
 
@@ -291,6 +293,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from runner.dependencies import Dependencies
 from runner.worker.environments import own_interpreter, provide
+from runner.worker.trust import system_certificates
 
 root, environ = Path(sys.argv[1]), json.loads(sys.argv[2])
 def build(_):

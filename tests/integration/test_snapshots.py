@@ -19,7 +19,7 @@ from vault import assets, chain, db, keyhost
 from vault.assets import Scope
 from vault.audit import Actor
 from vault.direct import Direct
-from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope
+from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope, Unavailable
 from vault.identities import key_path
 from vault.models import AssetValue, CurrentValue, Reading
 from vault.names import AssetName
@@ -149,6 +149,19 @@ def test_a_text_that_is_none_is_not_waited_for(stores: Stores) -> None:
             direct.read(query.columns(reason=Text), {})
         direct.close()
     engine.dispose()
+
+
+def test_a_database_without_tables_says_what_to_run(stores: Stores) -> None:
+    engine = db.engine(stores.database_url)
+    with pytest.raises(Unavailable, match="botkeep migrate"), db.reading(engine) as session:
+        session.execute(text("SELECT 1 FROM never_made"))
+    engine.dispose()
+
+
+def test_a_database_in_no_folder_says_where_to_look(tmp_path: Path) -> None:
+    engine = db.engine(f"sqlite:///{tmp_path}/none/botkeep.db")
+    with pytest.raises(Unavailable, match="folder is missing, or closed to this user"), db.reading(engine):
+        pass
 
 
 def test_a_key_host_asks_which_workspaces_value_is_meant(world: World) -> None:

@@ -61,6 +61,8 @@ def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
     assert f"chmod 600 {keys / 'staging.key'}" in mends(found)
     (keys / "prod.key").unlink()
     assert levels(check_keys(Home(tmp_path), {}))["key prod"] == "warn"
+    (keys / "prod.key").mkdir(mode=0o700)
+    assert levels(check_keys(Home(tmp_path), {}))["key prod"] == "fail"
 
 
 def test_keys_of_a_command_or_of_the_service_manager_are_known(tmp_path: Path) -> None:
