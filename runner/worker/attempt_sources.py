@@ -19,12 +19,12 @@ from runner.logging import logger
 from runner.manifest import Manifest
 from runner.source_models import DataSource
 from runner.worker import filling
+from runner.worker import sources as kinds
 from runner.worker.environment import Folders
 from runner.worker.failures import SourceFailed
 from runner.worker.filling import Values
 from runner.worker.masker import Masker
 from runner.worker.questions import Context, Opened, Question, Reply
-from runner.worker.sources import KINDS
 from runner.worker.station import Station
 from vault import db
 
@@ -139,7 +139,7 @@ class AttemptSources:
             connection_allowed=name in self._manifest.connections,
             warn=self._warn,
         )
-        opened = KINDS[row.kind].open(row.definition, values, context)
+        opened = kinds.of_kind(row.kind).open(row.definition, values, context)
         with self._lock:
             if not self._closed:
                 return opened

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -17,12 +17,12 @@ from runner import fan_outs, source_checks
 from runner.errors import RunnerError
 from runner.logging import logger
 from runner.source_checks import Claim
-from runner.worker import fanning
+from runner.worker import fanning, sources
 from runner.worker.censor import Censor
 from runner.worker.failures import SourceFailed
 from runner.worker.masker import Masker
 from runner.worker.questions import Answer
-from runner.worker.sources import KINDS
+from runner.worker.station import Station
 from runner.worker.unasked import Unasked
 from vault import db
 from vault.errors import Unavailable, VaultError
@@ -61,6 +61,12 @@ class Checks:
         self._news, self._stopped = threading.Event(), threading.Event()
         self._free = threading.Semaphore(AT_ONCE)
         self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
+
+    @classmethod
+    def of(cls, station: Station, *, stopping: Callable[[], bool]) -> Self:
+        """Those of a worker."""
+        environments = station.settings.environments
+        return cls(Unasked.of(station), environments=environments, censor=station.censor, stopping=stopping)
 
     def start(self) -> None:
         """Take checks from now on."""
@@ -146,7 +152,7 @@ class Checks:
             values, context = self._unasked.prepare(
                 row, claim.environment, action="source.checked", requested_by=claim.requested_by, masker=masker
             )
-            answer: Answer = KINDS[row.kind].check(row.definition, values, context)
+            answer: Answer = sources.of_kind(row.kind).check(row.definition, values, context)
         except SourceFailed as failure:
             return False, masker.mask_text(failure.sentence(claim.name, claim.environment))
         except (RunnerError, VaultError) as error:

@@ -31,7 +31,6 @@ from runner.logging import logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
-from runner.worker.attempt_sources import AttemptSources
 from runner.worker.bot_users import open_environment
 from runner.worker.environment import Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, provide
@@ -40,6 +39,7 @@ from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.launch import ProcessError
 from runner.worker.launching import Confined, launch_of
 from runner.worker.masker import Masker
+from runner.worker.on_demand import Part, load
 from runner.worker.outcomes import Entry, Outcome
 from runner.worker.packages import Declaration, Version
 from runner.worker.process import Process
@@ -48,6 +48,7 @@ from runner.worker.refusal import Refusal
 from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
+from runner.worker.unopened import Sources, Unopened
 from runner.worker.unpacking import restore
 from vault.errors import Unavailable
 
@@ -286,19 +287,23 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
     return resolved
 
 
-def _sources(run: Run, package: Declaration) -> AttemptSources:
-    return AttemptSources(
-        run.station,
-        run.claim,
-        bot=run.version.bot,
-        manifest=package.manifest,
-        folders=run.folders,
-        masker=run.masker,
-        warn=run.warnings.append,
-    )
+def _sources(run: Run, package: Declaration) -> Unopened:
+    def make() -> Sources:
+        made: Sources = load(Part.SOURCES).AttemptSources(
+            run.station,
+            run.claim,
+            bot=run.version.bot,
+            manifest=package.manifest,
+            folders=run.folders,
+            masker=run.masker,
+            warn=run.warnings.append,
+        )
+        return made
+
+    return Unopened(make)
 
 
-def _granted(run: Run, package: Declaration, resolved: Resolved, sources: AttemptSources) -> Granted:
+def _granted(run: Run, package: Declaration, resolved: Resolved, sources: Sources) -> Granted:
     return Granted(
         run.station,
         run.claim,

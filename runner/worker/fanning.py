@@ -14,10 +14,10 @@ from typing import Any
 from runner.errors import Invalid, RunnerError
 from runner.fan_outs import LEASE, MOST_JOBS, Claim
 from runner.requests import MAX_PARAMETERS
+from runner.worker import sources
 from runner.worker.failures import SourceFailed
 from runner.worker.masker import Masker
 from runner.worker.questions import Question
-from runner.worker.sources import KINDS
 from runner.worker.unasked import Unasked
 from vault import tokens
 from vault.errors import InvalidToken
@@ -51,7 +51,7 @@ def batches(unasked: Unasked, claim: Claim, *, masker: Masker, keep: Callable[[]
             requested_by=claim.requested_by,
             masker=masker,
         )
-        opened = KINDS[claim.source.kind].open(claim.source.definition, values, context)
+        opened = sources.of_kind(claim.source.kind).open(claim.source.definition, values, context)
         try:
             reply = opened.answer(Question("GET", "", {"format": "jsonl"}))
             return list(_cut(_rows(reply.chunks, keep), claim.rows_per_job)), ""

@@ -11,29 +11,31 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from runner.dialects import ROBOCORP, ROBOTO
+from runner.errors import Conflict
 from runner.jobs import Claim
 from runner.logging import logger
-from runner.worker.attempt_sources import AttemptSources
 from runner.worker.desk import Desk
 from runner.worker.dialects import surroundings
-from runner.worker.dialects.robocorp import Robocorp
-from runner.worker.dialects.robocorp_items import CLOSING, Items
-from runner.worker.dialects.robocorp_vault import Vault
-from runner.worker.dialects.roboto import Roboto
 from runner.worker.environment import Facts, Folders
 from runner.worker.grant import Grant, Speaker
 from runner.worker.masker import Masker
+from runner.worker.on_demand import Part, load
 from runner.worker.packages import Declaration
+from runner.worker.questions import Asked
 from runner.worker.refusals import Refusals
 from runner.worker.requested import Requested
 from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.visible import Visible
 from vault import tokens
+from vault.errors import VaultError
 from vault.names import AssetName
 from vault.tokens import JSON, Reference
 
 _log = logger()
+
+#: What closing may meet: nothing of it changes how a job ended.
+_HARMLESS = (VaultError, Conflict)
 
 
 class Granted:
@@ -50,7 +52,7 @@ class Granted:
         folders: Folders,
         masker: Masker,
         known: Callable[[], Masker | None],
-        sources: AttemptSources,
+        sources: Asked,
     ) -> None:
         """`known` waits until the masker knows the values of the attempt."""
         self.requested = Requested(masker)
@@ -62,7 +64,7 @@ class Granted:
         self._refusals = Refusals(station.engine, claim, bot=bot, mask=mask)
         self._visible = self._seen(package, resolved, bot=bot)
         self._desk = Desk(station.engine, claim, masker=known)
-        self._items: Items | None = None
+        self._closing: list[Callable[[], None]] = [self._desk.close]
         grant = Grant(
             names=self._visible.names,
             read=self._visible.read,
@@ -98,11 +100,9 @@ class Granted:
         for token in (self.token, *self.others.values()):
             self._station.endpoint.revoke(token)
         self._refusals.forget()
-        with contextlib.suppress(*CLOSING):
-            self._desk.close()
-        if self._items is not None:
-            with contextlib.suppress(*CLOSING):
-                self._items.close()
+        for close in self._closing:
+            with contextlib.suppress(*_HARMLESS):
+                close()
 
     def _seen(self, package: Declaration, resolved: Resolved, *, bot: str) -> Visible:
         return Visible(
@@ -132,9 +132,10 @@ class Granted:
     def _speakers(self, package: Declaration, *, bot: str, known: Callable[[], Masker | None]) -> Mapping[str, Speaker]:
         speakers: dict[str, Speaker] = {}
         if ROBOTO in package.dialects:
-            speakers["roboto"] = speakers["aws"] = Roboto(self._visible, self._refusals)
+            speakers["roboto"] = speakers["aws"] = load(Part.ROBOTO).Roboto(self._visible, self._refusals)
         if ROBOCORP in package.dialects:
-            self._items = Items(
+            robocorp = load(Part.ROBOCORP)
+            items = robocorp.Items(
                 self._station.engine,
                 self._claim,
                 bot=bot,
@@ -142,7 +143,9 @@ class Granted:
                 masker=known,
                 parameters=self._parameters,
             )
-            speakers["rc"] = Robocorp(Vault(self._visible, self.requested), self._items, self._refusals)
+            self._closing.append(items.close)
+            vault = robocorp.Vault(self._visible, self.requested)
+            speakers["rc"] = robocorp.Robocorp(vault, items, self._refusals)
         return speakers
 
     def _parameters(self) -> JSON:

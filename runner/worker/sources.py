@@ -1,6 +1,7 @@
 """Data sources on the runner: what a kind of source must be able to do, and which kinds there are.
 
-A kind is a module with two functions, `check` and `open`; `KINDS` is the one place that knows them.
+A kind is a module with two functions, `check` and `open`, loaded when it is first asked for; `KINDS` is the one place
+that knows them.
 
 - `check(definition, values, context) -> Answer`: open the source, ask for as little as possible, close it. Raises
   `SourceFailed` at the step that failed; whoever called makes the sentence.
@@ -34,8 +35,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.worker import mail_source, sql_source
 from runner.worker.filling import Values
+from runner.worker.on_demand import Part, load
 from runner.worker.questions import Answer, Context, Opened
 
 
@@ -48,7 +49,10 @@ class Kind:
 
 
 #: The kinds, by the names that `runner.definitions` gives them.
-KINDS: Mapping[str, Kind] = {
-    "sql": Kind(sql_source.check, sql_source.open),
-    "imap": Kind(mail_source.check, mail_source.open),
-}
+KINDS: Mapping[str, Part] = {"sql": Part.SQL, "imap": Part.IMAP}
+
+
+def of_kind(kind: str) -> Kind:
+    """The two functions of a kind."""
+    module = load(KINDS[kind])
+    return Kind(module.check, module.open)

@@ -6,6 +6,7 @@ Promises that the audit says which values were read, for whom and what for, befo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy import Engine
 
@@ -17,6 +18,7 @@ from runner.worker.filling import Values
 from runner.worker.keyring import Keyring
 from runner.worker.masker import Masker
 from runner.worker.questions import Context
+from runner.worker.station import Station
 from vault import audit, db
 from vault.audit import Actor
 from vault.db import database_time
@@ -33,6 +35,12 @@ class Unasked:
     snapshots: Snapshots
     keyring: Keyring
     runner: str
+
+    @classmethod
+    def of(cls, station: Station) -> Self:
+        """As a worker has it."""
+        name = station.settings.runner_name
+        return cls(station.engine, station.direct, station.snapshots, station.keyring, name)
 
     def prepare(
         self, row: DataSource, environment: str, *, action: str, requested_by: str, masker: Masker

@@ -29,7 +29,6 @@ from runner.worker.desk import masked
 from runner.worker.grant import Call, Said
 from runner.worker.masker import Masker
 from vault import db
-from vault.errors import VaultError
 
 #: How long an output waits for its files at most.
 FILLING = timedelta(minutes=1)
@@ -258,7 +257,3 @@ def _id(text: object) -> uuid.UUID:
 
 def _no_address() -> NotFound:
     return NotFound("There is no such address.")
-
-
-#: What `close` may meet: nothing of it changes how a job ended.
-CLOSING = (VaultError, Conflict)
