@@ -40,7 +40,7 @@ from vault import db
 from vault.audit import Actor
 
 #: What the burst may take in seconds, an idle scheduler of a core in percent, and jobs a second in batches.
-MOST_SECONDS, MOST_IDLE, LEAST_JOBS = 10.0, 1.0, 2000.0
+MOST_SECONDS, MOST_IDLE, LEAST_JOBS = 10.0, 0.5, 2000.0
 
 BOTS, BATCH, ONE_BY_ONE = 100, 500, 200
 

@@ -223,6 +223,8 @@ def _what_next(item: Item, to: Screen) -> str:
         return f"Give it a key before anything can be delivered: botkeep trigger key {plain(str(item.get('name')))}"
     if item.get("next_fire_at"):
         return f"It fires {moment(item.get('next_fire_at'), now=to.now)}."
+    if item.get("kind") == "file" and _state(item) == "ready":
+        return "Runners whose BOTKEEP_WATCH_FOLDERS allows its folder watch it."
     return f"It is {_state(item)}."
 
 

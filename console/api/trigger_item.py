@@ -122,7 +122,7 @@ def firing_item(firing: Firing) -> FiringItem:
 
 def coming_item(coming: Coming) -> ComingItem:
     """An instant of a preview."""
-    local = coming.local.isoformat(sep=" ")
+    local = coming.local.isoformat(sep=" ", timespec="seconds")
     return ComingItem(instant=coming.instant, local=local, due_at=coming.due_at, note=coming.note)
 
 

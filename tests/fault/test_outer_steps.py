@@ -19,31 +19,49 @@ from runner import jobs
 from runner.models import Job
 from tests.conftest import Start
 from tests.fault.staying import COUNTS, alone, assert_ran_once, counted, expire
-from tests.support import Started
+from tests.support import Started, wait_until
 from tests.system import START_WITHIN, System, start_runner
 from vault.direct import Direct
 
 pytestmark = pytest.mark.timeout(300)
 
-#: A process of ours that kills itself before or after one function, once that has something to do. With a named pipe as
-#: its gate it loads what it needs, and begins when somebody opens that for writing.
+#: A process of ours that kills itself before or after one function, once that has something to do.
 DIES = """
 import os, signal, sys
 from {process} import __main__ as process
 import {module} as module
-*path, name = {function!r}.split(".")
-for part in path:
-    module = getattr(module, part)
-real = getattr(module, name)
-def dies(*arguments, **words):
-    if {before}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if real(*arguments, **words) not in (0, []):
-        os.kill(os.getpid(), signal.SIGKILL)
-setattr(module, name, dies)
-if {gate!r}:
-    open({gate!r}).read()
+def die(function, before):
+    place = module
+    *path, name = function.split(".")
+    for part in path:
+        place = getattr(place, part)
+    real = getattr(place, name)
+    def dies(*arguments, **words):
+        if before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if real(*arguments, **words) not in (0, []):
+            os.kill(os.getpid(), signal.SIGKILL)
+    setattr(place, name, dies)
+"""
+
+#: One of them.
+ONE = """
+die({function!r}, {before})
 sys.exit(process.main({argv!r}))
+"""
+
+#: One after the other, each in a child of a process that has loaded everything once, since loading takes most of a
+#: start. Each begins when somebody opens its gate, a named pipe, for writing, and how it ended is written down.
+EACH = """
+for function, before, gate in {deaths!r}:
+    open(gate).read()
+    child = os.fork()
+    if not child:
+        die(function, before)
+        sys.exit(process.main([]))
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with open(gate + ".ended", "w") as file:
+        file.write(str(ended))
 """
 
 #: Before (True) and after the console's steps: check, the row (after the check is before it), what follows the commit.
@@ -65,9 +83,8 @@ def console(system: System, start: Start, function: str, *, before: bool, module
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     argv = ["--port", str(port)]
-    code = DIES.format(
-        process="console", module=f"console.api.{module}", function=function, before=before, argv=argv, gate=""
-    )
+    code = DIES.format(process="console", module=f"console.api.{module}")
+    code += ONE.format(function=function, before=before, argv=argv)
     return start(sys.executable, "-c", code, env=system.env, name=f"console-{function}"), f"http://127.0.0.1:{port}"
 
 
@@ -118,19 +135,28 @@ def test_a_delivery_whose_console_dies_is_one_job_when_it_is_sent_again(system: 
         assert len(found) == number, (step, "it started one job, however often it came")
 
 
-def rescuer(system: System, start: Start, gate: Path, function: str, *, before: bool) -> tuple[Started, Path]:
-    """A scheduler that will die, and the gate at which it waits."""
-    os.mkfifo(gate)
-    code = DIES.format(
-        process="scheduler",
-        module="scheduler.rescuer",
-        function=function,
-        before=before,
-        argv=[],
-        gate=str(gate),
-    )
+def rescuers(system: System, start: Start, folder: Path) -> Iterator[tuple[str, bool, int]]:
+    """Schedulers that die, one after the other: at which step, whether before it, and how each ended."""
+    steps = [(function, before) for function in RESCUER for before in (True, False)]
+    deaths = [(function, before, str(folder / f"{function}-{before}")) for function, before in steps]
+    code = DIES.format(process="scheduler", module="scheduler.rescuer") + EACH.format(deaths=deaths)
+    for *_, gate in deaths:
+        os.mkfifo(gate)
     env = {**system.env, "BOTKEEP_REPUBLISH_AFTER": "0.2"}
-    return start(sys.executable, "-c", code, env=env, name=f"scheduler-{function}-{before}"), gate
+    nursery = start(sys.executable, "-c", code, env=env, name="schedulers")
+    for function, before, gate in deaths:
+        Path(gate).write_text("")
+        yield function, before, ending(Path(f"{gate}.ended"), nursery)
+
+
+def ending(written: Path, nursery: Started) -> int:
+    """How a scheduler ended, once that is written down."""
+
+    def known() -> bool:
+        return written.exists() and written.read_text() != ""
+
+    wait_until(known, START_WITHIN, f"a scheduler to end; {nursery.log}")
+    return int(written.read_text())
 
 
 @contextlib.contextmanager
@@ -158,15 +184,8 @@ def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(
         direct.close()
         assert lost is not None
         expire(system, job_id)
-        waiting = [
-            (function, before, *rescuer(system, start, tmp_path / f"{function}-{before}", function, before=before))
-            for function in RESCUER
-            for before in (True, False)
-        ]
-        for function, before, scheduler, gate in waiting:
-            with gate.open("w"):
-                pass
-            assert scheduler.wait(START_WITHIN) == -signal.SIGKILL, scheduler.log
+        for function, before, ended in rescuers(system, start, tmp_path):
+            assert ended == -signal.SIGKILL, (function, before)
             expected = "running" if function == RESCUER[0] else "queued"
             assert system.job(job_id)["state"] == expected, (function, before)
     start_runner(system, start, name=alone("after"), group=group)

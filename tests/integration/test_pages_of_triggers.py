@@ -81,7 +81,7 @@ def test_what_cannot_be_used_stands_beside_its_field(api: Api) -> None:
 
     assert "nobody" in fault("target", target="nobody")
     assert "exactly one" in fault("target", target="")
-    assert fault("schedule.cron", schedule__cron="99 7 * * *").startswith("schedule: cron:")
+    assert fault("schedule.cron", schedule__cron="99 7 * * *").startswith("schedule.cron:")
     assert "time zone" in fault("schedule.zone", schedule__zone="Mars/Base")
     assert "no calendar" in fault("schedule.calendars", schedule__calendars="holidays")
     assert "exactly one of cron" in fault("", schedule__every="5m")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.pages import words
-from console.pages.charts import chart, nice
+from console.pages.charts import BOTTOM, HEIGHT, chart, nice
 from runner.series import Bucket
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
