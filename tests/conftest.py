@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import connections
 from tests.browser import chromium, visitor  # noqa: F401 - fixtures
 from tests.databases import mariadb, secured_postgres  # noqa: F401 - fixtures
 from tests.mail_server import mail_server, shared_mail_server, user  # noqa: F401 - fixtures
@@ -59,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     adopt_orphans()
     start_reaper()
+    connections.watch()
     if threading.current_thread() is threading.main_thread():
         # A shell ignores SIGINT for what it starts in the background, and children would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)

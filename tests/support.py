@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -220,6 +220,14 @@ def stop_reaper() -> None:
     if _reaper is not None and _reaper.stdin is not None:
         _reaper.stdin.close()
         _reaper.wait(10)
+
+
+class Start(Protocol):
+    """The fixture `start`."""
+
+    def __call__(
+        self, *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+    ) -> Started: ...
 
 
 def start_process(

@@ -21,20 +21,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
 from console import auth
 from runner.models import Job
 from runner.states import FINAL
 from runner.workspaces import default_workspace
+from tests import leftovers
 from tests.api import zipped
 from tests.services import PostgresServer, RedisServer, Services
-from tests.support import ROOT, ProcessId, Started, Stores, start_process, wait_until
+from tests.support import ROOT, ProcessId, Start, Started, Stores, start_process, wait_until
 from vault import db, keyhost
 from vault.audit import Actor
 from vault.names import ENVIRONMENTS
@@ -52,26 +53,7 @@ START_WITHIN = 200.0
 #: A group that no runner of a system serves: a job in it waits until `System.release`.
 PARKED = "parked"
 
-#: What a test may leave: kind, column and table, in a database of one workspace.
-LEFT = {
-    "triggers": ("name", "triggers WHERE removed_at IS NULL"),
-    "calendars": ("name", "calendars"),
-    "jobs": ("CAST(id AS VARCHAR(40))", "jobs WHERE state IN ('queued', 'running')"),
-    "bots": ("name", "bots WHERE removed_at IS NULL"),
-    "assets": ("name", "assets"),
-    "sources": ("name", "data_sources"),
-    "environments": ("name", "environments WHERE unset <> 'warn'"),
-}
-
 _numbers = itertools.count(1)
-
-
-class Start(Protocol):
-    """The fixture `start`."""
-
-    def __call__(
-        self, *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
-    ) -> Started: ...
 
 
 @dataclass(slots=True)
@@ -216,10 +198,10 @@ class System:
 
     def clear(self) -> None:
         """End what runs, and remove every trigger, bot, asset, data source and policy."""
-        left = self._left()
+        left = leftovers.names(self.engine)
         if left["triggers"]:
             self._delete(*(f"triggers/{name}" for name in left["triggers"]))
-            left = self._left()  # one may just have fired
+            left = leftovers.names(self.engine)  # one may just have fired
         self._delete(*(f"calendars/{name}" for name in left["calendars"]))
         for job_id in map(uuid.UUID, left["jobs"]):
             self.client.post(f"/api/v1/jobs/{job_id}/cancellation")
@@ -230,15 +212,6 @@ class System:
         self._delete(*(f"sources/{name}" for name in left["sources"]))
         for environment in left["environments"]:
             self.policy(environment, "warn")
-
-    def _left(self) -> dict[str, list[str]]:
-        """The names of what a test left, by kind: one look, where most tests left a bot and no more."""
-        found: dict[str, list[str]] = {kind: [] for kind in LEFT}
-        looks = " UNION ALL ".join(f"SELECT '{kind}', {column} FROM {rest}" for kind, (column, rest) in LEFT.items())
-        with db.reading(self.engine) as session:
-            for kind, name in session.execute(text(looks)):
-                found[kind].append(str(name))
-        return found
 
     def _delete(self, *paths: str) -> None:
         for path in paths:
@@ -301,9 +274,11 @@ def running(
         **(env or {}),
     }
     started: dict[str, Started] = {}
+    engine = db.engine(stores.database_url)
     try:
-        yield from _started(stores, home, own, parts=parts, started=started)
+        yield from _started(stores, engine, home, own, parts=parts, started=started)
     finally:
+        engine.dispose()
         for process in started.values():
             process.identity.kill_tree()
             process.popen.wait(10)
@@ -311,12 +286,17 @@ def running(
 
 
 def _started(
-    stores: Stores, home: Path, env: dict[str, str], *, parts: tuple[str, ...], started: dict[str, Started]
+    stores: Stores,
+    engine: Engine,
+    home: Path,
+    env: dict[str, str],
+    *,
+    parts: Sequence[str],
+    started: dict[str, Started],
 ) -> Iterator[System]:
     logs = home / "process-logs"
     logs.mkdir()
     (home / "index").mkdir()
-    engine = db.engine(stores.database_url)
     token = _prepare(engine, home)
 
     def begin(name: str, *argv: str, pass_fds: tuple[int, ...] = ()) -> None:
@@ -337,7 +317,6 @@ def _started(
                 started[name].wait_for(word, START_WITHIN)
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
         yield System(stores, home, env, engine, client, token, started)
-    engine.dispose()
 
 
 def _prepare(engine: Engine, home: Path) -> str:

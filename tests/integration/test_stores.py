@@ -30,6 +30,12 @@ def test_an_empty_database_has_no_tables(empty_stores: Stores) -> None:
     engine.dispose()
 
 
+def test_a_connection_that_a_test_forgets_says_where_it_was_made(postgres: PostgresServer) -> None:
+    forgotten = [postgres.connect()]
+    with pytest.warns(ResourceWarning, match=r"left open: made in \S+says_where_it_was_made .* at .*test_stores\.py:"):
+        forgotten.clear()
+
+
 @pytest.mark.parametrize("kind", ["embedded", "server"])
 def test_a_redis_of_its_own_keeps_its_keys_over_a_stop(new_redis: Callable[[str], RedisServer], kind: str) -> None:
     server = new_redis(kind)
