@@ -16,12 +16,9 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -38,32 +35,30 @@ from runner.stores import Store
 from runner.worker import (
     adoption,
     bot_users,
-    cgroups,
     duties,
     executor,
     inbox,
     isolation,
-    memory_folder,
     presence,
     returning,
     tasks,
 )
+from runner.worker import premises as host
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
-from runner.worker.environments import Interpreter, own_interpreter
+from runner.worker.environments import own_interpreter
 from runner.worker.held import Held
 from runner.worker.key_notes import KeyNotes
 from runner.worker.keyring import Keyring
 from runner.worker.launch import ProcessError
-from runner.worker.launching import sdk_folder
-from runner.worker.leases import BotUser, BotUsers
+from runner.worker.leases import BotUser
 from runner.worker.local import residence
 from runner.worker.local.correspondence import Correspondence
 from runner.worker.local.values import LocalValues
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
-from runner.worker.process import Ground, Spawner
+from runner.worker.process import Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
@@ -138,7 +133,7 @@ def _serve(settings: RunnerSettings, users: Sequence[BotUser]) -> int:
     keyring.prove(engine)
     instance = uuid.uuid4()
     presence.hold(instance)
-    premises = _premises(instance, settings, users)
+    premises = host.found(instance, settings, users)
     _log.info("runner.isolation", **premises.facts.document())
     store = settings.log_store(group=settings.log_group_id())
     _register(engine, settings, instance, premises.facts, keyring, log_store=store.shown)
@@ -209,7 +204,7 @@ def _station(
     *,
     app: Celery,
     instance: uuid.UUID,
-    premises: _Premises,
+    premises: host.Premises,
     held: Held,
     censor: Censor,
     store: Store,
@@ -224,7 +219,9 @@ def _station(
         memory=premises.memory,
         take_back=None if users is None else users.take_back,
     )
-    grants, ground = _ground(settings, premises.facts, own=[*settings.own(), scratch.memory], interpreter=interpreter)
+    grants, ground = host.ground(
+        settings, premises.facts, own=[*settings.own(), scratch.memory], interpreter=interpreter
+    )
     return Station(
         settings=settings,
         engine=engine,
@@ -249,21 +246,6 @@ def _station(
     )
 
 
-def _ground(
-    settings: RunnerSettings, facts: isolation.Facts, *, own: list[Path], interpreter: Interpreter
-) -> tuple[tuple[isolation.Grant, ...], Ground | None]:
-    """What a sandbox binds of this host, and what every bot's domain grants."""
-    readable = [*isolation.system(interpreter.executable, sdk=sdk_folder()), *settings.bot_readable]
-    writable = settings.bot_writable
-    apart = isolation.granted(facts, readable=readable, writable=writable, own=[*own, isolation.OUR_SETTINGS])
-    barred = isolation.OUR_SETTINGS.resolve()
-    if any(one.resolve().is_relative_to(barred) for one in (settings.home, *settings.bot_readable, *writable)):
-        return apart, isolation.ground(facts, apart)  # a wall would keep bots from what is theirs
-    outside = [one for one in own if not one.resolve().is_relative_to(barred)]
-    grants = isolation.granted(facts, readable=readable, writable=writable, own=outside)
-    return apart, isolation.ground(facts, grants, isolation.wall(facts, barred))
-
-
 def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
     """Say that a job is queued again. Where that fails, the rescuer does it in its next round.
 
@@ -277,34 +259,6 @@ def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
                 announcements.unmark(session, [claim.job_id])
     except VaultError as error:
         _log.warning("announcement.delayed", error=str(error))
-
-
-@dataclass(frozen=True, slots=True)
-class _Premises:
-    """What this host gives: what keeps bots apart, a control group for them, a folder in memory, their own users."""
-
-    facts: isolation.Facts
-    group: str | None
-    memory: Path | None
-    users: BotUsers | None
-
-
-def _premises(instance: uuid.UUID, settings: RunnerSettings, users: Sequence[BotUser]) -> _Premises:
-    group = _group(instance)
-    memory = memory_folder.folder(os.environ, mounts=memory_folder.MOUNTS.read_text(), shared=bool(users))
-    pool = bot_users.prepare(users, settings, memory) if users else None
-    facts = replace(isolation.examine(users), cgroup=group is not None)
-    return _Premises(facts, group, memory, pool)
-
-
-def _group(instance: uuid.UUID) -> str | None:
-    """The control group of this runner's launchers, if it may have one; those of dead runners beside it are ended."""
-    home = cgroups.home(Path("/proc/self/cgroup").read_text(), memory_folder.MOUNTS.read_text())
-    for name in cgroups.instances(home):
-        with suppress(ValueError):
-            if presence.gone(uuid.UUID(name)):
-                cgroups.end(f"{home}/{cgroups.PREFIX}{name}")
-    return cgroups.make(home, instance.hex)
 
 
 def _check_schema(engine: Engine) -> None:
