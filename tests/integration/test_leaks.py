@@ -19,8 +19,8 @@ import redis
 from runner import lanes
 from tests import canaries, recorder
 from tests.canaries import Canary, Hit, Place, Searcher
-from tests.support import ROOT
-from tests.system import Start, System, digest, start_runner
+from tests.support import ROOT, Start
+from tests.system import System, digest, start_runner
 
 #: In the runner's process, before the real worker: nothing is found in any output.
 OFF = "from runner.worker.masker import Masker; Masker.scan = lambda self, buffer: ([], len(buffer))"
