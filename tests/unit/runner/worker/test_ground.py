@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.worker import isolation
-from runner.worker.__main__ import _ground
+from runner.worker.premises import ground
 from runner.worker.environments import Interpreter
 from runner.worker.process import Grants
 from runner.worker.settings import RunnerSettings
@@ -28,7 +28,7 @@ def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def grounds(etc: Path, *, home: str, readable: Path) -> tuple[Grants, Grants]:
     """What every bot is granted, and the wall."""
     settings = RunnerSettings(home=etc.parent / home, bot_readable=(readable,))
-    _, made = _ground(settings, FACTS, own=[settings.home, etc / "botkeep/keys"], interpreter=PYTHON)
+    _, made = ground(settings, FACTS, own=[settings.home, etc / "botkeep/keys"], interpreter=PYTHON)
     assert made is not None
     return made[1:]
 
