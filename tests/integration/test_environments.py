@@ -173,7 +173,7 @@ def test_a_build_sees_no_asset_and_nothing_but_the_allow_list(shop: Shop) -> Non
     we_set = {"HOME", "TMPDIR", "UV_PYTHON_DOWNLOADS", "UV_CACHE_DIR", "UV_LINK_MODE", "UV_SYSTEM_CERTS"}
     assert set(environ) - uv_sets - we_set <= set(allowed(shop.environ))
     assert environ["UV_OFFLINE"] == "1"
-    assert environ.get("UV_SYSTEM_CERTS") == system_certificates().get("UV_SYSTEM_CERTS")
+    assert environ.items() >= system_certificates().items()
     assert Path(environ["HOME"]).is_relative_to(shop.root)
     assert Path(environ["TMPDIR"]).is_relative_to(shop.root)
 
@@ -394,10 +394,3 @@ def test_an_interpreter_says_what_it_is() -> None:
     own = own_interpreter()
     assert inspect_interpreter(own.executable) == own
     assert own.executable.resolve() != Path(sys.executable) or sys.prefix == sys.base_prefix
-
-
-def test_what_a_build_needs_is_let_through_and_nothing_else() -> None:
-    through = ["PATH", "LC_ALL", "UV_INDEX_URL", "PIP_INDEX_URL", "https_proxy", "NO_PROXY", "SSL_CERT_FILE"]
-    kept = ["", "HOME", "path", "PATHX", "XPATH", "PATH\n", "LD_PRELOAD", "PYTHONPATH", "KLANGO_ASSET_A_B"]
-    kept += ["BOTKEEP_HOME", "UV_", "XUV_INDEX", "uv_index", "UV_PUBLISH_TOKEN", "UV_NO_VERIFY_HASHES", "UV_PYTHON"]
-    assert list(allowed(dict.fromkeys([*through, *kept], "x"))) == through
