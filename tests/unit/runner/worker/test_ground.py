@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from runner.worker import isolation
-from runner.worker.premises import ground
 from runner.worker.environments import Interpreter
+from runner.worker.premises import ground
 from runner.worker.process import Grants
 from runner.worker.settings import RunnerSettings
 
