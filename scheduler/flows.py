@@ -134,6 +134,7 @@ def _check_bots(session: Session, definition: Queue | Workflow, *, workspace_id:
                 parameters=parameters,
                 group=definition.group,
                 priority=Priority.of(definition.priority),
+                how=requests.IN_FILE,
             )
         except (NotFound, Unset) as error:
             raise DefinitionInvalid(f"{place}.bot: {error}") from None

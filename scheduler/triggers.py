@@ -15,7 +15,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from runner import sources as data_sources
 from runner.errors import Conflict, Invalid, NotFound
@@ -169,6 +169,15 @@ def coming(session: Session, *, workspace_id: uuid.UUID, limit: int) -> Sequence
         .order_by(Trigger.next_fire_at)
         .limit(limit)
     ).all()
+
+
+def latest(session: Session, rows: Sequence[Trigger]) -> dict[uuid.UUID, Firing]:
+    """The newest firing of each of some triggers, by the trigger's id; none for one that has not fired."""
+    one = aliased(Firing)
+    newest = select(one.id).where(one.trigger_id == Trigger.id).order_by(one.id.desc()).limit(1).scalar_subquery()
+    wanted = Trigger.id.in_([row.id for row in rows])
+    found = session.scalars(select(Firing).join(Trigger, Firing.id == newest).where(wanted))
+    return {firing.trigger_id: firing for firing in found}
 
 
 def firings(session: Session, trigger_id: uuid.UUID, *, limit: int, after: uuid.UUID | None) -> Sequence[Firing]:

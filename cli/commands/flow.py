@@ -344,10 +344,10 @@ def _show_run(to: Screen, run: Item) -> None:
         )
     )
     for step in run.get("steps") or []:
-        _show_step(to, step)
+        _show_step(to, step, str(run.get("id")))
 
 
-def _show_step(to: Screen, step: Item) -> None:
+def _show_step(to: Screen, step: Item, run_id: str) -> None:
     detail = plain(str(step.get("detail") or step.get("reason") or ""))
     to.line(f"  {plain(str(step.get('name')))}  {word(str(step.get('state')), colour=to.colour)}  {detail}".rstrip())
     for element in step.get("items") or []:
@@ -358,4 +358,4 @@ def _show_step(to: Screen, step: Item) -> None:
     question = step.get("approval")
     if question and question.get("allowed") is None and step.get("state") == "approval":
         words = plain(f"{question.get('question') or 'May it go on?'}")
-        to.line(f"    {words} Answer: botkeep workflow approve RUN {plain(str(step.get('name')))}")
+        to.line(f"    {words} Answer: botkeep workflow approve {run_id} {plain(str(step.get('name')))}")

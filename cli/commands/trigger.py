@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,7 @@ def list_triggers(*, limit: Limit = 0, as_json: AsJson = False) -> None:
         Column("STARTS", _starts),
         Column("ENV", lambda item: badge(str(item.get("environment")), colour=to.colour)),
         Column("STATE", lambda item: word(_state(item), colour=to.colour)),
+        Column("LAST", lambda item: _last(item, now=to.now)),
         Column("NEXT", lambda item: moment(item.get("next_fire_at"), now=to.now)),
     )
     with connected() as client:
@@ -237,6 +239,11 @@ def _state(item: Item) -> str:
     if not item.get("enabled"):
         return "disabled"
     return "paused" if item.get("paused_at") else "ready"
+
+
+def _last(item: Item, *, now: datetime) -> str:
+    last = item.get("last_firing")
+    return f"{moment(last.get('instant'), now=now)}, {plain(str(last.get('state')))}" if last else "never"
 
 
 def _outcome(firing: Item) -> str:

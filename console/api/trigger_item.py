@@ -21,7 +21,10 @@ class TargetItem(BaseModel):
 
 
 class TriggerItem(BaseModel):
-    """A trigger; only a schedule that fires has a `next_fire_at`. `hook` is the path that takes deliveries."""
+    """A trigger with its latest firing; only a schedule that fires has a `next_fire_at`.
+
+    `hook` is the path that takes deliveries.
+    """
 
     name: str
     kind: str
@@ -34,18 +37,18 @@ class TriggerItem(BaseModel):
     paused_by: str | None
     next_fire_at: datetime | None
     hook: str | None
+    last_firing: FiringItem | None
     created_at: datetime
     created_by: str
     changed_at: datetime
 
 
 class TriggerDetail(TriggerItem):
-    """A trigger with its whole definition and its latest firing; `key_set` says whether a webhook can be used."""
+    """A trigger with its whole definition; `key_set` says whether a webhook can be used."""
 
     parameters: dict[str, Any]
     definition: dict[str, Any]
     key_set: bool | None
-    last_firing: FiringItem | None
 
 
 class FiringItem(BaseModel):
@@ -86,20 +89,19 @@ class CalendarItem(BaseModel):
     changed_by: str
 
 
-def trigger_item(trigger: Trigger) -> TriggerItem:
+def trigger_item(trigger: Trigger, *, last: Firing | None) -> TriggerItem:
     """A trigger for a list."""
-    return TriggerItem(**_item(trigger))
+    return TriggerItem(**_item(trigger, last))
 
 
 def trigger_detail(trigger: Trigger, *, key_set: bool, last: Firing | None) -> TriggerDetail:
     """A trigger as a whole."""
     webhook = trigger.kind == Kind.WEBHOOK
     return TriggerDetail(
-        **_item(trigger),
+        **_item(trigger, last),
         parameters=trigger.parameters,
         definition=trigger.definition,
         key_set=key_set if webhook else None,
-        last_firing=None if last is None else firing_item(last),
     )
 
 
@@ -133,7 +135,7 @@ def calendar_item(calendar: Calendar) -> CalendarItem:
     )
 
 
-def _item(trigger: Trigger) -> dict[str, Any]:
+def _item(trigger: Trigger, last: Firing | None) -> dict[str, Any]:
     return {
         "name": trigger.name,
         "kind": trigger.kind,
@@ -146,6 +148,7 @@ def _item(trigger: Trigger) -> dict[str, Any]:
         "paused_by": trigger.paused_by,
         "next_fire_at": trigger.next_fire_at,
         "hook": f"/hooks/{trigger.id}" if trigger.kind == Kind.WEBHOOK else None,
+        "last_firing": None if last is None else firing_item(last),
         "created_at": trigger.created_at,
         "created_by": trigger.created_by,
         "changed_at": trigger.changed_at,

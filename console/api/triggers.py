@@ -30,7 +30,7 @@ from console.models import HookKey
 from console.paging import Page
 from console.text import JsonObject, Text
 from runner.errors import Invalid
-from runner.triggers import FiringState, Kind, Trigger
+from runner.triggers import Firing, FiringState, Kind, Trigger
 from scheduler import calendars, firing, triggers
 from scheduler.definitions import Style, read
 from scheduler.preview import preview
@@ -102,10 +102,11 @@ def save(call: Allowed, order: TriggerOrder, response: Response) -> TriggerDetai
 
 @router.get("", summary="List triggers")
 def listed(call: Allowed, limit: Limit = 50, after: After = None) -> Page[TriggerItem]:
-    """Every trigger in use, by name."""
+    """Every trigger in use with its latest firing, by name."""
     with call.reading() as session:
         rows = triggers.listing(session, workspace_id=call.workspace_id, limit=limit + 1, after=after)
-        items = [trigger_item(row) for row in rows]
+        last = triggers.latest(session, rows)
+        items = [trigger_item(row, last=last.get(row.id)) for row in rows]
     return Page(items=items[:limit], next=items[limit - 1].name if len(items) > limit else None)
 
 
@@ -128,7 +129,7 @@ def pause(call: Allowed, name: str) -> TriggerItem:
     """Let it fire no more; a schedule's instants of that time are left out."""
     with _changing(call, name) as (session, trigger):
         triggers.pause(session, trigger, actor=call.actor, now=call.now)
-    return trigger_item(trigger)
+        return _item(session, trigger)
 
 
 @router.delete("/{name}/pause", summary="Resume a trigger")
@@ -136,7 +137,7 @@ def resume(call: Allowed, name: str) -> TriggerItem:
     """Let it fire again, from now on."""
     with _changing(call, name) as (session, trigger):
         triggers.resume(session, trigger, actor=call.actor, now=call.now)
-    return trigger_item(trigger)
+        return _item(session, trigger)
 
 
 @router.put("/{name}/key", summary="Set the key of a webhook")
@@ -231,7 +232,7 @@ def _set_key(call: Call, name: str, key: str) -> TriggerItem:
             raise Invalid(f"Trigger {name} is a {trigger.kind}; only a webhook has a key.")
         call.console.hooks.set(session, trigger.id, style=style, key=key, actor=call.actor, now=call.now)
         triggers.record(session, trigger, call.action, actor=call.actor, now=call.now)
-    return trigger_item(trigger)
+        return _item(session, trigger)
 
 
 def _style(trigger: Trigger | None) -> Style | None:
@@ -242,8 +243,16 @@ def _style(trigger: Trigger | None) -> Style | None:
 
 def _detail(session: Session, trigger: Trigger) -> TriggerDetail:
     key_set = session.execute(select(HookKey.trigger_id).where(HookKey.trigger_id == trigger.id)).first() is not None
-    last = triggers.firings(session, trigger.id, limit=1, after=None)
-    return trigger_detail(trigger, key_set=key_set, last=last[0] if last else None)
+    return trigger_detail(trigger, key_set=key_set, last=_last(session, trigger))
+
+
+def _item(session: Session, trigger: Trigger) -> TriggerItem:
+    return trigger_item(trigger, last=_last(session, trigger))
+
+
+def _last(session: Session, trigger: Trigger) -> Firing | None:
+    found = triggers.firings(session, trigger.id, limit=1, after=None)
+    return found[0] if found else None
 
 
 def _fired_item(call: Call, fired: Fired) -> FiringItem:

@@ -185,6 +185,18 @@ def test_what_cannot_be_started_any_more_leaves_a_failed_firing_with_the_reason(
     assert "no bot" in failed["why"]
 
 
+def test_the_list_says_how_each_trigger_fired_last(api: Api) -> None:
+    save(api)
+    save(api, "quiet", webhook={"style": "plain"})
+    for day in (SEVEN, SEVEN + timedelta(days=1)):
+        wait_for(api, "daily", day)
+        fire(api, day)
+    listed = api.client.get("/api/v1/triggers").json()["items"]
+    newest = firings(api)[-1]
+    assert newest["instant"] > firings(api)[0]["instant"]
+    assert [(item["name"], item["last_firing"]) for item in listed] == [("daily", newest), ("quiet", None)]
+
+
 @pytest.mark.parametrize(
     ("definition", "words"),
     [
