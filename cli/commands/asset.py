@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import values
+from cli.asking import Yes, agreed
 from cli.client import Item, connected, path_of
 from cli.options import AsJson, AssetArgument, Environment, InEnvironment, OfBot, asset_parts
 from cli.render import badge, fields, moment, plain, word
@@ -208,10 +209,11 @@ def _show_asset(to: Screen, asset: Item) -> None:
 
 
 @app.command()
-def remove(asset: AssetArgument, *, bot: OfBot = None, as_json: AsJson = False) -> None:
+def remove(asset: AssetArgument, *, bot: OfBot = None, yes: Yes = False, as_json: AsJson = False) -> None:
     """Remove an asset with its values in every environment."""
     to = screen(as_json=as_json)
     group, name = asset_parts(asset)
+    agreed(f"Remove {plain(asset)} with its values in every environment?", yes=yes)
     with connected() as client:
         client.ask("DELETE", path_of("assets", group, name), query={"bot": bot})
     if as_json:

@@ -10,6 +10,7 @@ import typer
 
 from cli import completion
 from cli.archive import archive
+from cli.asking import Yes, agreed
 from cli.client import Item, connected, path_of
 from cli.diff import written
 from cli.errors import Misused
@@ -162,9 +163,10 @@ def _facts(bot: Item, *, now: datetime) -> list[tuple[str, str]]:
 
 
 @app.command()
-def remove(name: NameArgument, *, as_json: AsJson = False) -> None:
+def remove(name: NameArgument, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Remove a bot; its jobs stay in history."""
     to = screen(as_json=as_json)
+    agreed(f"Take the bot {plain(name)} out of use, and remove its own assets?", yes=yes)
     with connected() as client:
         client.ask("DELETE", path_of("bots", name))
     if as_json:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cli.asking import Yes, agreed
 from cli.client import Item, connected, path_of
 from cli.commands.asset import asset_columns, read_value, save_value
 from cli.options import AsJson, Environment, InEnvironment, asset_parts
@@ -74,10 +75,11 @@ def read(
 
 
 @app.command()
-def delete(name: NameArgument, *, as_json: AsJson = False) -> None:
+def delete(name: NameArgument, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Remove GLOBAL.NAME with its values in every environment."""
     to = screen(as_json=as_json)
     group, asset = asset_parts(f"{GROUP}.{name}")
+    agreed(f"Remove {group}.{asset} with its values in every environment?", yes=yes)
     with connected() as client:
         client.ask("DELETE", path_of("assets", group, asset))
     if as_json:
