@@ -32,7 +32,7 @@ RECORDS_AT_ONCE = 500
 EVERY = 2.0
 
 #: What is said of an attempt that should have had something in the store.
-NOTHING_THERE = "; nothing was found in the scheduler's store"
+NOTHING_THERE = "; the store held nothing: it was removed before, or the scheduler sees another store than the runner"
 
 _log = logger()
 
