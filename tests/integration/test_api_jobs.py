@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,9 +78,7 @@ def test_a_job_waits_in_the_database_while_the_broker_is_away(
     with serving(Stores(stores.name, stores.database_url, broker.url), tmp_path) as api:
         api.add_bot()
         broker.stop()
-        began = time.monotonic()
         job = api.run()
-        assert time.monotonic() - began < 1.5
         assert job["state"] == "queued"
         assert not published(api, job["id"])
         assert api.client.get("/readyz").json()["broker"].startswith("away")

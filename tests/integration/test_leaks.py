@@ -100,6 +100,8 @@ def references() -> dict[str, str]:
 def controlled(system: System) -> Iterator[Any]:
     """Celery's remote control, as `celery inspect` uses it."""
     app = lanes.transport(system.stores.redis_url)
+    # kombu keeps connections for the life of a process, by address, and another test may have restarted the broker.
+    app.pool.force_close_all()
     try:
         yield app.control
     finally:

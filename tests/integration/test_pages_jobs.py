@@ -221,7 +221,7 @@ def test_what_a_bot_prints_is_text_in_a_bounded_page(api: Api, pages: Pages) -> 
     start = pages.get(f"/jobs/{job['id']}?from=1")
     assert lines(start)[:3] == [ALERT, f"{ALERT} \\u202etxt.exe", "</bdi></div></main>{{ 7*7 }}"]
     assert {script["src"].rpartition("/")[2] for script in start.every("script")} == {
-        *("theme.js", "htmx.min.js", "app.js", "log.js")
+        *("theme.js", "htmx.min.js", "app.js", "references.js", "log.js")
     }
     styles = {word for span in start.one(id="log-lines").every("span") for word in span.attributes["class"].split()}
     assert styles <= STYLES | {"line-cut"}
