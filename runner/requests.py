@@ -92,11 +92,8 @@ def prepare(
     priority: Priority = Priority.NORMAL,
     idempotency_key: str | None = None,
     retry_of: uuid.UUID | None = None,
-    how: str = BY_HAND,
 ) -> Request:
     """Check a request against the bot's newest version, which is looked up where only a name is given.
-
-    `how` says how a missing parameter is given.
 
     Raises:
         NotFound: when there is no such bot.
@@ -107,7 +104,7 @@ def prepare(
     chosen = check_environment(environment or ENVIRONMENTS[0])
     if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
         raise Invalid(f"An idempotency key has 1 to {MAX_KEY} characters.")
-    filled = fill(manifest, parameters or {}, how=how)
+    filled = fill(manifest, parameters or {})
     check_references(session, manifest, filled, workspace_id=workspace_id, bot_id=version.bot_id)
     if chosen in version.strict:
         preflight.check(session, manifest, workspace_id=workspace_id, bot_id=version.bot_id, environment=chosen)

@@ -125,16 +125,17 @@ def save(
 def _check_bots(session: Session, definition: Queue | Workflow, *, workspace_id: uuid.UUID) -> None:
     for place, (bot, parameters) in definition.bots().items():
         try:
+            found = requests.newest(session, bot, workspace_id=workspace_id)
+            requests.fill(found.manifest, parameters, how=requests.IN_FILE)
             requests.prepare(
                 session,
-                bot,
+                found,
                 workspace_id=workspace_id,
                 cause=Cause("check", place),
                 environment=definition.environment,
                 parameters=parameters,
                 group=definition.group,
                 priority=Priority.of(definition.priority),
-                how=requests.IN_FILE,
             )
         except (NotFound, Unset) as error:
             raise DefinitionInvalid(f"{place}.bot: {error}") from None

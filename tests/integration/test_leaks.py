@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import kombu.pools
 import pytest
 import redis
 
@@ -101,7 +102,7 @@ def controlled(system: System) -> Iterator[Any]:
     """Celery's remote control, as `celery inspect` uses it."""
     app = lanes.transport(system.stores.redis_url)
     # kombu keeps connections for the life of a process, by address, and another test may have restarted the broker.
-    app.pool.force_close_all()
+    kombu.pools.reset()  # type: ignore[no-untyped-call]
     try:
         yield app.control
     finally:
