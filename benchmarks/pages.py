@@ -35,7 +35,7 @@ from vault.decrypt import Identity
 from vault.names import ENVIRONMENTS
 
 #: What pages need besides their path.
-QUERIES = {"/bots/{bot}/diff": "?before=1&after=2"}
+QUERIES = {"/bots/{bot}/diff": "?before=1&after=2", "/bots/{bot}/versions/{number}/source": "?file=main.py"}
 
 #: Most milliseconds for the 95th percentile of any page.
 MOST_MS = 100
@@ -164,7 +164,7 @@ def fill(client: httpx.Client, kept: Stores, folder: Path, assets: int) -> dict[
     engine.dispose()
     print_log(folder, job_id)
     made = some_of_each(client)
-    bot = {"bot": "bot-7", "group": "OWN", "name": "NAME", "version": "1"}
+    bot = {"bot": "bot-7", "group": "OWN", "name": "NAME", "number": "2"}
     return {
         "assets": {"group": "GROUP7", "name": "NAME7"},
         "bots": bot,
