@@ -41,9 +41,9 @@ static: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate_settings.py --check
 
-# Two workers, since these wait for nothing, and each takes seconds to import what all test.
+# Three workers: these hardly wait, and each takes seconds to import what all test.
 unit: $(INSTALLED)
-	$(BIN)/python -m pytest tests/unit -n 2 $(ARGS)
+	$(BIN)/python -m pytest tests/unit -n 3 $(ARGS)
 
 bench: $(INSTALLED) ## every benchmark, ours beside the baselines in one run
 	@$(BIN)/python -m benchmarks
