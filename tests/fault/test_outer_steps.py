@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -75,7 +75,13 @@ CONSOLE = (
 #: The same of a delivery to a webhook: firing and job before their commit, and after it.
 DELIVERY = (("firing.fire", False), ("firing.announce", True))
 #: The rescuer's: end what was lost, announce, remember that it was announced.
-RESCUER = ("conclusion.lose_expired", "_publish", "announcements.mark_published")
+RESCUER = [
+    (function, before)
+    for function in ("conclusion.lose_expired", "_publish", "announcements.mark_published")
+    for before in (True, False)
+]
+#: Those of a completion: before firing and job, before their commit, and after it.
+COMPLETION = (("firing.fire_all", True), ("firing.fire_all", False), ("firing.announce", True))
 
 
 def console(system: System, start: Start, function: str, *, before: bool, module: str = "jobs") -> tuple[Started, str]:
@@ -135,11 +141,12 @@ def test_a_delivery_whose_console_dies_is_one_job_when_it_is_sent_again(system: 
         assert len(found) == number, (step, "it started one job, however often it came")
 
 
-def rescuers(system: System, start: Start, folder: Path) -> Iterator[tuple[str, bool, int]]:
-    """Schedulers that die, one after the other: at which step, whether before it, and how each ended."""
-    steps = [(function, before) for function in RESCUER for before in (True, False)]
+def schedulers(
+    system: System, start: Start, folder: Path, module: str, steps: Iterable[tuple[str, bool]]
+) -> Iterator[tuple[str, bool, int]]:
+    """Those that die, one after the other: at which step of a duty, whether before it, and how each ended."""
     deaths = [(function, before, str(folder / f"{function}-{before}")) for function, before in steps]
-    code = DIES.format(process="scheduler", module="scheduler.rescuer") + EACH.format(deaths=deaths)
+    code = DIES.format(process="scheduler", module=f"scheduler.{module}") + EACH.format(deaths=deaths)
     for *_, gate in deaths:
         os.mkfifo(gate)
     env = {**system.env, "BOTKEEP_REPUBLISH_AFTER": "0.2"}
@@ -184,12 +191,42 @@ def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(
         direct.close()
         assert lost is not None
         expire(system, job_id)
-        for function, before, ended in rescuers(system, start, tmp_path):
+        for function, before, ended in schedulers(system, start, tmp_path, "rescuer", RESCUER):
             assert ended == -signal.SIGKILL, (function, before)
-            expected = "running" if function == RESCUER[0] else "queued"
+            expected = "running" if function == RESCUER[0][0] else "queued"
             assert system.job(job_id)["state"] == expected, (function, before)
     start_runner(system, start, name=alone("after"), group=group)
     job = system.wait_for(job_id, timeout=60)
     assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 2, 1)
     assert [each["reason"] for each in job["attempts"]] == ["runner_lost", None]
     assert job["attempts"][0]["ended_by"] == "scheduler, since the lease ran out"
+
+
+def test_the_end_of_a_job_fires_once_whatever_step_its_schedulers_die_at(
+    system: System, start: Start, tmp_path: Path
+) -> None:
+    ends, follows = alone("ends"), alone("follows")
+    system.add_bot(ends, "pass")
+    for name in (follows, "tells"):
+        system.add_bot(name, COUNTS)
+    bot = counted(system)
+    bot.gate.touch()
+    definition = {"bot": follows, "parameters": bot.parameters, "completion": {"bot": ends}}
+    made = system.client.post("/api/v1/triggers", json={"name": follows, "definition": definition})
+    assert made.status_code == 201, made.text
+
+    def firings() -> list[str]:
+        found = system.client.get(f"/api/v1/triggers/{follows}/firings").json()["items"]
+        return [one["state"] for one in found]
+
+    with frozen_scheduler(system):
+        assert system.run(ends)["state"] == "succeeded"
+        for function, before, ended in schedulers(system, start, tmp_path, "completion", COMPLETION):
+            assert ended == -signal.SIGKILL, (function, before)
+            committed = (function, before) == COMPLETION[-1]
+            assert firings() == (["started"] if committed else []), (function, before)
+    (queued,) = system.client.get("/api/v1/jobs", params={"bot": follows}).json()["items"]
+    assert_ran_once(system, queued["id"], bot)
+    assert system.run(ends)["state"] == "succeeded"
+    wait_until(lambda: len(firings()) == 2, 60, "the next end to fire")
+    assert firings() == ["started", "started"]
