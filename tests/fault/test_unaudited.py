@@ -14,8 +14,10 @@ pytestmark = pytest.mark.timeout(120)
 #: A wall before the rows of readings, and its removal, in each database.
 WALLS = {
     "sqlite": (
-        "CREATE TRIGGER wall BEFORE INSERT ON audit_events WHEN NEW.action = 'asset.read' "
-        "BEGIN SELECT RAISE(ABORT, 'no further row'); END",
+        """
+        CREATE TRIGGER wall BEFORE INSERT ON audit_events WHEN NEW.action = 'asset.read'
+        BEGIN SELECT RAISE(ABORT, 'no further row'); END
+        """,
         "DROP TRIGGER wall",
     ),
     "postgresql": (
