@@ -77,7 +77,10 @@ class BotUsers:
         return len(self.users)
 
     def lease(self, patience: float = PATIENCE) -> Lease:
-        """A user whom nobody else has, each in turn. Raises `SpawnerFailed` where there is none for so many seconds."""
+        """A user whom nobody else has, each in turn.
+
+        Raises `SpawnerFailed` where there is none for so many seconds, or no descriptor for the lock.
+        """
         give_up = time.monotonic() + patience
         while True:
             first = next(self._turn) % len(self.users)
@@ -97,7 +100,12 @@ class BotUsers:
         valet("take-back", tree, *(user.number for user in self.users))
 
     def _try(self, user: BotUser) -> Lease | None:
-        file = lock_file(self._locks, user)
+        try:
+            file = lock_file(self._locks, user)
+        except OSError as error:
+            raise SpawnerFailed(
+                f"The bot was not started: the lock of user {user.name} cannot be opened ({error.strerror})."
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import kombu.utils.functional
 import pytest
 import redis
+import redis.retry
 from sqlalchemy import select
 
 from runner import lanes
@@ -72,14 +74,18 @@ def test_a_message_goes_to_the_lane_of_environment_and_group_and_holds_no_parame
 
 
 def test_a_job_waits_in_the_database_while_the_broker_is_away(
-    stores: Stores, tmp_path: Path, new_redis: Callable[[str], RedisServer]
+    stores: Stores, tmp_path: Path, new_redis: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waited: list[float] = []
+    for waits in (kombu.utils.functional, redis.retry):  # where the two libraries pause between two tries
+        monkeypatch.setattr(waits, "sleep", waited.append)
     broker = new_redis(stores.name)
     with serving(Stores(stores.name, stores.database_url, broker.url), tmp_path) as api:
         api.add_bot()
         broker.stop()
         job = api.run()
         assert job["state"] == "queued"
+        assert sum(waited) < 1, "the order is answered at once; kombu would wait for two seconds"
         assert not published(api, job["id"])
         assert api.client.get("/readyz").json()["broker"].startswith("away")
         broker.start()

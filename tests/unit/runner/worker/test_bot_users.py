@@ -187,3 +187,9 @@ def test_an_environment_is_opened_to_be_read_and_never_to_be_written(tmp_path: P
     (home / "later").touch(mode=0o600)
     bot_users.open_environment(home)
     assert stat.S_IMODE((home / "later").stat().st_mode) == 0o600, "it is looked at once"
+
+
+def test_a_lock_that_cannot_be_opened_is_a_start_that_failed(tmp_path: Path) -> None:
+    pool = BotUsers([BotUser(370_000, 370_000, "bot-1")], tmp_path / "gone")
+    with pytest.raises(SpawnerFailed, match=r"lock of user bot-1 cannot be opened \(No such file"):
+        pool.lease()

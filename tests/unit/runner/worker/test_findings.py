@@ -40,7 +40,7 @@ def test_what_is_missing_is_named_with_its_mend(settings: RunnerSettings, monkey
 
 def test_a_python_that_bots_cannot_reach_is_a_fault(settings: RunnerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise Invalid("The users of BOTKEEP_BOT_USERS cannot reach /root/python.")
+        raise Invalid("The users of BOTKEEP_BOT_USERS cannot reach /opt/python.")
 
     monkeypatch.setattr(bot_users, "require_reach", refuse)
     assert levels(settings) == ["ok", "fail"]
