@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cli import processes, resp
+from cli import processes, resp, root
 from cli.client import Client, Probe
 from cli.connection import connection
 from cli.errors import CliError
@@ -51,7 +51,7 @@ class Finding:
 
 def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
     """Every finding, in the order in which a mend is best done."""
-    yield from check_user()
+    yield from check_user(environ)
     yield from check_isolation()
     yield from check_bot_users(home, environ)
     yield from check_home(home)
@@ -62,11 +62,10 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     yield from check_console(home, environ, now=now)
 
 
-def check_user() -> Iterator[Finding]:
-    """Whether bots would run with all power."""
-    if os.geteuid() == 0:
-        message = "You are root; bots run as root without capabilities and can read what root owns."
-        yield Finding("user", "warn", message, "Use a plain user.")
+def check_user(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether bots, or what builds their environments, would run with all power."""
+    if words := root.warning(environ):
+        yield Finding("user", "warn", words, "Use a plain user.")
     else:
         yield Finding("user", "ok", "Not root.")
 

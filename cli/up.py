@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from cli import broker, installation
+from cli import broker, installation, root
 from cli.client import Client, Item, path_of
 from cli.connection import Connection, read_client
 from cli.errors import CliError, Refused
@@ -357,8 +357,8 @@ def _shorten_large_logs(home: Home) -> None:
                 os.truncate(log, 0)
 
 
-def warn_about_root(tell: Callable[[str], None]) -> None:
+def warn_about_root(tell: Callable[[str], None], environ: Mapping[str, str]) -> None:
     """Say what running as root means, when we do."""
-    if os.geteuid() == 0:
-        tell("Warning: this is root; bots run as root without capabilities, and read what is root's. Use a plain user.")
+    if words := root.warning(environ):
+        tell(f"Warning: {words} Use a plain user.")
     sys.stderr.flush()

@@ -50,7 +50,7 @@ def up(
         _announce(to, ready if report is None else replace(ready, link=None))
 
     if report is None:
-        warn_about_root(to.remark)
+        warn_about_root(to.remark, os.environ)
     if detach:
         _announce(to, background.detach(place, port=port, environ=os.environ))
         return

@@ -318,11 +318,14 @@ def test_detached_it_keeps_nothing_of_the_persons_token(
 def test_root_is_told_what_its_bots_are(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    warn_about_root(told.append)
+    warn_about_root(told.append, {})
     assert "bots run as root without capabilities" in told[0]
+    warn_about_root(told.append, {"BOTKEEP_BOT_USERS": "70000-70007"})
+    assert "bots have users of their own" in told[1]
+    assert "bots run as root" not in told[1]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    warn_about_root(told.append)
-    assert len(told) == 1
+    warn_about_root(told.append, {})
+    assert len(told) == 2
 
 
 def test_detached_it_reports_what_failed_and_leaves_nothing(place: Place, botkeep: Botkeep) -> None:
