@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 
 from runner.worker.descendants import Usage
+from runner.worker.starting import Request, why
 
 #: Characters of a detail that go into the journal; its lines stay below 4096 bytes.
 MAX_DETAIL = 800
@@ -55,9 +55,25 @@ def append(journal: int, found: dict[str, object], *, job: str, attempt: int) ->
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def name_bot(link: socket.socket, bot: int) -> None:
-    """Names the bot to the spawner, who may be gone."""
+def report(request: Request, journal: int, control: int, found: dict[str, object]) -> None:
+    """Writes the outcome durably, then tells the worker, who may be gone."""
+    record(request, journal, found)
+    tell(control, {"event": "outcome", **found})
+
+
+def record(request: Request, journal: int, found: dict[str, object]) -> None:
+    """Writes the outcome durably, or into its detail that it could not."""
     try:
-        link.send(b"bot %d" % bot, socket.MSG_DONTWAIT)
-    except OSError:
+        append(journal, found, job=request.job, attempt=request.attempt)
+        os.fdatasync(journal)
+    except OSError as error:
+        note = f"The outcome could not be recorded ({why(error)})."
+        found["detail"] = f"{found['detail']} {note}".strip()
+
+
+def tell(control: int, message: dict[str, object]) -> None:
+    """Sends one message to the worker, who may be gone."""
+    try:
+        os.write(control, json.dumps(message).encode())
+    except (BrokenPipeError, ConnectionResetError):
         return

@@ -42,6 +42,9 @@ DEVICE = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
 #: Shared memory: open, make and remove by name, but list nothing.
 SHARED = READ_FILE | WRITE_FILE | MAKE_REG | REMOVE_FILE | TRUNCATE
 
+#: A descriptor of a file or folder, and what is granted at and below it.
+Rule = tuple[int, int]
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _LONG = ctypes.c_long
 _create = ctypes.CFUNCTYPE(_LONG, _LONG, ctypes.c_char_p, ctypes.c_size_t, _LONG, use_errno=True)(("syscall", _libc))
@@ -77,15 +80,17 @@ class Ground:
         self.rules = [rule for path, wanted in granted if (rule := self._opened(path, wanted)) is not None]
         self.wall = self._built(wall)
 
-    def ruleset(self, readable: Iterable[str], writable: Iterable[str]) -> int:
+    def opened(self, readable: Iterable[str], writable: Iterable[str]) -> list[Rule]:
+        """What a domain grants beyond the ground, for `ruleset`; to be closed by `close`."""
+        wanted = [*((path, READ) for path in readable), *((path, self.handled) for path in writable)]
+        return [rule for path, rights in wanted if (rule := self._opened(path, rights)) is not None]
+
+    def ruleset(self, rules: Iterable[Rule]) -> int:
         """A descriptor to `enter` by. Raises OSError."""
         ruleset = create(self.handled, self.scoped)
         try:
-            for file, wanted in self.rules:
+            for file, wanted in (*self.rules, *rules):
                 add(ruleset, file, wanted)
-            for paths, wanted in ((readable, READ), (writable, self.handled)):
-                for path in paths:
-                    self._add_path(ruleset, path, wanted)
         except BaseException:
             os.close(ruleset)
             raise
@@ -117,18 +122,14 @@ class Ground:
         for path, wanted in wall:
             if ruleset is None:
                 ruleset = create(self.handled, 0)
-            self._add_path(ruleset, path, wanted)
+            if (rule := self._opened(path, wanted)) is not None:
+                try:
+                    add(ruleset, *rule)
+                finally:
+                    os.close(rule[0])
         return ruleset
 
-    def _add_path(self, ruleset: int, path: str, wanted: int) -> None:
-        rule = self._opened(path, wanted)
-        if rule is not None:
-            try:
-                add(ruleset, *rule)
-            finally:
-                os.close(rule[0])
-
-    def _opened(self, path: str, wanted: int) -> tuple[int, int] | None:
+    def _opened(self, path: str, wanted: int) -> Rule | None:
         try:
             file = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -136,6 +137,12 @@ class Ground:
         # A path that ends with a slash names a folder: saves a look at most of them.
         folder = path.endswith("/") or os.path.isdir(path)
         return file, wanted & self.handled & (-1 if folder else OF_FILES)
+
+
+def close(rules: Iterable[Rule]) -> None:
+    """Closes what `Ground.opened` opened; a ruleset that was made of it stays as it is."""
+    for file, _ in rules:
+        os.close(file)
 
 
 def create(handled: int, scoped: int) -> int:

@@ -64,8 +64,8 @@ class Launch:
     sandbox: bool = False
     owned: tuple[Path, ...] = ()
 
-    def request(self, user: User | None = None) -> bytes:
-        """The message to the spawner; `user` is the one that the bot gets for itself."""
+    def request(self, place: int, user: User | None = None) -> bytes:
+        """The message to the spawner; `place` is the attempt's on the board, `user` the one that is the bot's own."""
         message = json.dumps(
             {
                 "argv": self.argv,
@@ -80,6 +80,7 @@ class Launch:
                 "kept_at": self.kept_at,
                 "patience": None if self.patience is None else self.patience.total_seconds(),
                 "mode": self.environment_fd_mode,
+                "place": place,
                 "base_environment": self.base_environment,
                 "owned": [str(path) for path in self.owned],
                 "user": user,

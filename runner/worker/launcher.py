@@ -10,13 +10,12 @@ itself killed is finished by the spawner.
 It is forked from `spawner.py`, never executed, and serves many attempts: the pages that a fork must copy cost 2 ms
 each time. It imports little beside the standard library for the same reason. On the control socket
 (SOCK_SEQPACKET) it takes the words terminate, kill, pause, resume and `keep INSTANT`, and sends the JSON events
-`started`, `paused`, `resumed` and `outcome`.
+`paused`, `resumed` and `outcome`; who the bot is stands on the `board`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -26,23 +25,22 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from runner.worker import landlock, tenancy
+from runner.worker import tenancy
+from runner.worker.board import Board
 from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
-from runner.worker.endlines import append, name_bot, outcome
+from runner.worker.endlines import append, outcome, record, tell
 from runner.worker.landlock import Ground
+from runner.worker.nursery import Nursery
 from runner.worker.starting import (
     ENVIRONMENT_FD,
-    Cradle,
     Descriptors,
     NotStarted,
-    Nursery,
     Prctl,
     Request,
     User,
     become_bot,
     make_ruleset,
     spawn_bot,
-    why,
 )
 from runner.worker.watch import Watch
 
@@ -59,7 +57,7 @@ MAX_NEWS = 64 * 1024
 _room = memoryview(bytearray(MAX_REQUEST))
 
 
-def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
+def serve(link: socket.socket, *, board: Board, ground: Ground | None, prctl: Prctl) -> None:
     """The life of a launcher, just forked: attempts, until the spawner is gone or it has done enough of them."""
     os.setsid()
     os.dup2(0, ENVIRONMENT_FD, inheritable=False)  # keeps the number free of anything else
@@ -67,14 +65,21 @@ def serve(link: socket.socket, *, ground: Ground | None, prctl: Prctl) -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     deaths = notice_deaths()
-    nursery = None if ground is None else Nursery(ground.settle)
+    nursery = None if ground is None else Nursery(ground)
     for left in reversed(range(ATTEMPTS)):
         message, files = receive(link)
         if not message:
             return
-        run(message, files, deaths, link=link, ground=ground, nursery=nursery, prctl=prctl)
-        if left:
-            link.send(b"idle")
+        run(
+            message,
+            files,
+            deaths,
+            link=link if left else None,
+            board=board,
+            ground=ground,
+            nursery=nursery,
+            prctl=prctl,
+        )
 
 
 def receive(source: socket.socket) -> tuple[bytes, list[int]]:
@@ -89,24 +94,31 @@ def run(
     sent: list[int],
     deaths: int,
     *,
-    link: socket.socket,
+    link: socket.socket | None,
+    board: Board,
     ground: Ground | None,
     nursery: Nursery | None,
     prctl: Prctl,
 ) -> None:
-    """One attempt, from request to outcome; the spawner learns whose end it has to look for in our stead."""
+    """One attempt, from request to outcome.
+
+    Before it tells the worker it says on its link, unless it has done enough, that it takes another: so the next
+    attempt finds it. All that is left to do then was recorded.
+    """
     request, files, lock = Request(message), Descriptors(*sent[: Descriptors.COUNT]), sent[Descriptors.COUNT :]
-    attempt = Attempt(request, files.control, files.journal)
+    attempt = Attempt(request, files.control, files.journal, board=board)
     failure = attempt.start(files, ground=ground, nursery=nursery, prctl=prctl)
-    name_bot(link, attempt.bot)
     attempt.supervise(failure, deaths)
     found = attempt.end()
     tenancy.release(lock)
-    report(request, files.journal, files.control, found)
-    os.close(files.journal)
-    os.close(files.control)
-    if attempt.cradle is not None:
-        attempt.cradle.release()  # its thread ends while we wait for the next request
+    record(request, files.journal, found)
+    if link is not None:
+        with contextlib.suppress(OSError):  # the spawner is gone; so are we, once the worker knows
+            link.send(b"idle")
+    tell(files.control, {"event": "outcome", **found})
+    files.close()
+    if nursery is not None and found["survivors"]:
+        nursery.forget()
 
 
 class Attempt:
@@ -114,9 +126,9 @@ class Attempt:
 
     __slots__ = (
         "begun",
+        "board",
         "bot",
         "control",
-        "cradle",
         "detail",
         "ended_at",
         "expires",
@@ -134,11 +146,11 @@ class Attempt:
         "watch",
     )
 
-    def __init__(self, request: Request, control: int, journal: int) -> None:
+    def __init__(self, request: Request, control: int, journal: int, *, board: Board) -> None:
         self.request = request
+        self.board = board
         self.control, self.journal = control, journal
         self.bot = 0
-        self.cradle: Cradle | None = None
         self.reason = "exit"
         self.detail = ""
         self.started = False
@@ -161,13 +173,11 @@ class Attempt:
         try:
             if self.request.user is not None:
                 self.tenant = tenancy.begin(self.request.user, self.request.owned, (files.stdout, files.stderr))
-            ruleset = make_ruleset(self.request, ground)
             if self.request.mode == "bootstrap" and not self.request.sandbox and self.tenant is None:
-                alone = None if ruleset is None else partial(landlock.enter, ruleset)
-                self.bot, self.cradle = spawn_bot(self.request, files, nursery=nursery, enter=alone)
-                self.usage.bot = self.bot
+                self.bot = self.usage.bot = spawn_bot(self.request, files, nursery)
                 self.hear_of_start("")
             else:
+                ruleset = make_ruleset(self.request, ground)
                 enter = None
                 if ground is not None and ruleset is not None:
                     enter = partial(ground.enter, ruleset, walled=not self.request.sandbox)
@@ -175,7 +185,7 @@ class Attempt:
         except NotStarted as reason:
             self.hear_of_start(str(reason))
         finally:
-            files.close()
+            files.begin()
             if ruleset is not None:
                 os.close(ruleset)
         if self.request.deadline is not None:
@@ -189,7 +199,12 @@ class Attempt:
         if self.bot == 0:
             become_bot(self.request, files, failure_end, enter, launcher=launcher, prctl=prctl)
         os.close(failure_end)
+        self.note(executed=False)
         return failure
+
+    def note(self, *, executed: bool) -> None:
+        """Says who the bot is, for those who have to look for its end in our stead."""
+        self.board.note(self.request.place, os.getpid(), self.bot, executed=executed)
 
     def supervise(self, failure: int | None, deaths: int) -> None:
         """Returns when the bot has ended or must be killed."""
@@ -234,7 +249,7 @@ class Attempt:
             return
         self.started = True
         self.started_at, self.begun = time.time(), time.monotonic()
-        tell(self.control, {"event": "started", "pid": self.bot, "launcher": os.getpid(), "at": self.started_at})
+        self.note(executed=True)
 
     def obey(self) -> bool:
         """Follows one command of the worker; False when the tree is to be killed now."""
@@ -374,22 +389,3 @@ class Attempt:
 
     def exit_code(self, code: int) -> int:
         return 128 - code if self.request.sandbox and code > 128 and code - 128 in signal.valid_signals() else code
-
-
-def report(request: Request, journal: int, control: int, found: dict[str, object]) -> None:
-    """Writes the outcome durably, then tells the worker, who may be gone."""
-    try:
-        append(journal, found, job=request.job, attempt=request.attempt)
-        os.fdatasync(journal)
-    except OSError as error:
-        note = f"The outcome could not be recorded ({why(error)})."
-        found["detail"] = f"{found['detail']} {note}".strip()
-    tell(control, {"event": "outcome", **found})
-
-
-def tell(control: int, message: dict[str, object]) -> None:
-    """Sends one message to the worker, who may be gone."""
-    try:
-        os.write(control, json.dumps(message).encode())
-    except (BrokenPipeError, ConnectionResetError):
-        return

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.worker import cgroups, privileges
+from runner.worker.board import Place, Places
 from runner.worker.launch import Launch, SpawnerFailed
 from runner.worker.launcher import MAX_NEWS
 from runner.worker.leases import BotUsers, Lease
@@ -38,6 +39,9 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 #: How long the spawner may leave requests unread, in seconds. It takes one in less than a millisecond.
 SPAWNER_PATIENCE = 10.0
 HERE = Path(__file__).resolve().parent
+
+#: Seconds between two looks of who waits for a bot's start.
+LOOK = 0.005
 
 #: Paths with the rights that are granted below them.
 Grants = tuple[tuple[str, int], ...]
@@ -60,17 +64,17 @@ class Process:
         *,
         launch: Launch,
         group: str | None,
+        place: Place,
         lease: Lease | None = None,
     ) -> None:
         self.stdout, self.stderr = stdout, stderr
-        #: The bot's process id, once `started` or `wait` has heard of it.
-        self.pid: int | None = None
         self.outcome: Outcome | None = None
         #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
         self.on_pause: Callable[..., None] = lambda *, standing: None  # noqa: ARG005
         self._control, self._entry, self._kept_at = control, launch.entry, launch.kept_at
-        #: The control group that launchers have theirs in, and the launcher, once it is heard of.
-        self._group, self._launcher = group, 0
+        #: The control group that launchers have theirs in.
+        self._group = group
+        self._place = place
         self._lease, self._owned = lease, launch.owned
         self._launched_at, self._launched_after = time.time(), time.monotonic() - launch.claimed
         self._closing = threading.Lock()
@@ -82,6 +86,12 @@ class Process:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The bot's process id, once its program was executed; for as long as this is not closed."""
+        _, bot, executed = self._place.note
+        return bot if executed else None
 
     def fileno(self) -> int:
         """Readable when `wait(0)` may have news."""
@@ -111,12 +121,20 @@ class Process:
 
     def started(self, timeout: float | None = None) -> bool:
         """Whether the bot's program is or was running, waiting for it at most `timeout` seconds."""
-        self._listen(timeout, lambda: self.pid is not None)
+        expires = None if timeout is None else time.monotonic() + timeout
+        while self.pid is None and self.wait(LOOK) is None:
+            if expires is not None and time.monotonic() >= expires:
+                return False
         return self.pid is not None
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """The outcome, or `None` when there is none after `timeout` seconds. Does not read the outputs."""
-        self._listen(timeout, lambda: False)
+        expires = None if timeout is None else time.monotonic() + timeout
+        while self.outcome is None:
+            left = None if expires is None else max(0.0, expires - time.monotonic())
+            if not readable(self._control.fileno(), left):
+                break
+            self._hear(self._receive())
         return self.outcome
 
     def drain(
@@ -159,6 +177,7 @@ class Process:
             self._control.close()
             os.close(self.stdout)
             os.close(self.stderr)
+            self._place.release()
             if self._lease is not None:
                 self._lease.close()
 
@@ -166,14 +185,6 @@ class Process:
         with self._closing, contextlib.suppress(OSError):
             # OSError: it has ended, or was let go; a full buffer means that the same word is waiting there.
             self._control.send(word, socket.MSG_DONTWAIT)
-
-    def _listen(self, timeout: float | None, enough: Callable[[], bool]) -> None:
-        expires = None if timeout is None else time.monotonic() + timeout
-        while self.outcome is None and not enough():
-            left = None if expires is None else max(0.0, expires - time.monotonic())
-            if not readable(self._control.fileno(), left):
-                return
-            self._hear(self._receive())
 
     def _receive(self) -> bytes:
         try:
@@ -188,14 +199,13 @@ class Process:
         event: dict[str, Any] = json.loads(message)
         if (kind := event.pop("event")) in {"paused", "resumed"}:
             self.on_pause(standing=kind == "paused")
-        elif kind == "started":
-            self.pid, self._launcher = event["pid"], event["launcher"]
         else:
             self.outcome = Outcome(**event)
 
     def _unreported(self) -> Outcome:
         never = "The spawner was killed before it had started the bot."
-        swept = self._group is not None and self._launcher and cgroups.end(f"{self._group}/{self._launcher}")
+        launcher, _, executed = self._place.note
+        swept = self._group is not None and launcher and cgroups.end(f"{self._group}/{launcher}")
         if self._lease is not None:
             swept = self._lease.clear(self._owned) == 0
         lost = "The bot's supervisor and the spawner were killed" + (
@@ -204,9 +214,9 @@ class Process:
         return Outcome(
             exit_code=None,
             signal=None,
-            reason="spawner_died" if self.pid is None else "launcher_died",
-            detail=never if self.pid is None else lost,
-            survivors=0 if self.pid is None or swept else -1,
+            reason="launcher_died" if executed else "spawner_died",
+            detail=lost if executed else never,
+            survivors=-1 if executed and not swept else 0,
             max_rss_kb=0,
             user_seconds=0.0,
             system_seconds=0.0,
@@ -231,6 +241,7 @@ class Spawner:
         self._ground, self.group, self.users = ground, group, users
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self._places = Places()
         self._replacing = threading.Lock()
 
     @property
@@ -245,15 +256,15 @@ class Spawner:
         with theirs:
             # The program moves its socket to the one number it knows, and closes everything else.
             program = str(HERE / "spawner.py")
-            argv = [sys.executable, "-I", "-S", program]
+            argv, mine = [sys.executable, "-I", "-S", program], (theirs.fileno(), self._places.file)
             try:
                 with privileges.passed_on(on=self.users is not None):
                     self._process = subprocess.Popen(
-                        [*argv, str(theirs.fileno()), json.dumps(self._ground), self.group or ""],
+                        [*argv, *map(str, mine), json.dumps(self._ground), self.group or ""],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL,
-                        pass_fds=(theirs.fileno(),),
+                        pass_fds=mine,
                         start_new_session=True,
                         cwd="/",
                         env={},
@@ -268,17 +279,18 @@ class Spawner:
 
         Raises `LaunchRefused` or `SpawnerFailed`. A bot that cannot be started is an outcome, not an exception.
         """
-        if self.users is None:
-            return self._launch(launch, environment, None)
-        lease = self.users.lease()
+        place, lease = self._places.take(), None
         try:
-            return self._launch(launch, environment, lease)
+            lease = None if self.users is None else self.users.lease()
+            return self._launch(launch, environment, place, lease)
         except BaseException:
-            lease.close()
+            place.release()
+            if lease is not None:
+                lease.close()
             raise
 
-    def _launch(self, launch: Launch, environment: bytes, lease: Lease | None) -> Process:
-        request = launch.request(None if lease is None else lease.user.told)
+    def _launch(self, launch: Launch, environment: bytes, place: Place, lease: Lease | None) -> Process:
+        request = launch.request(place.number, None if lease is None else lease.user.told)
         try:
             (stdout, stdout_end), (stderr, stderr_end), (environment_end, values) = pipes(3)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -287,7 +299,7 @@ class Spawner:
                 f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
                 "its concurrency."
             ) from None
-        process = Process(ours, stdout, stderr, launch=launch, group=self.group, lease=lease)
+        process = Process(ours, stdout, stderr, launch=launch, group=self.group, place=place, lease=lease)
         lock = () if lease is None else (lease.file,)
         try:
             with theirs:

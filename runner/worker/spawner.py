@@ -1,8 +1,9 @@
 """The spawner: one small process per worker that forks a launcher for each attempt.
 
-Run by `process.Spawner` as `python -I -S spawner.py FD GROUND GROUP`; FD is its socket to the worker
-(SOCK_SEQPACKET), GROUND what every bot's domain grants (JSON: Landlock's ABI, and paths with rights) or `null`, GROUP
-the control group below which each launcher has its own, or nothing. Each message on the socket is one request (JSON)
+Run by `process.Spawner` as `python -I -S spawner.py FD BOARD GROUND GROUP`; FD is its socket to the worker
+(SOCK_SEQPACKET), BOARD the memory that launchers write to who their bot is (`board.py`), GROUND what every bot's domain
+grants (JSON: Landlock's ABI, and paths with rights) or `null`, GROUP the control group below which each launcher has
+its own, or nothing. Each message on the socket is one request (JSON)
 with descriptors (SCM_RIGHTS), those of `starting.Descriptors`, and the lock on the bot's user if it has one of its own.
 Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
 is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
@@ -34,15 +35,16 @@ if __name__ == "__main__":
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
 from runner.worker import cgroups, launcher, privileges, tenancy
+from runner.worker.board import Board
 from runner.worker.descendants import Usage, sweep
-from runner.worker.endlines import outcome
+from runner.worker.endlines import outcome, report, tell
 from runner.worker.landlock import Ground
 from runner.worker.starting import Descriptors, Prctl, Request, why
 
 #: Where the spawner keeps its socket, so that it can close all other descriptors.
 REQUESTS_FD = 3
-#: Launchers kept for the next attempts; each has 2 MB of its own.
-IDLE = 4
+#: Launchers kept for the next attempts; each has 2 MB of its own. How often others are looked for, in milliseconds.
+IDLE, IDLE_LOOK = 4, 1000
 #: Bytes of stack for the thread that is a bot's parent (`starting.Cradle`); posix_spawn(3) gives its child another.
 CRADLE_STACK = 256 * 1024
 #: What a launcher does, from its link to the spawner.
@@ -53,13 +55,12 @@ PR_SET_DUMPABLE = 4
 class Launcher:
     """A launcher's process and, while it is at work, what it takes to report in its stead."""
 
-    __slots__ = ("bot", "control", "journal", "link", "lock", "message", "pid", "started_at")
+    __slots__ = ("control", "journal", "link", "lock", "message", "pid", "started_at")
 
     def __init__(self, pid: int, link: socket.socket) -> None:
         self.pid = pid
         self.link = link
         self.control = self.journal = self.lock = -1
-        self.bot = 0
         self.message = b""
         self.started_at = 0.0
 
@@ -73,7 +74,23 @@ class Launcher:
         self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
         self.control, self.journal = files[: Descriptors.KEPT]
         self.lock = files[-1] if len(files) > Descriptors.COUNT else -1
-        self.message, self.started_at, self.bot = message, time.time(), 0
+        self.message, self.started_at = message, time.time()
+
+    def listen(self) -> bool:
+        """Hears, without waiting, that it has done its work; false where it is gone."""
+        try:
+            word = self.link.recv(16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if word:
+            self.rest()
+        return bool(word)
+
+    def free(self) -> bool:
+        """Whether it can take a request."""
+        return self.idle or (self.listen() and self.idle)
 
     def rest(self) -> None:
         os.close(self.control)
@@ -84,6 +101,7 @@ class Launcher:
 
 
 def main() -> None:
+    board = Board(int(sys.argv[2]))  # which needs no descriptor any more
     os.dup2(int(sys.argv[1]), REQUESTS_FD, inheritable=False)
     os.closerange(REQUESTS_FD + 1, 2**31 - 1)
     prctl = load_prctl()
@@ -95,16 +113,16 @@ def main() -> None:
     forget_signals()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the values
     _thread.stack_size(CRADLE_STACK)
-    ground = read_ground(sys.argv[2])
+    ground = read_ground(sys.argv[3])
     gc.disable()
     gc.freeze()  # fewer pages are touched, hence copied, after each fork
-    group = sys.argv[3] or None
+    group = sys.argv[4] or None
 
     def live(link: socket.socket) -> None:
         cgroups.join(group, str(os.getpid()))
-        launcher.serve(link, ground=ground, prctl=prctl)
+        launcher.serve(link, board=board, ground=ground, prctl=prctl)
 
-    serve(socket.socket(fileno=REQUESTS_FD), live, group=group)
+    serve(socket.socket(fileno=REQUESTS_FD), live, board=board, group=group)
 
 
 def read_ground(text: str) -> Ground | None:
@@ -139,37 +157,34 @@ def shrug(_number: int, _frame: object) -> None:
     """A signal to a whole service must not end what ends the bots; our end is the end of the socket."""
 
 
-def serve(requests: socket.socket, live: Life, *, group: str | None) -> None:
-    """Returns when the worker has closed its end and the last attempt is over."""
+def serve(requests: socket.socket, live: Life, *, board: Board, group: str | None) -> None:
+    """Returns when the worker has closed its end and the last attempt is over.
+
+    That a launcher has done its work wakes nobody while there is a worker: it is heard of when one is needed, or when
+    there may be too many. That a launcher is gone does.
+    """
     launchers: dict[int, Launcher] = {}
     poll = select.poll()
     poll.register(requests, select.POLLIN)
     working = True
     while working or not all(one.idle for one in launchers.values()):
-        ready = [file for file, _ in poll.poll()]
-        for file in ready:
-            if file in launchers and not hear(launchers[file], launchers):
-                poll.unregister(file)
-                finish(launchers.pop(file), launchers, group=group)
+        ready = [file for file, _ in poll.poll(IDLE_LOOK if working and len(launchers) > IDLE else None)]
+        gone = [file for file in ready if file in launchers and not launchers[file].listen()]
+        for file in gone or (() if ready else spare(launchers)):
+            poll.unregister(file)
+            finish(launchers.pop(file), launchers, board=board, group=group)
         if requests.fileno() in ready:
             working = accept(requests, launchers, poll, live=live)
-        if not working and requests.fileno() in ready:
-            poll.unregister(requests)
+            if not working:
+                poll.unregister(requests)
+                for file in launchers:
+                    poll.modify(file, select.POLLIN)
 
 
-def hear(one: Launcher, launchers: dict[int, Launcher]) -> bool:
-    """A launcher names its bot, has done its work, or is gone: False. One too many is let go by closing its link."""
-    try:
-        word = one.link.recv(16)
-    except ConnectionResetError:
-        return False
-    if not word:
-        return False
-    if word.startswith(b"bot "):
-        one.bot = int(word[4:])
-        return True
-    one.rest()
-    return sum(other.idle for other in launchers.values()) <= IDLE
+def spare(launchers: dict[int, Launcher]) -> list[int]:
+    """Those that are idle and not needed for the next attempts."""
+    idle = [file for file, one in launchers.items() if one.free()]
+    return idle[IDLE:]
 
 
 def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select.poll, *, live: Life) -> bool:
@@ -198,16 +213,17 @@ def hand_on(
     *,
     live: Life,
 ) -> None:
-    for one in launchers.values():
-        if one.idle:
+    # Those known to be idle first: to ask the others takes a system call each.
+    for one in sorted(launchers.values(), key=lambda one: not one.idle):
+        if one.free():
             try:
                 one.give(message, files)
             except BrokenPipeError:
-                continue  # killed while idle; `hear` is about to learn of it
+                continue  # killed while idle; `serve` is about to learn of it
             return
     one = fork(requests_and(launchers), files, live=live)
     launchers[one.link.fileno()] = one
-    poll.register(one.link, select.POLLIN)
+    poll.register(one.link, 0)
     one.give(message, files)
 
 
@@ -240,12 +256,12 @@ def refuse(message: bytes, files: list[int], error: Exception) -> None:
     if len(files) >= Descriptors.KEPT:
         detail = f"The bot was not started: this host gave no further process or descriptor ({why(error)})."
         found = stand_in(message, ("start_failed", detail), time.time(), survivors=0)
-        launcher.report(Request(message), files[1], files[0], found)
+        report(Request(message), files[1], files[0], found)
     for file in files:
         os.close(file)
 
 
-def finish(ended: Launcher, launchers: dict[int, Launcher], *, group: str | None) -> None:
+def finish(ended: Launcher, launchers: dict[int, Launcher], *, board: Board, group: str | None) -> None:
     """Lets go of a launcher. One that did not end as it should is finished and reported for."""
     ended.link.close()
     _, status = os.waitpid(ended.pid, 0)
@@ -253,14 +269,15 @@ def finish(ended: Launcher, launchers: dict[int, Launcher], *, group: str | None
         cgroups.end(f"{group}/{ended.pid}")
     if status != 0:
         usage = Usage()
-        usage.bot = ended.bot
+        if not ended.idle:
+            usage.bot = board.read(Request(ended.message).place)[1]
         survivors = sweep(frozenset(other.pid for other in launchers.values()), usage)
         if not ended.idle:
             survivors = max(survivors, tenancy.end_of(Request(ended.message)))
             detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
             known, final = recorded(ended.message, ended.journal)
             if known and final:
-                launcher.tell(ended.control, {"event": "outcome", **known})
+                tell(ended.control, {"event": "outcome", **known})
             else:
                 found = (
                     {**known, "survivors": survivors}
@@ -269,7 +286,7 @@ def finish(ended: Launcher, launchers: dict[int, Launcher], *, group: str | None
                         ended.message, ("launcher_died", detail), ended.started_at, survivors=survivors, usage=usage
                     )
                 )
-                launcher.report(Request(ended.message), ended.journal, ended.control, found)
+                report(Request(ended.message), ended.journal, ended.control, found)
     if not ended.idle:
         ended.rest()
 

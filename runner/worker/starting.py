@@ -8,22 +8,21 @@ Mode `bootstrap` is posix_spawn(3), which copies no memory and is 1 ms faster th
 the bot still waits for the end of its environment, since the launcher holds the pipe open. Mode `exec` forks: only
 there a value is read outside worker and bot, by the very process that becomes the bot.
 
-In both the bot is born in its Landlock domain, before its interpreter runs anything. A domain belongs to a thread, so
-in mode `bootstrap` a thread of its own enters it and spawns the bot (0.14 ms, half of it CPU time of making the
-ruleset; by fork it would be 0.7 ms). What is the same for every bot that thread inherits. Standard library only: the
-spawner's process loads it.
+In both the bot is born in its Landlock domain, before its interpreter runs anything: in mode `bootstrap` of a thread
+that is in it already (`nursery.py`). Standard library only: the spawner's process loads it.
 """
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
 import resource
 import signal
 from collections.abc import Callable
 
+from runner.worker import landlock
 from runner.worker.landlock import Ground
+from runner.worker.nursery import Nursery
 from runner.worker.privileges import become
 
 #: prctl(operation, argument), raising OSError.
@@ -55,6 +54,7 @@ class Request:
         "mode",
         "owned",
         "patience",
+        "place",
         "readable",
         "sandbox",
         "user",
@@ -76,6 +76,7 @@ class Request:
         self.attempt: int = raw["attempt"]
         self.kept_at: float = raw["kept_at"]
         self.patience: float | None = raw["patience"]
+        self.place: int = raw["place"]
         self.readable: list[str] = raw["readable"]
         self.sandbox: bool = raw["sandbox"]
         self.user: User | None = raw["user"]
@@ -101,9 +102,17 @@ class Descriptors:
     def __init__(self, *files: int) -> None:
         self.control, self.journal, self.stdout, self.stderr, self.environment, self.barrier = files
 
+    def begin(self) -> None:
+        """Closes the environment's pipe, and with it the barrier: the bot begins, or was not started."""
+        os.close(self.environment)
+        os.close(self.barrier)
+
     def close(self) -> None:
-        """Closes all that is the bot's."""
-        for file in (self.stdout, self.stderr, self.environment, self.barrier):
+        """Closes all others.
+
+        The outputs with them, and not before: their end would wake the worker, which hears of the bot's end anyhow.
+        """
+        for file in (self.stdout, self.stderr, self.journal, self.control):
             os.close(file)
 
 
@@ -111,134 +120,31 @@ class NotStarted(Exception):
     """The bot does not run; the sentence says why."""
 
 
-class Cradle:
-    """The thread of the launcher that enters a domain and starts the bot in it.
-
-    It stays until `release`, which is for after the bot's end: the bot's parent-death signal tells of the thread.
-    """
-
-    __slots__ = ("_ended", "_enter", "_spawn", "_tried", "bot", "error")
-
-    def __init__(self, enter: Callable[[], None], spawn: Callable[[], int]) -> None:
-        self.bot = 0
-        self.error: BaseException | None = None
-        self._enter, self._spawn = enter, spawn
-        self._tried, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
-        self._tried.acquire()
-        self._ended.acquire()
-
-    def begin(self) -> None:
-        """Starts the thread, with what the calling one is kept from."""
-        try:
-            _thread.start_new_thread(self._live, ())
-        except RuntimeError as error:
-            self.error = error
-            self._tried.release()
-
-    def wait(self) -> None:
-        """Returns when the bot is there, or `error`."""
-        self._tried.acquire()
-
-    def release(self) -> None:
-        self._ended.release()
-
-    def _live(self) -> None:
-        try:
-            self._enter()
-            self.bot = self._spawn()
-        except BaseException as error:  # raised again where somebody can say it
-            self.error = error
-        self._tried.release()
-        self._ended.acquire()
-
-
-class Nursery:
-    """The thread of the launcher that cradles are born of, from the first one on.
-
-    A thread inherits what its parent is kept from; so what is the same for every bot is entered once, and not by each
-    cradle: the kernel would compile the filter of system calls for each, and take it down with each.
-    """
-
-    __slots__ = ("_asked", "_cradle", "_error", "_settle", "_settled", "_started")
-
-    def __init__(self, settle: Callable[[], None]) -> None:
-        self._settle = settle
-        self._started = False
-        self._error: BaseException | None = None
-        self._cradle: Cradle | None = None
-
-    def bear(self, enter: Callable[[], None], spawn: Callable[[], int]) -> Cradle:
-        """A cradle that has tried. Raises what kept it, or this thread, from its work; the next call tries anew."""
-        if not self._started:
-            self._begin()
-        if self._error is not None:
-            self._started = False
-            raise self._error
-        self._cradle = cradle = Cradle(enter, spawn)
-        self._asked.release()
-        cradle.wait()
-        if cradle.error is not None:
-            cradle.release()
-            raise cradle.error
-        return cradle
-
-    def _begin(self) -> None:
-        self._error = None
-        self._settled, self._asked = _thread.allocate_lock(), _thread.allocate_lock()
-        self._settled.acquire()
-        self._asked.acquire()
-        _thread.start_new_thread(self._live, ())
-        self._started = True
-        self._settled.acquire()
-
-    def _live(self) -> None:
-        try:
-            self._settle()
-        except BaseException as error:  # raised again where somebody can say it
-            self._error = error
-            self._settled.release()
-            return
-        self._settled.release()
-        while True:
-            self._asked.acquire()
-            if self._cradle is not None:
-                self._cradle.begin()
-
-
-def spawn_bot(
-    request: Request, files: Descriptors, *, nursery: Nursery | None, enter: Callable[[], None] | None
-) -> tuple[int, Cradle | None]:
-    """Mode `bootstrap`: the process id of the bot, which has begun nothing yet, and its cradle. Raises `NotStarted`."""
+def spawn_bot(request: Request, files: Descriptors, nursery: Nursery | None) -> int:
+    """Mode `bootstrap`: the process id of the bot, which has begun nothing yet. Raises `NotStarted`."""
     actions = [
         (os.POSIX_SPAWN_DUP2, files.stdout, 1),
         (os.POSIX_SPAWN_DUP2, files.stderr, 2),
         (os.POSIX_SPAWN_DUP2, files.environment, ENVIRONMENT_FD),
     ]
-    cradle: Cradle | None = None
 
     def spawn() -> int:
         return os.posix_spawnp(
-            request.argv[0], request.argv, request.base_environment, file_actions=actions, setsid=True
+            request.argv[0], request.argv, request.base_environment, file_actions=actions, setsid=True, setsigmask=()
         )
 
     doing = into_folder(request)
     try:
         os.chdir(request.cwd)
         doing = into_program(request)
-        if nursery is None or enter is None:
-            bot = spawn()
-        else:
-            cradle = nursery.bear(enter, spawn)
-            bot = cradle.bot
+        bot = spawn() if nursery is None else nursery.bear(request.readable, request.writable, spawn)
         doing = INTO_LIMITS
         limit_spawned(request.limits, bot)
     except (OSError, ValueError) as error:
-        if cradle is not None:
-            cradle.release()
         raise NotStarted(sentence(doing, error)) from None
     finally:
         os.chdir("/")
-    return bot, cradle
+    return bot
 
 
 def limit_spawned(limits: dict[str, int], bot: int) -> None:
@@ -252,11 +158,17 @@ def limit_spawned(limits: dict[str, int], bot: int) -> None:
 
 
 def make_ruleset(request: Request, ground: Ground | None) -> int | None:
-    """The ruleset of the bot's domain; `None` where the kernel has none. Raises `NotStarted`."""
+    """The ruleset of the domain of a bot that is forked; `None` where the kernel has none. Raises `NotStarted`."""
     if ground is None:
         return None
     try:
-        return ground.scopes() if request.sandbox else ground.ruleset(request.readable, request.writable)
+        if request.sandbox:
+            return ground.scopes()
+        rules = ground.opened(request.readable, request.writable)
+        try:
+            return ground.ruleset(rules)
+        finally:
+            landlock.close(rules)
     except OSError as error:
         raise NotStarted(sentence("its Landlock domain cannot be made", error)) from None
 

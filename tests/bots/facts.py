@@ -1,8 +1,9 @@
-"""Prints, as JSON, what it was given: environment, descriptors, session, limits."""
+"""Prints, as JSON, what it was given: environment, descriptors, session, limits; it may write to its folder."""
 
 import json
 import os
 import resource
+import signal
 import sys
 
 umask = os.umask(0o077)
@@ -22,6 +23,7 @@ facts = {
     "group": os.getpgid(0),
     "stdin": sys.stdin.read(),
     "umask": umask,
+    "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "files": resource.getrlimit(resource.RLIMIT_NOFILE),
 }

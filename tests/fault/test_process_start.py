@@ -9,13 +9,16 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from runner.worker import landlock
 from runner.worker.bounds import Bounds
 from runner.worker.launch import LaunchRefused
+from runner.worker.nursery import KEPT
 from runner.worker.outcomes import Entry, File
 from tests.process_bench import (
     BASE,
@@ -71,6 +74,7 @@ def test_a_bot_gets_its_own_session_an_empty_input_and_no_descriptor_of_ours(ben
     assert found["descriptors"] == [0, 1, 2]
     assert found["stdin"] == ""
     assert found["umask"] == 0o077
+    assert found["blocked"] == []
     assert found["core"] == [0, 0]
     assert found["files"] == [64, 64]
     assert found["cwd"] == str(bench.folder)
@@ -248,11 +252,13 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
     # A launcher that has just told its outcome may still be busy when the next request comes: two take turns.
     assert len(set(served)) <= 2
     assert open_descriptors(os.getpid()) == ours
-    wait_until(lambda: all(open_descriptors(pid) == 7 + ground for pid in served), what="launchers to have closed all")
+    domain = 3 if ground else 0  # what is read and written in the domain that is kept for the next bot
     wait_until(
-        lambda: open_descriptors(bench.spawner.pid) == 4 + ground + len(launchers(bench.spawner)),
-        what="the spawner to have closed all",
+        lambda: all(open_descriptors(pid) == 7 + ground + domain for pid in served),
+        what="launchers to have closed all",
     )
+    # It hears that a launcher has done its work, and lets go of two descriptors, when it needs one.
+    assert open_descriptors(bench.spawner.pid) <= 4 + ground + 3 * len(launchers(bench.spawner))
 
 
 def test_every_bot_of_a_launcher_is_under_the_filter_and_under_one_only(bench: Bench) -> None:
@@ -268,6 +274,54 @@ def test_every_bot_of_a_launcher_is_under_the_filter_and_under_one_only(bench: B
     assert len({one["parent"] for one in found}) < len(found), "no launcher had a second bot"
     assert [one["filters"] for one in found] == [ours + 1] * 4
     assert [one["refused"] for one in found] == [errno.EPERM] * 4
+
+
+def threads(pid: int) -> set[str]:
+    return {one.name for one in Path(f"/proc/{pid}/task").iterdir()}
+
+
+@pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
+def test_a_domain_serves_the_next_bot_until_one_of_its_paths_names_another_folder(bench: Bench) -> None:
+    def leaves(name: str) -> int:
+        with bench.launch("leaves", variables={"NAME": name}) as process:
+            outcome, stdout, stderr = finish(process)
+            assert outcome.exit_code == 0, stderr
+            assert (bench.folder / name).read_text() == "left\n"
+            return int(stdout)
+
+    def settled(pid: int) -> set[str]:
+        wait_until(lambda: len(threads(pid)) == 3, what="one cradle beside the first thread and the nursery")
+        return threads(pid)
+
+    parent = leaves("first")
+    before = settled(parent)
+    assert leaves("second") == parent, "the same launcher, or nothing is proved"
+    assert settled(parent) == before
+    # The old folder lives on under another name, so the new one is another file for sure.
+    bench.folder.rename(bench.folder.with_name("moved"))
+    bench.folder.mkdir()
+    assert leaves("third") == parent
+    after = settled(parent)
+    assert len(after - before) == 1
+    assert leaves("fourth") == parent
+    assert settled(parent) == after
+
+
+@pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
+def test_a_launcher_keeps_the_domains_that_were_used_last(bench: Bench) -> None:
+    def once(number: int) -> int:
+        folder = bench.folder / str(number)
+        folder.mkdir(exist_ok=True)
+        with replace(bench, folder=folder).launch("leaves", variables={"NAME": "this"}) as process:
+            outcome, stdout, stderr = finish(process)
+            assert outcome.exit_code == 0, stderr
+            return int(stdout)
+
+    (parent,) = {once(number) for number in (0, *range(1, KEPT), 0, KEPT)}
+    wait_until(lambda: len(threads(parent)) == 2 + KEPT, what="the cradle of the domain that was used first to end")
+    kept = threads(parent)
+    assert once(0) == parent
+    assert threads(parent) == kept, "it was used again meanwhile, and is kept"
 
 
 def test_limits_end_a_bot_by_their_own_signal(bench: Bench) -> None:

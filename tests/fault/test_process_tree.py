@@ -317,6 +317,8 @@ def test_the_spawner_ends_with_its_socket_and_loads_nothing_but_the_standard_lib
             "spawner",
             "launcher",
             "starting",
+            "nursery",
+            "board",
             "landlock",
             "seccomp",
             "descendants",

@@ -1,4 +1,4 @@
-"""The thread that the cradles of a launcher's bots are born of; in a process of its own, since it never ends."""
+"""The threads that a launcher's bots are born of; in a process of its own, since the first of them never ends."""
 
 import subprocess
 import sys
@@ -6,36 +6,53 @@ import sys
 from tests.support import ROOT
 
 PROGRAM = """
-import _thread
-from runner.worker.starting import Nursery
+import _thread, os
+from runner.worker import landlock, nursery
 
-settled, born_by = [], []
+settled, entered, born_by = [], [], []
 
-def settle():
-    settled.append(_thread.get_ident())
-    if len(settled) == 1:
-        raise OSError(12, "no memory for a filter")
+class Ground:
+    handled = 0
+    def opened(self, readable, writable): return [(os.open(path, os.O_PATH), 0) for path in (*readable, *writable)]
+    def ruleset(self, rules): return os.open("/", os.O_PATH)
+    def settle(self):
+        settled.append(_thread.get_ident())
+        if len(settled) == 1:
+            raise OSError(12, "no memory for a filter")
 
-def enter():
-    born_by.append(_thread.get_ident())
-    if len(born_by) == 2:
+def enter(ruleset):
+    entered.append(_thread.get_ident())
+    if len(entered) == 2:
         raise PermissionError(1, "no domain")
 
-def tried():
+def spawn():
+    born_by.append(_thread.get_ident())
+    if len(born_by) == 2:
+        raise FileNotFoundError(2, "no program")
+    return 40 + len(born_by)
+
+def tried(*paths):
     try:
-        cradle = nursery.bear(enter, lambda: 40 + len(born_by))
+        return ours.bear(paths, (), spawn)
     except OSError as error:
         return type(error).__name__
-    cradle.release()
-    return cradle.bot
 
-nursery = Nursery(settle)
-print(*(tried() for _ in range(4)), len(settled), _thread.get_ident() in settled + born_by)
+landlock.enter = enter
+ours = nursery.Nursery(Ground())
+print(tried("/"), tried("/"), tried("/"), tried("/"), tried("/usr"), tried("/usr"), tried("/"))
+print(len(settled), len(entered), len(set(born_by)), _thread.get_ident() in settled + born_by)
+ours.forget()
+print(tried("/"), len(entered), len([name for name in os.listdir("/proc/self/fd")]))
 """
 
 
-def test_a_nursery_settles_once_and_what_fails_is_tried_anew() -> None:
+def test_what_fails_is_tried_anew_and_what_stands_is_used_again() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, check=True, cwd=ROOT, text=True, timeout=60
     )
-    assert done.stdout.split() == ["OSError", "41", "PermissionError", "43", "2", "False"]
+    first, counts, last = done.stdout.splitlines()
+    # The filter of system calls, then a program that is not there, then a domain that cannot be entered.
+    assert first.split() == ["OSError", "41", "FileNotFoundError", "43", "PermissionError", "44", "45"]
+    assert counts.split() == ["2", "3", "2", "False"]
+    # Standard streams, the listing itself, and the one path of the one domain.
+    assert last.split() == ["46", "4", "5"]
