@@ -49,7 +49,6 @@ from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
 from runner.worker.unopened import Sources, Unopened
-from runner.worker.unpacking import restore
 from vault.errors import Unavailable
 
 #: Seconds between two looks for a database that is away before the bot was started.
@@ -218,7 +217,7 @@ def _preflight(run: Run) -> Declaration:
     except RunnerError as error:
         raise Refusal(Reason.START_FAILED, str(error)) from None
     _obey_policies(run, package.declaration)
-    restore(package.content, run.folders.package, listed=package.declaration.listed)
+    run.station.scratch.lay_out(run.folders, package.content, listed=package.declaration.listed)
     return package.declaration
 
 

@@ -18,15 +18,17 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from runner.worker import marks
 from runner.worker.environment import Folders
+from runner.worker.marks import Mark
 from runner.worker.removal import remove
+from runner.worker.unpacking import Layout, Listing
 
 #: The folders of each tree on disk, beside the package's.
 _FOLDERS = ("home", "tmp", "output")
@@ -36,12 +38,8 @@ _OURS = frozenset({*_FOLDERS, _PACKAGE})
 #: The mode of folders through which bots' own users pass, who list and write nothing in them.
 PASSAGE = 0o711
 
-#: Nanoseconds after which a folder that is changed shows another time of it, on any file system: two seconds is the
-#: coarsest.
-_SETTLED = 3_000_000_000
-
-#: Which folder it is, and when its rights, attributes or contents were last changed: no process can set that back.
-_Mark = tuple[int, int]
+#: Mode, owner and inode.
+_Kind = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -49,23 +47,35 @@ class _Tree:
     """The folders of one attempt after another, with their paths as text: path objects cost more than the looks."""
 
     folders: Folders
+    package: Layout
     values: str
-    root: str
+    parameters: str
     #: Those on disk: the root, and the folders in it.
     disk: tuple[str, ...]
-    #: The inodes of `values` and `root`, which are below nothing else that is compared.
-    inodes: tuple[int, int]
+    #: Mode, owner and inode of `values`, and of the root, as they were made.
+    made: tuple[_Kind, _Kind]
+    #: The size of `values` with one name in it, where a folder's size says how many there are; else -1.
+    one: int
     #: The marks of those on disk, as they were when they were found empty.
-    seen: tuple[_Mark, ...] | None = None
+    seen: tuple[Mark, ...] | None = None
 
     @classmethod
-    def make(cls, root: Path, values: Path) -> _Tree:
+    def make(cls, root: Path, values: Path, *, one: int) -> _Tree:
+        """`one` is the size of another folder with one name in it, beside that of values."""
         home, tmp, output = (root / name for name in _FOLDERS)
         for folder in (values, root, home, tmp, output):
             folder.mkdir(mode=0o700)
         folders = Folders(root, root / _PACKAGE, home, tmp, output, values, values / "parameters.json")
-        disk = (str(root), str(home), str(tmp), str(output))
-        return cls(folders, str(values), str(root), disk, (values.lstat().st_ino, root.lstat().st_ino))
+        disk, found = (str(root), str(home), str(tmp), str(output)), values.lstat()
+        return cls(
+            folders,
+            Layout(folders.package),
+            str(values),
+            str(folders.parameters),
+            disk,
+            made=(_kind(found), _kind(root.lstat())),
+            one=one if one > found.st_size else -1,
+        )
 
 
 class Scratch:
@@ -98,6 +108,7 @@ class Scratch:
         if take_back is not None:
             for folder in (root, vault, self._disk, self._memory):
                 folder.chmod(PASSAGE)
+        self._one = -1 if memory is None else self._memory.lstat().st_size
         self._free: list[_Tree] = []
         self._used: dict[Path, _Tree] = {}
         self._made = count(1)
@@ -108,9 +119,13 @@ class Scratch:
             tree = self._free.pop()
         except IndexError:
             name = str(next(self._made))
-            tree = _Tree.make(self._disk / name, self._memory / name)
+            tree = _Tree.make(self._disk / name, self._memory / name, one=self._one)
         self._used[tree.folders.root] = tree
         return tree.folders
+
+    def lay_out(self, folders: Folders, content: bytes, *, listed: Listing) -> None:
+        """Make the package's folder hold the files of a verified package; see `Layout.restore`."""
+        self._used[folders.root].package.restore(content, listed=listed)
 
     def discard(self, folders: Folders, *, again: bool = True) -> None:
         """Remove what an attempt left, values first.
@@ -137,7 +152,7 @@ class Scratch:
         """Whether the output folder is known to be empty; it may be so, too, where this says no."""
         tree = self._used[folders.root]
         try:
-            return tree.seen is not None and tree.seen[-1] == _mark(tree.disk[-1])
+            return tree.seen is not None and tree.seen[-1] == marks.at(tree.disk[-1])
         except OSError:
             return False
 
@@ -152,8 +167,12 @@ class Scratch:
 def _emptied_values(tree: _Tree) -> bool:
     """Empty the folder of an attempt's values; false where something else than its contents was changed."""
     try:
-        if not _is_plain(tree.values, inode=tree.inodes[0]):
+        found = os.lstat(tree.values)
+        if _kind(found) != tree.made[0] or os.listxattr(tree.values, follow_symlinks=False):
             return False
+        if found.st_size == tree.one:
+            os.unlink(tree.parameters)  # noqa: PTH108 - a path object costs more
+            return True
         for name in os.listdir(tree.values):
             remove(f"{tree.values}/{name}")
     except OSError:
@@ -171,7 +190,7 @@ def _emptied(tree: _Tree) -> bool:
     root, *inside = tree.disk
     try:
         # Before anything below them is touched: a link in the place of a folder leads elsewhere.
-        if not (_is_plain(root, inode=tree.inodes[1]) and all(map(_is_plain, inside))):
+        if _kind(os.lstat(root)) != tree.made[1] or not all(map(_is_plain, tree.disk)):
             return False
         for name in os.listdir(root):
             if name not in _OURS:
@@ -181,33 +200,27 @@ def _emptied(tree: _Tree) -> bool:
                 remove(f"{folder}/{name}")
     except OSError:
         return False
-    settled = time.time_ns() - _SETTLED
-    if before is not None and before == _marks(tree) and all(changed < settled for _, changed in before):
+    if before is not None and before == _marks(tree) and marks.settled(before):
         tree.seen = before
     return True
 
 
-def _marks(tree: _Tree) -> tuple[_Mark, ...] | None:
+def _marks(tree: _Tree) -> tuple[Mark, ...] | None:
     try:
-        return tuple(map(_mark, tree.disk))
+        return tuple(map(marks.at, tree.disk))
     except OSError:
         return None
 
 
-def _mark(folder: str) -> _Mark:
-    found = os.lstat(folder)
-    return found.st_ino, found.st_ctime_ns
+def _kind(found: os.stat_result) -> _Kind:
+    return found.st_mode, found.st_uid, found.st_ino
 
 
-def _is_plain(folder: str, *, inode: int | None = None) -> bool:
-    """Whether it is a private folder without attributes or access lists, which the next bot would inherit; and that of
-    this inode.
-    """
+def _is_plain(folder: str) -> bool:
+    """Whether it is a private folder without attributes or access lists, which the next bot would inherit."""
     found = os.lstat(folder)
-    return (
-        (found.st_mode, found.st_uid) == (stat.S_IFDIR | 0o700, os.geteuid())
-        and inode in {None, found.st_ino}
-        and not os.listxattr(folder, follow_symlinks=False)
+    return (found.st_mode, found.st_uid) == (stat.S_IFDIR | 0o700, os.geteuid()) and not os.listxattr(
+        folder, follow_symlinks=False
     )
 
 

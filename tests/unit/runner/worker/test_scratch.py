@@ -7,13 +7,15 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from runner.worker import scratch as scratch_module
+from runner.worker import marks
+from runner.worker.environment import Folders
 from runner.worker.scratch import Scratch
 from tests.support import ROOT, wait_until
 
@@ -145,6 +147,61 @@ def test_a_path_never_stands_for_another_folder_than_before(
         assert stat.S_IMODE(made_anew.lstat().st_mode) == 0o700
 
 
+def _as_made(folders: Folders) -> None:
+    folders.parameters.write_text("{}")
+
+
+def _and_a_value(folders: Folders) -> None:
+    folders.parameters.write_text("{}")
+    (folders.assets / "SAP.PASSWORD").write_text("value")
+
+
+def _and_a_folder(folders: Folders) -> None:
+    folders.parameters.write_text("{}")
+    (folders.assets / "roboto").mkdir()
+    (folders.assets / "roboto" / "parameters.json").write_text("{}")
+
+
+def _something_else(folders: Folders) -> None:
+    (folders.assets / "left").write_text("value")
+
+
+def _a_folder_instead(folders: Folders) -> None:
+    folders.parameters.mkdir()
+    (folders.parameters / "left").write_text("value")
+
+
+def _nothing(_folders: Folders) -> None:
+    pass
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory")
+@pytest.mark.parametrize(
+    ("leave", "same"),
+    [
+        (_as_made, True),
+        (_and_a_value, True),
+        (_and_a_folder, True),
+        (_nothing, True),
+        (_something_else, False),
+        (_a_folder_instead, False),
+    ],
+)
+def test_nothing_is_left_in_memory_of_what_an_attempt_had(
+    tmp_path: Path, leave: Callable[[Folders], None], *, same: bool
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        made = Scratch(tmp_path / "work", instance=uuid.uuid4(), memory=Path(memory))
+        former = made.open()
+        leave(former)
+        made.discard(former)
+        found = made.open()
+        assert list(found.assets.iterdir()) == []
+        assert (found == former) == same
+        assert former.assets.exists() == same
+        made.close()
+
+
 def test_no_attempt_gets_folders_in_which_a_former_one_may_live_on(tmp_path: Path) -> None:
     made = scratch(tmp_path)
     folders = made.open()
@@ -252,7 +309,7 @@ def test_a_tree_deeper_than_a_path_or_a_call_can_go_is_removed(tmp_path: Path) -
 def test_what_a_bot_changes_is_seen_in_folders_that_were_empty_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch_module, "_SETTLED", 0)  # what was changed a moment ago is remembered, too
+    monkeypatch.setattr(marks, "_SETTLED", 0)  # what was changed a moment ago is remembered, too
     made = scratch(tmp_path)
     made.discard(made.open())
     folders = made.open()
