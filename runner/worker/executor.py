@@ -49,7 +49,6 @@ from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
 from runner.worker.unopened import Sources, Unopened
-from runner.worker.unpacking import restore
 from vault.errors import Unavailable
 
 #: Seconds between two looks for a database that is away before the bot was started.
@@ -81,6 +80,8 @@ class Run:
     limits: Limits = DEFAULTS
     resolved: Resolved | None = None
     artefacts: list[Kept] = field(default_factory=list)
+    #: Processes of the bot that may live on in its folders; -1 for an unknown number.
+    survivors: int = 0
     #: Set once the masker knows the values of the attempt.
     masked: threading.Event = field(default_factory=threading.Event)
 
@@ -123,24 +124,25 @@ def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
 def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeline: Timeline, masker: Masker) -> Report:
     """The end of an attempt, whatever happens in it."""
     try:
-        folders = station.scratch.open(claim.job_id, claim.attempt)
+        folders, again = station.scratch.open(), False
         try:
             with capture.log_writer(station, claim) as writer:
                 version = _when_database_is_back(hold, lambda: station.packages.version(claim.version_id))
                 run = Run(station, claim, hold, folders, writer, version, entry, timeline, masker)
                 report = _end_of(run)
+            again = run.survivors == 0
             return capture.complete(report, writer, run.artefacts)
         finally:
-            _discard(station, folders)
+            _discard(station, folders, again=again)
     except Exception:
         # Whatever it was (a full disk, say), the job must end; no value was opened here.
         _log.exception("attempt.broken")
         return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence)
 
 
-def _discard(station: Station, folders: Folders) -> None:
+def _discard(station: Station, folders: Folders, *, again: bool) -> None:
     try:
-        station.scratch.discard(folders)
+        station.scratch.discard(folders, again=again)
     except Exception:
         # The attempt has its outcome; what is left is swept at the next start.
         _log.exception("scratch.left", folder=str(folders.root))
@@ -215,7 +217,7 @@ def _preflight(run: Run) -> Declaration:
     except RunnerError as error:
         raise Refusal(Reason.START_FAILED, str(error)) from None
     _obey_policies(run, package.declaration)
-    restore(package.content, run.folders.package, listed=package.declaration.listed)
+    run.station.scratch.lay_out(run.folders, package.content, listed=package.declaration.listed)
     return package.declaration
 
 
@@ -334,6 +336,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
         kept_at=run.hold.extended_at,
         patience=patience,
     )
+    run.survivors = -1
     try:
         return run.station.spawner.launch(launch, encode(public, resolved.delivery))
     except ProcessError as error:
@@ -343,6 +346,7 @@ def _start(run: Run, package: Declaration, resolved: Resolved, *, python: Path |
 def _pump(run: Run, process: Process) -> Outcome:
     limit, warn = run.limits.output or run.station.settings.output_limit, run.warnings.append
     outcome = capture.pump(process, run.writer, run.masker, limit=limit, timeline=run.timeline)
+    run.survivors = outcome.survivors
     run.artefacts = capture.collect(run.station, run.claim, run.folders, run.masker, warn=warn)
     return outcome
 

@@ -130,6 +130,8 @@ class Stream:
 
     def _pass_on(self, data: bytes, *, last: bool) -> bytes:
         buffer = self._held + data
+        if not buffer:
+            return b""
         spans, partial = self.masker.scan(buffer)
         settled = len(buffer) if last else partial
         position = self._hidden

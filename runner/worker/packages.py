@@ -50,6 +50,8 @@ class Declaration:
     listed: Listing
     #: The worlds whose clients the bot brings along; see `runner.dialects`.
     dialects: frozenset[str] = frozenset()
+    #: Bytes of the package.
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,14 @@ class PackageStore:
 
     def __init__(self, engine: Engine, root: Path) -> None:
         self._engine = engine
-        self._root = root
+        self._root = str(root)
         self._versions: OrderedDict[uuid.UUID, Version] = OrderedDict()
         self._declared: OrderedDict[str, Declaration] = OrderedDict()
         self._lock = Lock()
 
     def version(self, version_id: uuid.UUID) -> Version:
         """Which package this version is."""
-        with self._lock:
-            known = self._versions.get(version_id)
+        known = self._versions.get(version_id)
         if known is None:
             with db.reading(self._engine) as session:
                 row = session.execute(
@@ -91,9 +92,8 @@ class PackageStore:
         Raises:
             PackageTampered: when the copy on this host, or the row in the database, is not what was registered.
         """
-        content = self._content(digest)
-        with self._lock:
-            declared = self._declared.get(digest)
+        declared = self._declared.get(digest)
+        content = self._content(digest, size=declared.size if declared else 0)
         if declared is None:
             package = canonical(content)
             declared = Declaration(
@@ -101,18 +101,19 @@ class PackageStore:
                 package.dependencies,
                 listing(files_of(content)),
                 spoken(package.manifest, package.dependencies),
+                size=len(content),
             )
             self._remember(self._declared, digest, declared)
         return Verified(content, declared)
 
-    def _content(self, digest: str) -> bytes:
-        path = self._root / f"{digest}.zip"
+    def _content(self, digest: str, *, size: int) -> bytes:
+        path = f"{self._root}/{digest}.zip"
         try:
-            content = path.read_bytes()
+            content = _read(path, size)
         except FileNotFoundError:
             content = self._fetch(digest)
             _check(content, digest, where="in the database")
-            _keep(path, content)
+            _keep(Path(path), content)
             return content
         _check(content, digest, where=f"on this runner ({path})")
         return content
@@ -132,6 +133,19 @@ class PackageStore:
                 f"The package {digest} is not in the database any more; register the bot again from a trusted copy."
             )
         return bytes(content)
+
+
+def _read(path: str, size: int) -> bytes:
+    """A file's content; that of one which has `size` bytes, as expected, in one look."""
+    if size:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+        if len(content) == size:
+            return content
+    return Path(path).read_bytes()
 
 
 def _check(content: bytes, digest: str, *, where: str) -> None:

@@ -1,7 +1,9 @@
 """Scratch space of a worker: private folders for each attempt, empty again at its end whatever ended it.
 
-The folders on disk are used again by a later attempt, if nothing but their contents tells them from new ones: making
-and removing six folders and a package for each attempt cost more than all else that the worker does on disk.
+The folders are used again by a later attempt, if nothing but their contents tells them from new ones: making and
+removing them and a package for each attempt cost more than all else that the worker does with files, and what was
+prepared for a folder (a ruleset of Landlock, say) stays true of it. A path never stands for two folders: where one
+cannot be used again, the next attempt gets all of them anew, under another name.
 
 Values that must be files (and the resolved parameters) lie in memory (`memory_folder`) where the host allows it,
 so that they never reach a disk. Each worker process locks its own tree; what a killed worker left behind is
@@ -16,15 +18,17 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from runner.worker import marks
 from runner.worker.environment import Folders
+from runner.worker.marks import Mark
 from runner.worker.removal import remove
+from runner.worker.unpacking import Layout, Listing
 
 #: The folders of each tree on disk, beside the package's.
 _FOLDERS = ("home", "tmp", "output")
@@ -34,12 +38,44 @@ _OURS = frozenset({*_FOLDERS, _PACKAGE})
 #: The mode of folders through which bots' own users pass, who list and write nothing in them.
 PASSAGE = 0o711
 
-#: Nanoseconds after which a folder that is changed shows another time of it, on any file system: two seconds is the
-#: coarsest.
-_SETTLED = 3_000_000_000
+#: Mode, owner and inode.
+_Kind = tuple[int, int, int]
 
-#: Which folder it is, and when its rights, attributes or contents were last changed: no process can set that back.
-_Mark = tuple[int, int]
+
+@dataclass(slots=True)
+class _Tree:
+    """The folders of one attempt after another, with their paths as text: path objects cost more than the looks."""
+
+    folders: Folders
+    package: Layout
+    values: str
+    parameters: str
+    #: Those on disk: the root, and the folders in it.
+    disk: tuple[str, ...]
+    #: Mode, owner and inode of `values`, and of the root, as they were made.
+    made: tuple[_Kind, _Kind]
+    #: The size of `values` with one name in it, where a folder's size says how many there are; else -1.
+    one: int
+    #: The marks of those on disk, as they were when they were found empty.
+    seen: tuple[Mark, ...] | None = None
+
+    @classmethod
+    def make(cls, root: Path, values: Path, *, one: int) -> _Tree:
+        """`one` is the size of another folder with one name in it, beside that of values."""
+        home, tmp, output = (root / name for name in _FOLDERS)
+        for folder in (values, root, home, tmp, output):
+            folder.mkdir(mode=0o700)
+        folders = Folders(root, root / _PACKAGE, home, tmp, output, values, values / "parameters.json")
+        disk, found = (str(root), str(home), str(tmp), str(output)), values.lstat()
+        return cls(
+            folders,
+            Layout(folders.package),
+            str(values),
+            str(folders.parameters),
+            disk,
+            made=(_kind(found), _kind(root.lstat())),
+            one=one if one > found.st_size else -1,
+        )
 
 
 class Scratch:
@@ -72,29 +108,36 @@ class Scratch:
         if take_back is not None:
             for folder in (root, vault, self._disk, self._memory):
                 folder.chmod(PASSAGE)
-        self._free: list[Folders] = []
+        self._one = -1 if memory is None else self._memory.lstat().st_size
+        self._free: list[_Tree] = []
+        self._used: dict[Path, _Tree] = {}
         self._made = count(1)
-        #: By the root of each tree the marks of its folders, as they were when they were found empty.
-        self._seen: dict[Path, tuple[_Mark, ...]] = {}
 
-    def open(self, job_id: uuid.UUID, attempt: int) -> Folders:
+    def open(self) -> Folders:
         """The folders of one attempt. All are private and empty, but `package` may hold what its last attempt left."""
-        values = self._memory / f"{job_id.hex}-{attempt}"
-        values.mkdir(mode=0o700)
         try:
-            known = self._free.pop()
+            tree = self._free.pop()
         except IndexError:
-            known = _new_tree(self._disk / str(next(self._made)))
-        return replace(known, assets=values, parameters=values / "parameters.json")
+            name = str(next(self._made))
+            tree = _Tree.make(self._disk / name, self._memory / name, one=self._one)
+        self._used[tree.folders.root] = tree
+        return tree.folders
 
-    def discard(self, folders: Folders) -> None:
-        """Remove what an attempt left, values first."""
+    def lay_out(self, folders: Folders, content: bytes, *, listed: Listing) -> None:
+        """Make the package's folder hold the files of a verified package; see `Layout.restore`."""
+        self._used[folders.root].package.restore(content, listed=listed)
+
+    def discard(self, folders: Folders, *, again: bool = True) -> None:
+        """Remove what an attempt left, values first.
+
+        Not `again`: something of the attempt may live on and reach its folders, so no other attempt gets them.
+        """
+        tree = self._used.pop(folders.root)
+        if again and _emptied_values(tree) and (_untouched(tree) or _emptied(tree)):
+            self._free.append(tree)
+            return
         self._remove(folders.assets)
-        if self._untouched(folders) or self._emptied(folders):
-            self._free.append(folders)
-        else:
-            self._seen.pop(folders.root, None)
-            self._remove(folders.root)
+        self._remove(folders.root)
 
     def _remove(self, tree: Path) -> None:
         try:
@@ -107,24 +150,11 @@ class Scratch:
 
     def is_unused(self, folders: Folders) -> bool:
         """Whether the output folder is known to be empty; it may be so, too, where this says no."""
-        seen = self._seen.get(folders.root)
+        tree = self._used[folders.root]
         try:
-            return seen is not None and seen[-1] == _mark(folders.output)
+            return tree.seen is not None and tree.seen[-1] == marks.at(tree.disk[-1])
         except OSError:
             return False
-
-    def _untouched(self, folders: Folders) -> bool:
-        seen = self._seen.get(folders.root)
-        return seen is not None and seen == _marks(folders)
-
-    def _emptied(self, folders: Folders) -> bool:
-        before = _marks(folders)
-        if not _emptied(folders):
-            return False
-        settled = time.time_ns() - _SETTLED
-        if before is not None and before == _marks(folders) and all(changed < settled for _, changed in before):
-            self._seen[folders.root] = before
-        return True
 
     def close(self) -> None:
         """Remove this process's trees."""
@@ -134,45 +164,59 @@ class Scratch:
             os.close(descriptor)
 
 
-def _new_tree(root: Path) -> Folders:
-    """The folders on disk, with no place for values yet."""
-    home, tmp, output = (root / name for name in _FOLDERS)
-    for folder in (root, home, tmp, output):
-        folder.mkdir(mode=0o700)
-    return Folders(root, root / _PACKAGE, home, tmp, output, assets=root, parameters=root)
-
-
-def _emptied(folders: Folders) -> bool:
-    """Empty an attempt's folders; false where something else than their contents was changed."""
-    inside = (folders.home, folders.tmp, folders.output)
+def _emptied_values(tree: _Tree) -> bool:
+    """Empty the folder of an attempt's values; false where something else than its contents was changed."""
     try:
-        # Before anything below them is touched: a link in the place of a folder leads elsewhere.
-        if not all(map(_is_plain, (folders.root, *inside))):
+        found = os.lstat(tree.values)
+        if _kind(found) != tree.made[0] or os.listxattr(tree.values, follow_symlinks=False):
             return False
-        for name in os.listdir(folders.root):
-            if name not in _OURS:
-                remove(folders.root / name)
-        for folder in inside:
-            for name in os.listdir(folder):
-                remove(folder / name)
+        if found.st_size == tree.one:
+            os.unlink(tree.parameters)  # noqa: PTH108 - a path object costs more
+            return True
+        for name in os.listdir(tree.values):
+            remove(f"{tree.values}/{name}")
     except OSError:
         return False
     return True
 
 
-def _marks(folders: Folders) -> tuple[_Mark, ...] | None:
+def _untouched(tree: _Tree) -> bool:
+    return tree.seen is not None and tree.seen == _marks(tree)
+
+
+def _emptied(tree: _Tree) -> bool:
+    """Empty an attempt's folders on disk; false where something else than their contents was changed."""
+    before = _marks(tree)
+    root, *inside = tree.disk
     try:
-        return tuple(map(_mark, (folders.root, folders.home, folders.tmp, folders.output)))
+        # Before anything below them is touched: a link in the place of a folder leads elsewhere.
+        if _kind(os.lstat(root)) != tree.made[1] or not all(map(_is_plain, tree.disk)):
+            return False
+        for name in os.listdir(root):
+            if name not in _OURS:
+                remove(f"{root}/{name}")
+        for folder in inside:
+            for name in os.listdir(folder):
+                remove(f"{folder}/{name}")
+    except OSError:
+        return False
+    if before is not None and before == _marks(tree) and marks.settled(before):
+        tree.seen = before
+    return True
+
+
+def _marks(tree: _Tree) -> tuple[Mark, ...] | None:
+    try:
+        return tuple(map(marks.at, tree.disk))
     except OSError:
         return None
 
 
-def _mark(folder: Path) -> _Mark:
-    found = os.lstat(folder)
-    return found.st_ino, found.st_ctime_ns
+def _kind(found: os.stat_result) -> _Kind:
+    return found.st_mode, found.st_uid, found.st_ino
 
 
-def _is_plain(folder: Path) -> bool:
+def _is_plain(folder: str) -> bool:
     """Whether it is a private folder without attributes or access lists, which the next bot would inherit."""
     found = os.lstat(folder)
     return (found.st_mode, found.st_uid) == (stat.S_IFDIR | 0o700, os.geteuid()) and not os.listxattr(

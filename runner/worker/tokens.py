@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -43,11 +43,12 @@ class Tokens:
         self._valid: dict[str, Admission] = {}
         self._ended: OrderedDict[str, Callable[[str], None]] = OrderedDict()
         self._lock = threading.Lock()
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
 
     def admit(self, grant: Grant, dialect: str = "") -> str:
         """A new token of an attempt."""
-        token = secrets.token_hex(32)  # letters and digits have the fewest forms to be masked
+        # 128 bits; letters and digits, and no more of them, have the fewest forms to be masked.
+        token = os.urandom(16).hex()
         handle = _hashed(token)
         with self._lock:
             self._valid[handle] = Admission(grant, dialect, handle)

@@ -1,7 +1,8 @@
 """The files of a verified package, laid out for an attempt.
 
 An attempt has a copy of its own, which its bot may change. The next attempt of the same package gets that copy again
-if it holds the package's bytes and nothing else, since looking costs a tenth of writing; else it is written anew.
+if it holds the package's bytes and nothing else, since looking costs a tenth of writing; else it is written anew. Every
+byte is compared each time; rights, attributes and names only where marks do not say that they are what they were.
 Refuses to follow or to replace anything that is in the way.
 """
 
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.archive import File, files_of
+from runner.worker import marks
+from runner.worker.marks import Mark
 from runner.worker.removal import remove
 
 #: Bytes compared at once.
@@ -31,6 +34,9 @@ class Entry:
     digest: bytes
 
 
+#: Nothing is known of any file.
+_NOTHING: Mapping[str, Mark] = {}
+
 #: What a package holds, by name; the names of folders are those of their files.
 Listing = Mapping[str, Entry]
 
@@ -43,62 +49,86 @@ def listing(files: Mapping[str, File]) -> Listing:
     }
 
 
-def restore(content: bytes, directory: Path, *, listed: Listing) -> None:
-    """Makes `directory` hold the files of the verified archive `content`, which are `listed`, and nothing else.
+class Layout:
+    """A directory in which one attempt after another finds its package. Belongs to one attempt at a time."""
 
-    Raises:
-        PackageInvalid: the bytes are no package; verify them first.
-        OSError: its parent does not exist, the disk is full.
-    """
-    if os.path.lexists(directory):
-        if _holds(directory, listed):
-            return
-        remove(directory)
-    unpack(content, directory)
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._path = directory, str(directory)
+        #: What was found there, and the marks of its folders and files, where these say that they stayed as they were.
+        self._listed: Listing | None = None
+        self._folders: list[tuple[str, Mark]] = []
+        self._files: dict[str, Mark] = {}
 
+    def restore(self, content: bytes, *, listed: Listing) -> None:
+        """Makes the directory hold the files of the verified archive `content`, which are `listed`, and nothing else.
 
-def _holds(directory: Path, listed: Listing) -> bool:
-    """Whether everything below `directory` is as `unpack` leaves it."""
-    try:
-        found = dict(_entries(str(directory), ""))
-        return found.keys() == listed.keys() and all(
-            _is(entry, f"{directory}/{name}") for name, entry in listed.items()
-        )
-    except (OSError, _Strange):
-        return False
+        Raises:
+            PackageInvalid: the bytes are no package; verify them first.
+            OSError: its parent does not exist, the disk is full.
+        """
+        if not self._holds(listed):
+            self._listed = None
+            remove(self._path)
+            unpack(content, self._directory)
+
+    def _holds(self, listed: Listing) -> bool:
+        """Whether everything in it is as `unpack` leaves it; the content of each file is read in any case."""
+        try:
+            if self._listed is listed and all(marks.at(path) == mark for path, mark in self._folders):
+                return all(_found(self._path, *one, seen=self._files) is not None for one in listed.items())
+            self._listed, self._folders, self._files = None, [], {}
+            if set(_names(self._path, "", self._folders)) != listed.keys():
+                return False
+            for name, entry in listed.items():
+                mark = _found(self._path, name, entry)
+                if mark is None:
+                    return False
+                self._files[name] = mark
+        except (OSError, _Strange):
+            return False
+        if marks.settled([*self._files.values(), *(mark for _, mark in self._folders)]):
+            self._listed = listed
+        return True
 
 
 class _Strange(Exception):
     """Something that no package holds."""
 
 
-def _entries(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    if stat.S_IMODE(os.lstat(folder).st_mode) != 0o700 or os.listxattr(folder, follow_symlinks=False):
+def _names(folder: str, prefix: str, seen: list[tuple[str, Mark]]) -> Iterator[str]:
+    """The names of all files below a folder that is as `unpack` makes it; notes each folder in `seen`."""
+    found = os.lstat(folder)
+    if stat.S_IMODE(found.st_mode) != 0o700 or os.listxattr(folder, follow_symlinks=False):
         raise _Strange
+    seen.append((folder, marks.of(found)))
     empty = True
     with os.scandir(folder) as entries:
         for entry in entries:
             empty = False
             if entry.is_dir(follow_symlinks=False):
-                yield from _entries(entry.path, f"{prefix}{entry.name}/")
+                yield from _names(entry.path, f"{prefix}{entry.name}/", seen)
             else:
-                yield prefix + entry.name, entry
+                yield prefix + entry.name
     if empty:
         raise _Strange
 
 
-def _is(wanted: Entry, path: str) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _found(directory: str, name: str, wanted: Entry, *, seen: Mapping[str, Mark] = _NOTHING) -> Mark | None:
+    """The mark of a file that is what it must be, else `None`; with the mark in `seen`, only its content can differ."""
+    descriptor = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or os.listxattr(descriptor):
-            return False
-        if (stat.S_IMODE(found.st_mode), found.st_size) != (wanted.mode, wanted.size):
-            return False
-        digest = hashlib.sha256()
-        while data := os.read(descriptor, _CHUNK):
+        mark = marks.of(found)
+        if mark != seen.get(name):
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or os.listxattr(descriptor):
+                return None
+            if (stat.S_IMODE(found.st_mode), found.st_size) != (wanted.mode, wanted.size):
+                return None
+        digest, left = hashlib.sha256(), wanted.size
+        while left and (data := os.read(descriptor, min(left, _CHUNK))):
             digest.update(data)
-        return digest.digest() == wanted.digest
+            left -= len(data)
+        return mark if digest.digest() == wanted.digest else None
     finally:
         os.close(descriptor)
 

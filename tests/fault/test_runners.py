@@ -33,7 +33,8 @@ def test_a_killed_runner_takes_its_bots_along_and_the_next_one_repeats_its_jobs(
     below = descendants(runner.pid)
     assert bot in below
     values = Path(f"/proc/{bot.pid}/cwd").resolve()
-    left = [path for path in memory_of(system) if job_id.replace("-", "") in str(path)]
+    instance = values.parent.parent.name
+    left = list(Path(f"/dev/shm/botkeep-{os.geteuid()}").glob(f"{instance}/*/parameters.json"))
     assert left
     assert runner.stop(signal.SIGKILL) == -signal.SIGKILL
     wait_until(lambda: not any(process.alive for process in below), 30, "everything below the runner to end")
@@ -52,11 +53,6 @@ def test_a_killed_runner_takes_its_bots_along_and_the_next_one_repeats_its_jobs(
     assert first["ended_by"] == "launcher, since the process of runner killed ended"
     assert any("may have done its work" in warning for warning in job["warnings"])
     assert again.popen.poll() is None
-
-
-def memory_of(system: System) -> list[Path]:
-    """Folders of attempts in memory-backed storage."""
-    return list(Path(f"/dev/shm/botkeep-{os.geteuid()}").glob("*/*"))
 
 
 #: Makes the worker kill itself before the named step of an attempt.
@@ -109,6 +105,48 @@ def test_a_bot_that_ended_before_its_runner_died_is_not_run_again(system: System
     start_runner(system, start, name="later", group=group)
     assert system.run(group=group)["state"] == "failed"
     assert seen(marks) == "ran\n" * 2, "once for each job"
+
+
+#: Breaks its own first attempt while the bot runs.
+BREAKS = """
+import os, time
+from runner.worker import executor
+real, broken = executor._pump, []
+def breaks(*arguments):
+    if broken:
+        return real(*arguments)
+    broken.append(True)
+    while not os.path.exists({marks!r}):
+        time.sleep(0.01)
+    raise RuntimeError("broken on purpose")
+executor._pump = breaks
+"""
+
+
+def test_a_bot_whose_end_nobody_saw_shares_no_folder_with_the_next_one(
+    system: System, start: Start, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    group = alone("breaks")
+    system.add_bot(
+        source=f"""
+import json, os, time
+stays = not os.path.exists({str(marks)!r})
+with open({str(marks)!r}, "a") as file:
+    print(os.environ["HOME"], os.environ["BOTKEEP_ASSET_DIR"], file=file)
+if stays:
+    time.sleep(3600)
+"""
+    )
+    more = ("--concurrency", "1")
+    runner = start_runner(system, start, name="breaks", group=group, code=BREAKS.format(marks=str(marks)), more=more)
+    assert system.run(group=group)["reason"] == "internal"
+    assert [system.run(group=group)["state"] for _ in range(2)] == ["succeeded"] * 2
+    broken, second, third = (list(map(Path, line.split())) for line in seen(marks).splitlines())
+    assert [folder.exists() for folder in broken] == [False, False]
+    assert not {*broken} & {*second}
+    assert second == third, "as long as nothing is wrong, the folders stay the same"
+    assert runner.popen.poll() is None
 
 
 def test_a_job_that_ends_its_runner_each_time_fails_after_the_third(

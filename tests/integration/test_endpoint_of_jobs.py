@@ -105,7 +105,7 @@ def test_a_bot_gets_what_is_its_own_and_every_refusal_is_in_the_audit(system: Sy
         "mode": "0o700",
     }
     assert refusals(system, job_id) == ["asset OTHER.OWN", "asset SAP.PASSWORD, to be written", "asset X.***"]
-    assert not Path(values).exists()
+    assert list(Path(values).iterdir()) == []
     assert status(url, token) == 401
     assert status(url, token, "/v1/assets/SAP/PASSWORD") == 401
     assert "anything after its end" in refusals(system, job_id)

@@ -6,11 +6,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from ahocorasick_rs import Implementation
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from runner.worker.encodings import forms
 from runner.worker.masker import MASK, Masker, Stream
+from runner.worker.matcher import Matcher
 from tests import fuzz_masker
 from tests.writers import WRITERS
 from vault.grading import too_weak
@@ -110,7 +112,10 @@ def test_text_without_values_passes_byte_for_byte(value: str, text: bytes, cut_a
 def test_overlapping_values_are_hidden_as_by_definition(plain: list[bytes], data: bytes, cut_at: list[int]) -> None:
     mask = masker(*plain)
     expected = by_definition(mask.forms, data)
+    matcher = Matcher(set(plain))
+    found = matcher._build(Implementation.NoncontiguousNFA).find_matches_as_indexes(data, overlapping=True)
 
+    assert sorted(matcher._one_by_one(data)) == sorted(found), "an automaton finds the same"
     assert mask.mask(data) == expected
     assert in_writes(mask, data, cut_at) == expected
     assert byte_by_byte(mask, data) == expected

@@ -10,6 +10,12 @@ from runner.worker.masker import MASK, WINDOW, Masker, Stream
 from runner.worker.matcher import CROWD, HEAD
 
 
+@pytest.fixture(autouse=True, params=["few heads one by one", "always an automaton"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "always an automaton":
+        monkeypatch.setattr(module, "FEW", -1)
+
+
 def masker(*values: bytes) -> Masker:
     return Masker((f"G.V{number}", value) for number, value in enumerate(values))
 
@@ -147,15 +153,25 @@ def test_values_of_a_crowd_that_begins_alike_are_told_apart() -> None:
 
 
 def test_a_dfa_takes_over_without_a_change_in_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FASTER_AFTER", 1_000)
+    monkeypatch.setattr(module, "FASTER_AFTER", 5_000)
     mask = masker(b"hunter2!", b"hunter2!hunter3!")
+    data = b"a hunter2! b hunter2!hunter3! c " * 40
+    mask.mask(data[: len(data) // 2])
     first = mask._matchers[0]._automaton
-    data = b"a hunter2! b hunter2!hunter3! c " * 20
 
     outputs = {mask.mask(data) for _ in range(5)}
 
-    assert outputs == {b"a *** b *** c " * 20}
+    assert outputs == {b"a *** b *** c " * 40}
     assert mask._matchers[0]._automaton is not first
+
+
+def test_no_automaton_is_made_for_a_value_and_a_few_lines() -> None:
+    mask = masker(b"hunter2!")
+
+    assert mask.mask(b"a hunter2! b\n" * 60) == b"a *** b\n" * 60
+    assert (mask._matchers[0]._automaton is None) == (module.FEW > 0)
+    assert mask.mask(b"a hunter2! b\n" * 600) == b"a *** b\n" * 600
+    assert mask._matchers[0]._automaton is not None
 
 
 def test_a_value_of_many_kilobytes_is_one_mask_in_any_encoding() -> None:

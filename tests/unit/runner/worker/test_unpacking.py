@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from runner.archive import files_of, pack
-from runner.worker.unpacking import listing, restore
+from runner.worker import marks
+from runner.worker.unpacking import Layout, listing
+from tests.support import wait_until
 
 SOURCES = {"main.py": "print(1)\n", "lib/__init__.py": "", "lib/deep/part.py": "PART = 1\n", "run.sh": "#!/bin/sh\n"}
 
@@ -82,19 +84,39 @@ def _marks(copy: Path) -> None:
     os.setxattr(copy / "main.py", "user.note", b"for the next bot")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        _overwrites, _adds, _adds_an_empty_folder, _removes, _links, _replaces_by_a_link, _replaces_the_folder,
-        _makes_executable, _opens, _locks, _puts_a_pipe, _marks,
-    ],
-)  # fmt: skip
-def test_a_changed_copy_is_made_anew(content: bytes, tmp_path: Path, change: Callable[[Path], None]) -> None:
+CHANGES = [
+    _overwrites, _adds, _adds_an_empty_folder, _removes, _links, _replaces_by_a_link, _replaces_the_folder,
+    _makes_executable, _opens, _locks, _puts_a_pipe, _marks,
+]  # fmt: skip
+
+
+@pytest.fixture(params=["a moment ago", "long ago"])
+def layout(request: pytest.FixtureRequest, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A copy that was made a moment ago, or so long ago that marks tell whether it was changed."""
+    made, listed = Layout(tmp_path / "copy"), listing(files_of(content))
+    made.restore(content, listed=listed)
+    if request.param == "long ago":
+        made_at = (tmp_path / "copy").stat().st_ctime_ns
+        wait_until(lambda: _touched(tmp_path / "now") > made_at, 5, "the file system's clock to go on")
+        monkeypatch.setattr(marks, "_SETTLED", 0)
+        made.restore(content, listed=listed)
+    assert (made._listed is None) == (request.param == "a moment ago")
+    return made
+
+
+def _touched(path: Path) -> int:
+    path.write_text("")
+    return path.stat().st_ctime_ns
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_made_anew(
+    content: bytes, tmp_path: Path, layout: Layout, change: Callable[[Path], None]
+) -> None:
     listed, copy = listing(files_of(content)), tmp_path / "copy"
-    restore(content, copy, listed=listed)
     before, inode = held(copy), copy.stat().st_ino
     change(copy)
-    restore(content, copy, listed=listed)
+    layout.restore(content, listed=listed if layout._listed is None else layout._listed)
     assert held(copy) == before
     assert not copy.is_symlink()
     assert copy.stat().st_ino != inode or not os.listxattr(copy / "main.py")
@@ -102,18 +124,29 @@ def test_a_changed_copy_is_made_anew(content: bytes, tmp_path: Path, change: Cal
     assert {path.name for path in copy.rglob("*") if path.is_dir()} == {"lib", "deep"}
 
 
-def test_an_unchanged_copy_is_kept(content: bytes, tmp_path: Path) -> None:
-    listed, copy = listing(files_of(content)), tmp_path / "copy"
-    restore(content, copy, listed=listed)
+def test_bytes_are_compared_although_marks_say_that_nothing_was_changed(
+    content: bytes, tmp_path: Path, layout: Layout
+) -> None:
+    copy = tmp_path / "copy"
+    (copy / "main.py").write_text("print(2)\n")
+    layout._files["main.py"] = marks.at(str(copy / "main.py"))
+    layout.restore(content, listed=layout._listed or listing(files_of(content)))
+    assert held(copy)["main.py"] == ("print(1)\n", 0o600)
+
+
+def test_an_unchanged_copy_is_kept(content: bytes, tmp_path: Path, layout: Layout) -> None:
+    copy = tmp_path / "copy"
     inodes = {path: path.stat().st_ino for path in copy.rglob("*")}
-    restore(content, copy, listed=listed)
+    for _ in range(2):
+        layout.restore(content, listed=layout._listed or listing(files_of(content)))
     assert {path: path.stat().st_ino for path in copy.rglob("*")} == inodes
 
 
-def test_the_copy_of_another_package_is_replaced(content: bytes, tmp_path: Path) -> None:
+def test_the_copy_of_another_package_is_replaced(content: bytes, tmp_path: Path, layout: Layout) -> None:
     (tmp_path / "other.py").write_text("print('other')\n")
     other = pack(tmp_path / "other.py")
     copy = tmp_path / "copy"
-    restore(content, copy, listed=listing(files_of(content)))
-    restore(other, copy, listed=listing(files_of(other)))
+    layout.restore(other, listed=listing(files_of(other)))
     assert held(copy) == {"other.py": ("print('other')\n", 0o600)}
+    layout.restore(content, listed=listing(files_of(content)))
+    assert held(copy).keys() == SOURCES.keys()
