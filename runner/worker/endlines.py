@@ -1,6 +1,6 @@
-"""How an attempt ended, as launcher and spawner say it: the fields of `outcomes.Outcome`, and a line of the journal.
+"""How an attempt ended, as launcher and spawner say it: the fields of `outcomes.Outcome`, in a line of the journal.
 
-Standard library only: the spawner's process loads it.
+The worker is told the very line. Standard library only: the spawner's process loads it.
 """
 
 from __future__ import annotations
@@ -47,33 +47,39 @@ def outcome(
     }
 
 
-def append(journal: int, found: dict[str, object], *, job: str, attempt: int) -> None:
-    """Appends one line. It begins with an end: what came before may be torn. Raises OSError."""
+def line_of(found: dict[str, object], *, job: str, attempt: int) -> bytes:
+    """One line. It begins with an end: what came before may be torn."""
     short = {"job": job, "attempt": attempt, **found, "detail": str(found["detail"])[:MAX_DETAIL]}
-    line = b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
+    return b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
+def append(journal: int, line: bytes) -> None:
+    """Appends one line. Raises OSError."""
     if os.write(journal, line) < len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def report(request: Request, journal: int, control: int, found: dict[str, object]) -> None:
     """Writes the outcome durably, then tells the worker, who may be gone."""
-    record(request, journal, found)
-    tell(control, {"event": "outcome", **found})
+    tell(control, record(request, journal, found))
 
 
-def record(request: Request, journal: int, found: dict[str, object]) -> None:
-    """Writes the outcome durably, or into its detail that it could not."""
+def record(request: Request, journal: int, found: dict[str, object]) -> bytes:
+    """Writes the outcome durably, or into its detail that it could not; what to tell the worker."""
+    job, attempt = request.job, request.attempt
+    line = line_of(found, job=job, attempt=attempt)
     try:
-        append(journal, found, job=request.job, attempt=request.attempt)
+        append(journal, line)
         os.fdatasync(journal)
     except OSError as error:
         note = f"The outcome could not be recorded ({why(error)})."
-        found["detail"] = f"{found['detail']} {note}".strip()
+        return line_of({**found, "detail": f"{found['detail']} {note}".strip()}, job=job, attempt=attempt)
+    return line
 
 
-def tell(control: int, message: dict[str, object]) -> None:
-    """Sends one message to the worker, who may be gone."""
+def tell(control: int, line: bytes) -> None:
+    """Sends the worker, who may be gone, a line of the journal, or an event."""
     try:
-        os.write(control, json.dumps(message).encode())
+        os.write(control, line)
     except (BrokenPipeError, ConnectionResetError):
         return

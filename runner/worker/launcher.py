@@ -10,7 +10,7 @@ itself killed is finished by the spawner.
 It is forked from `spawner.py`, never executed, and serves many attempts: the pages that a fork must copy cost 2 ms
 each time. It imports little beside the standard library for the same reason. On the control socket
 (SOCK_SEQPACKET) it takes the words terminate, kill, pause, resume and `keep INSTANT`, and sends the JSON events
-`paused`, `resumed` and `outcome`; who the bot is stands on the `board`.
+`paused` and `resumed` and, at last, the line of the journal; who the bot is stands on the `board`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from functools import partial
 from runner.worker import tenancy
 from runner.worker.board import Board
 from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
-from runner.worker.endlines import append, outcome, record, tell
+from runner.worker.endlines import append, line_of, outcome, record, tell
 from runner.worker.landlock import Ground
 from runner.worker.nursery import Nursery
 from runner.worker.starting import (
@@ -111,11 +111,11 @@ def run(
     attempt.supervise(failure, deaths)
     found = attempt.end()
     tenancy.release(lock)
-    record(request, files.journal, found)
+    line = record(request, files.journal, found)
     if link is not None:
         with contextlib.suppress(OSError):  # the spawner is gone; so are we, once the worker knows
             link.send(b"idle")
-    tell(files.control, {"event": "outcome", **found})
+    tell(files.control, line)
     files.close()
     if nursery is not None and found["survivors"]:
         nursery.forget()
@@ -324,14 +324,14 @@ class Attempt:
         if self.paused_at is None and self.kill_at is None:
             self.paused_at = time.monotonic()
             stop_all(os.getpid())
-            tell(self.control, {"event": "paused"})
+            tell(self.control, b'{"event": "paused"}')
 
     def resume(self) -> None:
         if self.paused_at is None:
             return
         self.count_pause()
         continue_all(os.getpid())
-        tell(self.control, {"event": "resumed"})
+        tell(self.control, b'{"event": "resumed"}')
 
     def count_pause(self) -> None:
         """Ends the pause for the clocks: its time is none of the bot's."""
@@ -370,7 +370,7 @@ class Attempt:
         if self.reason != "start_failed":
             with contextlib.suppress(OSError):
                 note = {**self.found(code, -1), "final": False}
-                append(self.journal, note, job=self.request.job, attempt=self.request.attempt)
+                append(self.journal, line_of(note, job=self.request.job, attempt=self.request.attempt))
 
     def found(self, code: int | None, survivors: int) -> dict[str, object]:
         known = outcome(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from runner.limits import Limits
@@ -85,6 +85,7 @@ def launch_of(
     )
 
 
+@lru_cache(maxsize=1024)
 def _bounds(limits: Limits) -> Bounds:
     return Bounds(
         open_files=limits.open_files,

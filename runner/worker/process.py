@@ -197,9 +197,10 @@ class Process:
             self.outcome = self._entry.read() or self._unreported()
             return
         event: dict[str, Any] = json.loads(message)
-        if (kind := event.pop("event")) in {"paused", "resumed"}:
-            self.on_pause(standing=kind == "paused")
+        if "event" in event:
+            self.on_pause(standing=event["event"] == "paused")
         else:
+            del event["job"], event["attempt"]
             self.outcome = Outcome(**event)
 
     def _unreported(self) -> Outcome:

@@ -37,7 +37,7 @@ if __name__ == "__main__":
 from runner.worker import cgroups, launcher, privileges, tenancy
 from runner.worker.board import Board
 from runner.worker.descendants import Usage, sweep
-from runner.worker.endlines import outcome, report, tell
+from runner.worker.endlines import line_of, outcome, report, tell
 from runner.worker.landlock import Ground
 from runner.worker.starting import Descriptors, Prctl, Request, why
 
@@ -277,7 +277,8 @@ def finish(ended: Launcher, launchers: dict[int, Launcher], *, board: Board, gro
             detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
             known, final = recorded(ended.message, ended.journal)
             if known and final:
-                tell(ended.control, {"event": "outcome", **known})
+                request = Request(ended.message)
+                tell(ended.control, line_of(known, job=request.job, attempt=request.attempt))
             else:
                 found = (
                     {**known, "survivors": survivors}

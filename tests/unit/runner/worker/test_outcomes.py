@@ -19,7 +19,8 @@ END = Outcome(3, None, "exit", "", 0, 100, 0.5, 0.25, 1.0, 2.0)
 
 def write(entry: Entry, outcome: Outcome = END, **more: object) -> None:
     """As a launcher does."""
-    endlines.append(entry.fileno(), {**asdict(outcome), **more}, job=str(entry.job_id), attempt=entry.attempt)
+    line = endlines.line_of({**asdict(outcome), **more}, job=str(entry.job_id), attempt=entry.attempt)
+    endlines.append(entry.fileno(), line)
 
 
 def journal_in(root: Path) -> Journal:
