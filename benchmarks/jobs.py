@@ -34,7 +34,8 @@ from runner import bots, jobs, lanes, requests, workspaces
 from runner.archive import canonical, pack
 from runner.models import Attempt, Job
 from runner.states import FINAL
-from runner.worker.environments import own_interpreter, provide
+from runner.worker.environments import provide
+from runner.worker.interpreters import own_interpreter
 from tests.services import Services, new_services
 from tests.support import Started, start_process, wait_until
 from vault import assets, db

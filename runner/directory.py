@@ -39,7 +39,7 @@ class Directory:
 
     def sink(self, job_id: uuid.UUID, attempt: int) -> DirectorySink:
         """What takes the log of a new attempt."""
-        return DirectorySink(self, self._stem(job_id, attempt))
+        return DirectorySink(self, f"{self.root}/{_place(job_id, attempt)}")
 
     def parts(self, job_id: uuid.UUID, attempt: int) -> list[FilePart]:
         """The parts of a log in their order.
@@ -112,15 +112,15 @@ class Directory:
         """Remove one artefact."""
         (_artefacts_of(self._stem(job_id, attempt)) / str(number)).unlink(missing_ok=True)
 
-    def make(self, path: Path) -> int:
+    def make(self, path: Path | str) -> int:
         """A descriptor of a new file; what had its name goes, since an attempt is begun once."""
         try:
             descriptor = os.open(path, _MAKE, 0o600)
         except FileNotFoundError:
-            self._make_folder(path.parent)
+            self._make_folder(Path(path).parent)
             return self.make(path)
         except FileExistsError:
-            path.unlink()
+            Path(path).unlink()
             return self.make(path)
         if self._group is not None:
             os.fchown(descriptor, -1, self._group)
@@ -139,8 +139,7 @@ class Directory:
             folder.chmod(0o770)
 
     def _stem(self, job_id: uuid.UUID, attempt: int) -> Path:
-        # Ids and numbers only, never text that a person wrote.
-        return self.root / job_id.hex[:_SHARD] / f"{job_id}.{attempt}"
+        return self.root / _place(job_id, attempt)
 
     @contextlib.contextmanager
     def _readable(self, stem: Path) -> Iterator[None]:
@@ -188,7 +187,8 @@ class DirectorySink:
     #: A file can grow for ever.
     full = False
 
-    def __init__(self, store: Directory, stem: Path) -> None:
+    def __init__(self, store: Directory, stem: str) -> None:
+        """`stem` is the path of the first file, without `.log`: text, as a path object costs more than the file."""
         self._store, self._stem = store, stem
         self._file = -1
         self.lost = 0
@@ -197,8 +197,7 @@ class DirectorySink:
         """Begin a part."""
         self.close()
         name = part_name(position, line)
-        first = self._stem.with_name(f"{self._stem.name}.log")
-        self._file = self._store.make(_parts_of(self._stem) / name if position else first)
+        self._file = self._store.make(_parts_of(Path(self._stem)) / name if position else f"{self._stem}.log")
         return name
 
     def write(self, chunk: bytes) -> None:
@@ -212,13 +211,18 @@ class DirectorySink:
 
     def drop(self, name: str) -> None:
         """Remove a part."""
-        (_parts_of(self._stem) / name).unlink(missing_ok=True)
+        (_parts_of(Path(self._stem)) / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _place(job_id: uuid.UUID, attempt: int) -> str:
+    # Ids and numbers only, never text that a person wrote.
+    return f"{job_id.hex[:_SHARD]}/{job_id}.{attempt}"
 
 
 def part_name(position: int, line: int) -> str:

@@ -46,8 +46,8 @@ from runner.worker import (
 from runner.worker import premises as host
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
-from runner.worker.environments import own_interpreter
 from runner.worker.held import Held
+from runner.worker.interpreters import own_interpreter
 from runner.worker.key_notes import KeyNotes
 from runner.worker.keyring import Keyring
 from runner.worker.launch import ProcessError
@@ -230,6 +230,7 @@ def _station(
         keyring=keyring,
         local=local,
         packages=PackageStore(engine, settings.home / "packages"),
+        environments=settings.home / "environments",
         spawner=Spawner(ground, group=premises.group, users=users),
         endpoint=Endpoint(),
         scratch=scratch,

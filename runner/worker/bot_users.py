@@ -16,7 +16,7 @@ from pathlib import Path
 from runner.errors import Invalid
 from runner.logging import logger
 from runner.worker import privileges
-from runner.worker.environments import own_interpreter
+from runner.worker.interpreters import own_interpreter
 from runner.worker.launch import HERE
 from runner.worker.launching import sdk_folder
 from runner.worker.leases import BotUser, BotUsers, lock_file, valet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from runner.jobs import Report
@@ -61,10 +61,10 @@ def report(
     )
 
 
-def masked(report: Report, mask: Callable[[str], str]) -> Report:
+def masked(report: Report, mask: Callable[[str], str], *, steps: Mapping[str, float]) -> Report:
     """The report as the database may keep it: whatever a sentence of it quotes, no value is in it."""
     detail = None if report.detail is None else mask(report.detail)
-    return replace(report, detail=detail, warnings=tuple(map(mask, report.warnings)))
+    return replace(report, detail=detail, warnings=tuple(map(mask, report.warnings)), steps=steps)
 
 
 def words(reason: Reason | None, runner: str) -> str | None:

@@ -23,6 +23,8 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 #: A UTF-8 locale that glibc always has (locale(7)); Python and most tools then agree on UTF-8.
 LANG = "C.UTF-8"
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
 
 @dataclass(frozen=True, slots=True)
 class Folders:
@@ -109,13 +111,13 @@ def deliver(values: Mapping[AssetName, Secret | None], *, files: Sequence[str] =
 
 def encode(public: Mapping[str, str], delivery: Delivery) -> bytes:
     """The whole environment as the bot's bootstrap reads it: `NAME=value` items, each ended by NUL."""
-    merged = {**delivery.variables, **{name: os.fsencode(text) for name, text in public.items()}}
-    return b"".join(b"%s=%s\0" % (name.encode(), value) for name, value in merged.items())
+    values = [b"%s=%s\0" % (name.encode(), value) for name, value in delivery.variables.items() if name not in public]
+    return b"".join([*values, os.fsencode("".join([f"{name}={text}\0" for name, text in public.items()]))])
 
 
 def write_files(folders: Folders, delivery: Delivery, *, parameters: JSON) -> None:
     """Write the parameters and the values that are delivered as files, each 0600, below memory-backed storage."""
-    write_private(folders.parameters, json.dumps(parameters, ensure_ascii=False).encode())
+    write_private(folders.parameters, _as_json(parameters).encode())
     for name, value in delivery.files.items():
         write_private(folders.assets / str(name), value)
 

@@ -23,21 +23,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
-import json
 import os
 import re
 import select
 import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,6 +46,7 @@ from packaging.utils import canonicalize_name
 
 from runner.dependencies import Dependencies
 from runner.errors import RunnerError
+from runner.worker.interpreters import Interpreter
 from runner.worker.trust import system_certificates
 
 #: Changed when environments are built differently, so that old ones are not taken for new ones.
@@ -80,11 +79,6 @@ _NOT_FOR_BUILDS = re.compile(
     re.ASCII,
 )
 
-#: Without sysconfig.get_config_var: Python 3.11 shows other threads its table before it is filled.
-_DESCRIBE = (
-    "import json, platform, sys, sysconfig; print(json.dumps([platform.python_version(), "
-    "sysconfig.get_platform(), sys.implementation.cache_tag + sys.abiflags]))"
-)
 _CHECK = "import os, sys; sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]))"
 
 
@@ -97,35 +91,12 @@ class EnvironmentBuildFailed(RunnerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Interpreter:
-    """A Python that bots are started with. `platform` tells builds apart whose wheels differ."""
-
-    executable: Path
-    version: str
-    platform: str
-
-
-@dataclass(frozen=True, slots=True)
 class VirtualEnvironment:
     """An environment that is ready. `log` is the output of its build, empty when it was there already."""
 
     key: str
     python: Path
     log: str
-
-
-def own_interpreter() -> Interpreter:
-    """The interpreter that this process's own virtual environment was made from."""
-    executable = Path(getattr(sys, "_base_executable", None) or sys.executable)
-    platform = f"{sysconfig.get_platform()} {sys.implementation.cache_tag}{sys.abiflags}"
-    return Interpreter(executable, sys.version.split()[0].rstrip("+"), platform)
-
-
-def inspect_interpreter(executable: Path) -> Interpreter:
-    """Asks another interpreter what it is; OSError or CalledProcessError when it cannot be run."""
-    answer = subprocess.run([executable, "-I", "-c", _DESCRIBE], capture_output=True, check=True, timeout=30)
-    version, platform, abi = json.loads(answer.stdout)
-    return Interpreter(executable, version.rstrip("+"), f"{platform} {abi}")
 
 
 def environment_key(dependencies: Dependencies | None, *, interpreter: Interpreter) -> str:
@@ -163,20 +134,35 @@ def provide(
     Raises:
         EnvironmentBuildFailed: the interpreter does not suit, a requirement cannot be had, or it was ended.
     """
-    _check_version(dependencies, interpreter)
-    key = environment_key(dependencies, interpreter=interpreter)
-    home = root / key
-    stop = stop or threading.Event()
-    if _use(home):
-        return VirtualEnvironment(key, home / "bin" / "python", "")
+    if (found := ready(dependencies, root=root, interpreter=interpreter)) is not None:
+        return found
+    wanted = _wanted(dependencies, root, interpreter)
+    home, stop = root / wanted.key, stop or threading.Event()
     for folder in (root, root / ".building", root / ".locks", root / ".cache"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(root / ".locks" / key, stop):
-        if _use(home):
-            return VirtualEnvironment(key, home / "bin" / "python", "")
+    with _locked(root / ".locks" / wanted.key, stop):
+        if _use(wanted):
+            return wanted
         deadline = time.monotonic() + limit.total_seconds()
         log = _build(dependencies, home, interpreter, environ=environ, deadline=deadline, stop=stop)
-    return VirtualEnvironment(key, home / "bin" / "python", log)
+    return replace(wanted, log=log)
+
+
+def ready(dependencies: Dependencies | None, *, root: Path, interpreter: Interpreter) -> VirtualEnvironment | None:
+    """The environment for these dependencies, which then counts as used; `None` where it must be built first.
+
+    Raises:
+        EnvironmentBuildFailed: the interpreter does not suit.
+    """
+    wanted = _wanted(dependencies, root, interpreter)
+    return wanted if _use(wanted) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _wanted(dependencies: Dependencies | None, root: Path, interpreter: Interpreter) -> VirtualEnvironment:
+    _check_version(dependencies, interpreter)
+    key = environment_key(dependencies, interpreter=interpreter)
+    return VirtualEnvironment(key, root / key / "bin" / "python", "")
 
 
 def _text(dependencies: Dependencies | None) -> str:
@@ -192,15 +178,16 @@ def _check_version(dependencies: Dependencies | None, interpreter: Interpreter) 
         )
 
 
-def _use(home: Path) -> bool:
+def _use(environment: VirtualEnvironment) -> bool:
     """Marks an environment as used; False where there is none, or its interpreter was removed."""
-    mark = f"{home}/.last-used"
+    python = str(environment.python)
+    mark = python.removesuffix("bin/python") + ".last-used"
     try:
         if time.time() - os.stat(mark).st_mtime > MARK_AFTER:  # noqa: PTH116 - a path object costs more than the look
             os.utime(mark)
     except FileNotFoundError:
         return False
-    return os.access(f"{home}/bin/python", os.X_OK)
+    return os.access(python, os.X_OK)
 
 
 @contextlib.contextmanager

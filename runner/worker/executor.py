@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ import structlog
 from runner import jobs
 from runner.archive import PackageTampered
 from runner.artefacts import Kept
+from runner.dependencies import Dependencies
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
 from runner.limits import DEFAULTS, Limits
@@ -33,7 +34,7 @@ from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
 from runner.worker.bot_users import open_environment
 from runner.worker.environment import Folders, encode, public_environment, write_files
-from runner.worker.environments import EnvironmentBuildFailed, provide
+from runner.worker.environments import EnvironmentBuildFailed, VirtualEnvironment, provide, ready
 from runner.worker.granting import Granted
 from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.launch import ProcessError
@@ -110,8 +111,7 @@ def execute(
             timeline.at_end(free)
         report = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
         timeline.begin("report")
-        masked = ending.masked(report, masker.mask_text)
-        _report(station, claim, replace(masked, steps=timeline.steps()), group=group)
+        _report(station, claim, ending.masked(report, masker.mask_text, steps=timeline.steps()), group=group)
     return claim
 
 
@@ -238,28 +238,27 @@ def _prepare(run: Run, package: Declaration) -> Path | None:
     """Make the virtual environment ready; no value is known yet."""
     if package.manifest.entry is None and package.dependencies is None:
         return None
-    stop = threading.Event()
-    run.hold.on_end(stop.set)
+    station, wanted = run.station, package.dependencies
     try:
-        made = provide(
-            package.dependencies,
-            root=run.station.settings.home / "environments",
-            interpreter=run.station.interpreter,
-            environ=os.environ,
-            stop=stop,
-        )
+        made = ready(wanted, root=station.environments, interpreter=station.interpreter) or _built(run, wanted)
     except EnvironmentBuildFailed as error:
-        run.masker.add(credentials.given(os.environ, package.dependencies))
+        run.masker.add(credentials.given(os.environ, wanted))
         _say(run, error.log)
         _go_on_unless_ended(run.hold)
         raise Refusal(Reason.DEPENDENCIES, str(error)) from None
     if made.log:
-        run.masker.add(credentials.given(os.environ, package.dependencies))
+        run.masker.add(credentials.given(os.environ, wanted))
         _say(run, made.log)
     _go_on_unless_ended(run.hold)
-    if run.station.spawner.users is not None:
+    if station.spawner.users is not None:
         open_environment(made.python.parent.parent)
     return made.python
+
+
+def _built(run: Run, wanted: Dependencies | None) -> VirtualEnvironment:
+    stop, station = threading.Event(), run.station
+    run.hold.on_end(stop.set)
+    return provide(wanted, root=station.environments, interpreter=station.interpreter, environ=os.environ, stop=stop)
 
 
 def _stand(hold: Hold) -> None:

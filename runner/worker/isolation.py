@@ -34,6 +34,8 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 #: Where operators are told to keep the settings of Botkeep's services.
 OUR_SETTINGS = Path("/etc/botkeep")
 
+_STRICTNESS = {one: number for number, one in enumerate(Isolation)}
+
 #: A path, with a slash at its end for a folder, and Landlock's rights below it.
 Grant = tuple[str, int]
 
@@ -71,7 +73,7 @@ class Facts:
 
 def require(facts: Facts, *asked: Isolation) -> Isolation:
     """The strictest of what is asked for. Raises `Refusal` where this host does not give all of it."""
-    strictest_first = sorted(asked, key=list(Isolation).index, reverse=True)
+    strictest_first = sorted(asked, key=_STRICTNESS.__getitem__, reverse=True)
     for one in strictest_first:
         if missing := facts.missing(one):
             raise Refusal(

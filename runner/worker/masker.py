@@ -60,7 +60,10 @@ class Masker:
 
     def mask(self, data: bytes) -> bytes:
         """`data` without any value."""
-        return self.stream().flush(data) if any(matcher.finds(data) for matcher in self._matchers) else data
+        for matcher in self._matchers:
+            if matcher.finds(data):
+                return self.stream().flush(data)
+        return data
 
     def mask_text(self, text: str) -> str:
         """`text` without any value; characters that no encoding can hold pass too."""
@@ -86,6 +89,8 @@ class Masker:
 
     def _add(self, values: Iterable[tuple[str, bytes]]) -> None:
         given = [(label, value.strip()) for label, value in values]
+        if not given:
+            return
         self.weak += tuple(label for label, value in given if too_weak(value))
         fresh = forms(*(value for _, value in given))
         if self._known:

@@ -63,9 +63,11 @@ class Matcher:
 
     def finds(self, buffer: bytes) -> bool:
         """Whether any form is in `buffer`."""
-        return bool(self.forms) and any(
-            buffer.startswith(form, start) for index, start, _ in self._heads_in(buffer) for form in self._groups[index]
-        )
+        for index, start, _ in self._heads_in(buffer) if self.forms else ():
+            for form in self._groups[index]:
+                if buffer.startswith(form, start):
+                    return True
+        return False
 
     def scan(self, buffer: bytes) -> tuple[list[Span], int]:
         """Where forms are in `buffer`, in order, and where a form may begin that is not complete yet."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.worker import bot_users, cgroups, isolation, memory_folder, presence
-from runner.worker.environments import Interpreter
+from runner.worker.interpreters import Interpreter
 from runner.worker.launching import sdk_folder
 from runner.worker.leases import BotUser, BotUsers
 from runner.worker.process import Ground

@@ -77,7 +77,7 @@ def resolve(
         environment=claim.environment,
         patterns=manifest.assets,
     )
-    _check_references(claim, manifest, sealed)
+    references = _checked_references(claim, manifest, sealed)
     here = _here(sealed, local)
     lacking = _lacking(manifest, sealed, here)
     if lacking:
@@ -88,7 +88,7 @@ def resolve(
     values = _open(sealed, here, keyring, local=local)
     try:
         delivery = deliver(values, files=manifest.files)
-        parameters = _render(claim, values)
+        parameters = _render(claim, values) if references else claim.parameters
         typed = Typed.of(claim.parameters, values)
     except Refusal:
         raise
@@ -111,7 +111,7 @@ def resolve(
     )
 
 
-def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> None:
+def _checked_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> tuple[Reference, ...]:
     try:
         references = tokens.find(claim.parameters)
     except InvalidToken as error:
@@ -132,6 +132,7 @@ def _check_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> Non
                 Reason.ASSET_MISSING,
                 f"The reference {reference.text} names the asset {reference.asset}, which does not exist any more.",
             )
+    return references
 
 
 def _here(sealed: Snapshot, local: LocalValues) -> dict[AssetName, Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -12,8 +13,8 @@ from runner.stores import Store
 from runner.worker import isolation
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
-from runner.worker.environments import Interpreter
 from runner.worker.held import Held
+from runner.worker.interpreters import Interpreter
 from runner.worker.keyring import Keyring
 from runner.worker.local.values import LocalValues
 from runner.worker.outcomes import Journal
@@ -38,6 +39,8 @@ class Station:
     keyring: Keyring
     local: LocalValues
     packages: PackageStore
+    #: The folder of bots' virtual environments.
+    environments: Path
     spawner: Spawner
     endpoint: Endpoint
     scratch: Scratch

@@ -24,14 +24,12 @@ import pytest
 from runner.dependencies import Dependencies
 from runner.worker.environments import (
     EnvironmentBuildFailed,
-    Interpreter,
     VirtualEnvironment,
     allowed,
     environment_key,
-    inspect_interpreter,
-    own_interpreter,
     provide,
 )
+from runner.worker.interpreters import Interpreter, inspect_interpreter, own_interpreter
 from runner.worker.trust import system_certificates
 from tests.support import ROOT, ProcessId, wait_until
 
@@ -292,7 +290,8 @@ import json, os, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from runner.dependencies import Dependencies
-from runner.worker.environments import own_interpreter, provide
+from runner.worker.environments import provide
+from runner.worker.interpreters import own_interpreter
 from runner.worker.trust import system_certificates
 
 root, environ = Path(sys.argv[1]), json.loads(sys.argv[2])

@@ -130,7 +130,9 @@ def test_no_sentence_of_a_report_holds_a_value() -> None:
         State.FAILED, Reason.START_FAILED, detail="There is no ./hunter2! here.", warnings=("a hunter2!", "b")
     )
 
-    masked = ending.masked(told, mask)
+    steps = {"claim": 0.0}
+
+    masked = ending.masked(told, mask, steps=steps)
 
     assert (masked.detail, masked.warnings) == ("There is no ./*** here.", ("a ***", "b"))
-    assert ending.masked(Report(State.SUCCEEDED, None), mask) == Report(State.SUCCEEDED, None)
+    assert ending.masked(Report(State.SUCCEEDED, None), mask, steps=steps) == Report(State.SUCCEEDED, None, steps=steps)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.worker import isolation
-from runner.worker.environments import Interpreter
+from runner.worker.interpreters import Interpreter
 from runner.worker.premises import ground
 from runner.worker.process import Grants
 from runner.worker.settings import RunnerSettings
