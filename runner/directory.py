@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner.errors import NotFound, Unavailable
+from runner.scatter import scatter
 
 #: Hexadecimal digits of a job's id that name its shard: 28 of the 48 bits of milliseconds.
 _SHARD = 7
@@ -130,6 +131,8 @@ class Directory:
     def _make_folder(self, folder: Path) -> None:
         if folder != self.root and not folder.parent.exists():
             self._make_folder(folder.parent)
+        if folder.parent == self.root:
+            scatter(self.root)
         try:
             folder.mkdir(mode=0o700, parents=folder == self.root)
         except FileExistsError:

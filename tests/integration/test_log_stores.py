@@ -19,6 +19,7 @@ from runner.errors import Invalid, NotFound, Unavailable
 from runner.logs import Ask
 from runner.object_sink import ObjectSink
 from runner.output import LogWriter
+from runner.scatter import TOP_OF_HIERARCHIES, attributes, scatter
 from runner.stores import Store
 from runner.worker.masker import Masker
 from runner.worker.pump import Pump
@@ -242,3 +243,28 @@ def test_a_whole_system_keeps_its_logs_in_a_bucket(bucket: str, stores: Stores) 
         (shown,) = [runner["log_store"] for runner in system.runners()]
         assert shown == env["BOTKEEP_LOG_URL"]
         assert not (system.home / "logs" / "jobs").exists()
+
+
+def test_the_folders_of_logs_are_spread_over_the_disk(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        scatter(tmp_path)
+        if not attributes(descriptor) & TOP_OF_HIERARCHIES:
+            pytest.skip("another file system than ext4")
+    except OSError:
+        pytest.skip("a file system without attributes")
+    finally:
+        os.close(descriptor)
+    store = log_stores.directory(tmp_path / "logs")
+    with LogWriter(store, uuid.uuid4(), 1) as writer:
+        writer.write("stdout", ["one"], at=NOW)
+    descriptor = os.open(tmp_path / "logs", os.O_RDONLY)
+    try:
+        assert attributes(descriptor) & TOP_OF_HIERARCHIES
+    finally:
+        os.close(descriptor)
+
+
+def test_a_folder_that_cannot_be_spread_is_left_as_it_is(tmp_path: Path) -> None:
+    scatter(tmp_path / "missing")
+    scatter("/proc/self")
