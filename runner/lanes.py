@@ -12,7 +12,8 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from celery import Celery
@@ -46,6 +47,15 @@ _MEMORY = "memory"
 
 #: The client of each channel that is open.
 _clients: MutableMapping[Any, Redis] = WeakKeyDictionary()
+
+
+class Line(Protocol):
+    """A connection of the client library (`redis.connection.Connection`), which says nothing of its types."""
+
+    def pack_command(self, *words: object) -> list[bytes]: ...
+    def send_packed_command(self, command: list[bytes]) -> None: ...
+    def read_response(self) -> object: ...
+
 
 _GROUP = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
 
@@ -82,6 +92,7 @@ def transport(broker_url: str) -> Celery:
         worker_enable_remote_control=True,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_enable_prefetch_count_reduction=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=0,
         broker_connection_max_retries=None,
@@ -102,10 +113,11 @@ def transport(broker_url: str) -> Celery:
     return app
 
 
-def serve(app: Celery, *, environments: Sequence[str], groups: Sequence[str]) -> None:
-    """Make a worker of `app` pull from the lanes of these environments and groups only."""
+def serve(app: Celery, *, environments: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Make a worker of `app` pull from the lanes of these environments and groups only, which it answers."""
     names = [lane(environment, group) for environment in environments for group in groups]
     app.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]  # not annotated
+    return names
 
 
 def publish(app: Celery, job_id: uuid.UUID, *, environment: str, group: str, bot_id: uuid.UUID | None = None) -> bool:
@@ -136,6 +148,25 @@ def publish_many(app: Celery, hints: Sequence[tuple[uuid.UUID, str, str, uuid.UU
     except (CeleryOperationalError, KombuError, RedisError, OSError):
         return False
     return True
+
+
+def line(app: Celery) -> Line:
+    """A connection to the broker for the caller alone, made when it is first used; what a broker raises, it raises."""
+    with app.pool.acquire(block=True) as connection:
+        pool = client_of(connection).connection_pool
+    made: Line = pool.connection_class(**pool.connection_kwargs)
+    return made
+
+
+def oldest(line: Line, places: Sequence[str]) -> list[bytes]:
+    """The command that takes the oldest entry out of the first of these lanes that holds one."""
+    return line.pack_command("LMPOP", len(places), *(PREFIX + place for place in places), "RIGHT")
+
+
+def give_back(app: Celery, place: str, entry: bytes) -> None:
+    """Put an entry back, first in its lane; where the broker is away the rescuer announces its job again."""
+    with suppress(CeleryOperationalError, KombuError, RedisError, OSError), app.pool.acquire(block=True) as connection:
+        client_of(connection).rpush(place, entry)
 
 
 def client_of(connection: Connection) -> Redis:

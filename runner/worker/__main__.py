@@ -47,6 +47,7 @@ from runner.worker import premises as host
 from runner.worker.censor import Censor, catch_stderr
 from runner.worker.endpoint import Endpoint
 from runner.worker.held import Held
+from runner.worker.hints import Hints
 from runner.worker.interpreters import own_interpreter
 from runner.worker.key_notes import KeyNotes
 from runner.worker.keyring import Keyring
@@ -58,6 +59,7 @@ from runner.worker.local.values import LocalValues
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
 from runner.worker.policies import Policies
+from runner.worker.pool import Pool
 from runner.worker.process import Spawner
 from runner.worker.scratch import Scratch
 from runner.worker.settings import RunnerSettings
@@ -140,7 +142,7 @@ def _serve(settings: RunnerSettings, users: Sequence[BotUser]) -> int:
     app = lanes.transport(settings.broker())
     lanes.refuse_cluster(app)
     inbox.receive_with(app, settings.broker())
-    lanes.serve(app, environments=settings.environments, groups=settings.groups)
+    places = lanes.serve(app, environments=settings.environments, groups=settings.groups)
     stopping = Stopping(grace=settings.drain_grace)
     _adopt(engine, settings, instance)
     local = residence.of(settings, in_memory=premises.memory)
@@ -159,7 +161,7 @@ def _serve(settings: RunnerSettings, users: Sequence[BotUser]) -> int:
         local=local.values(),
     )
     try:
-        return _work(app, station, stopping)
+        return _work(app, station, stopping, places=places)
     finally:
         _deregister(engine, settings, instance)
 
@@ -302,7 +304,7 @@ def _deregister(engine: Engine, settings: RunnerSettings, instance: uuid.UUID) -
         _log.warning("runner.stopped", error=str(error))
 
 
-def _work(app: Celery, station: Station, stopping: Stopping) -> int:
+def _work(app: Celery, station: Station, stopping: Stopping, *, places: Sequence[str]) -> int:
     station.start()
     beside = duties.begin(app, station, stopping=stopping.begun.is_set)
     stopping.on_grace_over(station.held.end_all, kill_all=station.held.kill_all)
@@ -314,9 +316,9 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         stop=stopping.begun,
     )
 
-    def look(environment: str, group: str, free: Callable[[], object]) -> Claim | None:
+    def look(environment: str, group: str, ended: Callable[[], object]) -> Claim | None:
         with watchdog.receiving():
-            claim = executor.execute(station, environment=environment, group=group, free=free)
+            claim = executor.execute(station, environment=environment, group=group, free=ended)
         if claim is not None and claim.run_id is not None:
             signals.look_at_run(app, claim.run_id)
         return claim
@@ -325,7 +327,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
         with db.reading(station.engine) as session:
             return announcements.limited_lanes(session)
 
-    tasks.register(app, look, limited=limited, stopping=stopping.begun)
+    tasks.register(app, look, limited=limited, hints=Hints(app, places), stopping=stopping.begun)
     returning.install(app)
 
     def ready(**_: object) -> None:
@@ -342,7 +344,7 @@ def _work(app: Celery, station: Station, stopping: Stopping) -> int:
     try:
         worker = app.Worker(
             hostname=f"{station.settings.runner_name}@{os.uname().nodename}",
-            pool="threads",
+            pool=Pool,
             concurrency=station.settings.concurrency,
             loglevel=station.settings.log_level.upper(),
             without_gossip=True,

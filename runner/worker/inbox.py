@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
+from collections.abc import Callable
 from itertools import count
 from queue import Empty
 from typing import Any
@@ -21,6 +21,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from runner.lanes import TASK
 from runner.logging import logger
 from runner.signals import AWAY
+from runner.worker.hints import job_named
 from runner.worker.tasks import BEGUN, JOB, LANE
 from vault.names import ENVIRONMENTS
 
@@ -51,7 +52,7 @@ def hint(entry: object, lane: str) -> dict[str, Any] | None:
 
     The job's id stays with it: should the message go back, it names a job again.
     """
-    job_id = _job_named(entry)
+    job_id = job_named(entry)
     if job_id is None:
         return None
     environment, _, group = lane.partition(".")
@@ -73,14 +74,6 @@ def returned(clean: dict[str, Any]) -> dict[str, Any]:
     return {**clean, "body": body}
 
 
-def _job_named(entry: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
-    try:
-        (wanted,), _, _ = json.loads(base64.b64decode(entry["body"], validate=True))
-        return str(uuid.UUID(wanted)) if entry["headers"]["task"] == TASK else None
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        return None
-
-
 class _QoS(virtual.QoS):
     """Counts what was fetched, in memory only.
 
@@ -88,9 +81,21 @@ class _QoS(virtual.QoS):
     rescuer does that within half a minute, from the database, so this is half of the cost of a message saved.
     """
 
+    #: Whether nothing more is fetched before a message is acknowledged; the loop must then be told of it.
+    full = False
+
     def can_consume(self) -> bool:
         """Whether more may be fetched: not by a worker that stops (`runner.worker.stopping`)."""
-        return state.should_stop is None and bool(super().can_consume())  # type: ignore[no-untyped-call]
+        if state.should_stop is not None:
+            return False
+        self.full = False
+        if self._has_room():
+            return True
+        self.full = True
+        return self._has_room()  # a thread may have acknowledged in between, when it was not to tell
+
+    def _has_room(self) -> bool:
+        return bool(super().can_consume())  # type: ignore[no-untyped-call]
 
     def restore_visible(self, *_arguments: object, **_options: object) -> None:
         """Nothing was put aside."""
@@ -101,6 +106,11 @@ class _Channel(redis.Channel):
     #: kombu asks for four lists a lane; priorities are the database's matter.
     priority_steps = [0]  # noqa: RUF012  (kombu's own kind of declaration)
     _kept: Any = None
+    _read: Callable[[], object] | None = None
+
+    def when_read(self, call: Callable[[], object]) -> None:
+        """Call this when the message that is being delivered is read, and the next one asked for."""
+        self._read = call
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - kombu's own signature
         """One client for all commands: making one costs more than a command, and it draws on the pool anyway."""
@@ -129,6 +139,17 @@ class _Channel(redis.Channel):
         except (RecursionError, ValueError):  # not JSON, or not even text
             _log.warning("message.refused")
             raise Empty from None
+        finally:
+            self._begin_read()
+
+    def _begin_read(self) -> None:
+        """Begin what was read, as the last thing before the loop sleeps: else it would dispute the interpreter."""
+        begin, self._read = self._read, None
+        if begin is not None:
+            try:
+                self.connection.cycle.on_poll_start()
+            finally:
+                begin()
 
 
 class Transport(redis.Transport):

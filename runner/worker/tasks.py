@@ -2,9 +2,9 @@
 
 Celery's own way from a message to a task knows results, retries, events, time limits and revocations. Botkeep uses none
 of them; so the task has a strategy of its own (`Task.Strategy`), which gives a look to the pool at once. A message is
-acknowledged when its bot has ended: the worker holds no more messages than it runs bots, so none waits in a busy worker
-that another could take, and the next one comes while the end is being reported.
-(Acknowledging touches no Redis, see `inbox`.)
+acknowledged when its job has ended: the worker holds no more messages than it runs bots, so none waits in a busy worker
+that another could take. While the worker is full, the thread whose job has ended takes the next hint by itself, which
+wakes neither Celery's loop nor another thread. (Acknowledging touches no Redis, see `inbox`.)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
@@ -21,6 +22,7 @@ from runner import lanes
 from runner.jobs import Claim
 from runner.lanes import TASK
 from runner.logging import logger
+from runner.worker.hints import Hint, Hints
 from vault.errors import Unavailable
 
 #: Headers of a message that `inbox` made: the environment and the group of its lane, and the job that it named.
@@ -32,15 +34,17 @@ BEGUN = "begun"
 _log = logger()
 _celery_log = logging.getLogger(__name__)
 
-#: Runs the next job of a lane (environment, group), and calls the third when another message may come.
+#: Runs the next job of a lane (environment, group), and calls the third when its bot has ended.
 Execute = Callable[[str, str, Callable[[], object]], Claim | None]
-
 
 #: Environment and group of the lanes in which jobs with limits wait.
 Limited = Callable[[], Iterable[tuple[str, str]]]
 
+#: Runs what is ready in the lane of a hint, and calls the second when a bot has ended.
+Look = Callable[[Hint, Callable[[], object]], None]
 
-def register(app: Celery, execute: Execute, *, limited: Limited, stopping: threading.Event) -> None:
+
+def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, stopping: threading.Event) -> None:
     """Make a message of a lane call `execute` with the lane's environment and group.
 
     Which job the message named does not matter: the database says which one is next. Where that job has a limit,
@@ -48,49 +52,63 @@ def register(app: Celery, execute: Execute, *, limited: Limited, stopping: threa
     stopping claims nothing: what would make it look goes back to the lane, for another one.
     """
 
-    def look(environment: str, group: str, named: str, free: Callable[[], object]) -> None:
+    def look(hint: Hint, ended: Callable[[], object]) -> None:
+        environment, group = hint.environment, hint.group
         try:
             while not stopping.is_set():
-                claim = execute(environment, group, free)
+                claim = execute(environment, group, ended)
                 if claim is None or not claim.limited:
                     return
                 for lane in set(limited()) - {(environment, group)}:
                     lanes.remind(app, claim.job_id, environment=lane[0], group=lane[1])
-            lanes.publish(app, uuid.UUID(named), environment=environment, group=group)
+            hint.give_back()
         except Unavailable as error:
             # The jobs are still queued in the database; the rescuer announces them again.
             _log.warning("claim.delayed", environment=environment, group=group, error=str(error))
         except Exception:
             _log.exception("attempt.broken", environment=environment, group=group)
 
-    app.task(look, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
+    def look_on(first: Hint, full: Callable[[], bool]) -> None:
+        _look_on(look, first, hints, full=lambda: full() and not stopping.is_set())
+
+    app.task(look_on, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
 
 
-def strategy(task: Task, _app: Celery, consumer: Any, **_options: object) -> Callable[..., None]:  # noqa: ANN401
+def _look_on(look: Look, first: Hint, hints: Hints, *, full: Callable[[], bool]) -> None:
+    """Look as a hint says, and as long as the worker is full as the next ones say."""
+    hint: Hint | None = first
+
+    def ask() -> None:
+        if hint is not None and full():
+            hints.ask(hint)
+
+    while hint is not None:
+        look(hint, ask)
+        ask()  # no bot may have ended: there was nothing to run, or it had a limit
+        hint = hints.answer()
+
+
+def strategy(task: Task, app: Celery, consumer: Any, **_options: object) -> Callable[..., None]:  # noqa: ANN401
     """What Celery's consumer does with a message of the task."""
-    look, errors = task.run, consumer.connection_errors
+    look_on, pool, hub, errors = task.run, consumer.pool, consumer.hub, consumer.connection_errors
 
-    def begin(message: Any, _body: object, ack: Callable[..., object], *_others: object) -> None:  # noqa: ANN401
-        freed = threading.Event()
+    def work(message: Any) -> None:  # noqa: ANN401
+        message.headers[BEGUN] = True
+        (environment, group), job = message.headers[LANE], uuid.UUID(message.headers[JOB])
+        hint = Hint(environment, group, partial(lanes.publish, app, job, environment=environment, group=group))
+        counted = message.channel.qos
+        try:
+            look_on(hint, lambda: counted.full and not pool.crowded)
+        finally:
+            message.ack_log_error(_celery_log, errors)
+            if counted.full:
+                hub.call_soon(_nothing)  # Celery's loop sleeps until there is room for a message
 
-        def free() -> None:
-            if not freed.is_set():
-                freed.set()
-                ack(_celery_log, errors)
-
-        consumer.pool.apply_async(_to_the_end, (look, message.headers, free), callback=_nothing)
+    def begin(message: Any, *_others: object) -> None:  # noqa: ANN401
+        message.channel.when_read(partial(pool.begin, partial(work, message)))
 
     return begin
 
 
-def _to_the_end(look: Callable[..., None], headers: dict[str, Any], free: Callable[[], object]) -> None:
-    headers[BEGUN] = True
-    environment, group = headers[LANE]
-    try:
-        look(environment, group, headers[JOB], free)
-    finally:
-        free()
-
-
-def _nothing(_result: object) -> None:
-    """The pool wants to tell somebody."""
+def _nothing() -> None:
+    """The loop is to look around."""

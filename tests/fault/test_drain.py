@@ -63,6 +63,26 @@ def not_begun(system: System, lane: str, jobs: list[str], *, running_jobs: int) 
         return found
 
 
+def test_a_busy_runner_takes_its_next_jobs_without_the_loop_and_hears_of_a_later_one(
+    patient: System, start: Start
+) -> None:
+    patient.add_bot(source="print()")
+    group = alone("busy")
+    jobs = [patient.enqueue(group=group) for _ in range(6)]
+    start_runner(patient, start, name="busy", group=group, more=("--concurrency", "1"))
+    with contextlib.closing(redis.Redis.from_url(patient.stores.redis_url)) as client:
+
+        def ended(some: list[str]) -> bool:
+            return all(patient.job(job_id)["state"] == "succeeded" for job_id in some)
+
+        wait_until(lambda: ended(jobs), 60, "the end of the jobs")
+        commands = client.info("commandstats")
+        assert commands["cmdstat_lmpop"]["calls"] - commands["cmdstat_lmpop"]["failed_calls"] >= len(jobs)
+        # The rescuer would come after ten minutes: this one is heard of by a loop that had stopped to listen.
+        later = patient.enqueue(group=group)
+        wait_until(lambda: ended([later]), 60, "the end of a later job")
+
+
 @pytest.mark.parametrize("times", [2, 5])
 def test_a_further_sigterm_ends_bots_at_once_whatever_the_grace(
     system: System, start: Start, gate: Path, times: int

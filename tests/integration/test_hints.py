@@ -1,0 +1,103 @@
+"""A busy worker takes its next hints by itself, each once; a Redis that is away has none."""
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from runner import lanes
+from runner.worker.hints import Hint, Hints, job_named
+from tests.integration.test_claims import yard
+from tests.services import RedisServer
+from tests.support import Stores
+
+__all__ = ["yard"]
+
+FIRST, SECOND = "dev.default", "dev.other"
+
+
+@pytest.fixture
+def app(stores: Stores) -> Iterator[Celery]:
+    with contextlib.closing(lanes.transport(stores.redis_url)) as app:
+        yield app
+
+
+def published(app: Celery, lane: str, number: int) -> str:
+    environment, _, group = lane.partition(".")
+    job_id = uuid.UUID(int=number)
+    assert lanes.publish(app, job_id, environment=environment, group=group)
+    return str(job_id)
+
+
+def hint(lane: str) -> Hint:
+    environment, _, group = lane.partition(".")
+    return Hint(environment, group, lambda: None)
+
+
+class Lanes:
+    """Hints of some lanes, and what lies in these."""
+
+    def __init__(self, app: Celery, url: str, *places: str) -> None:
+        self.hints, self._url = Hints(app, places), url
+
+    def take(self, before: str = FIRST) -> tuple[str, str | None] | None:
+        """The lane and the job of the next hint."""
+        self.hints.ask(hint(before))
+        return self.named(self.hints.answer())
+
+    def named(self, found: Hint | None) -> tuple[str, str | None] | None:
+        if found is None:
+            return None
+        lane = f"{found.environment}.{found.group}"
+        found.give_back()
+        with contextlib.closing(redis.Redis.from_url(self._url)) as client:
+            entry: Any = client.rpop(lanes.PREFIX + lane)
+        return lane, job_named(json.loads(entry))
+
+
+def test_the_oldest_hint_comes_first_goes_back_as_it_was_and_lanes_have_turns(app: Celery, stores: Stores) -> None:
+    some = Lanes(app, stores.redis_url, FIRST, SECOND)
+    here = [published(app, FIRST, number) for number in (1, 2)]
+    there = [published(app, SECOND, number) for number in (3, 4)]
+    assert some.take(FIRST) == (SECOND, there[0])
+    assert some.take(SECOND) == (FIRST, here[0])
+    assert some.take(SECOND) == (FIRST, here[1])
+    assert some.take(SECOND) == (SECOND, there[1])
+    assert some.take(FIRST) is None
+
+
+def test_a_thread_that_asks_twice_takes_one_and_one_that_did_not_ask_none(app: Celery, stores: Stores) -> None:
+    some = Lanes(app, stores.redis_url, FIRST)
+    hints = some.hints
+    one, two = (published(app, FIRST, number) for number in (1, 2))
+    assert hints.answer() is None
+    hints.ask(hint(FIRST))
+    hints.ask(hint(FIRST))
+    found: list[object] = []
+    other = threading.Thread(target=lambda: found.extend([hints.answer(), some.take(), some.take()]))
+    other.start()
+    other.join(30)
+    assert found == [None, (FIRST, two), None]
+    assert some.named(hints.answer()) == (FIRST, one)
+    assert hints.answer() is None
+
+
+def test_a_redis_that_is_away_has_no_hint_and_has_one_again_later(new_redis: Callable[[str], RedisServer]) -> None:
+    server = new_redis("server")
+    with contextlib.closing(lanes.transport(server.url)) as app:
+        some = Lanes(app, server.url, FIRST)
+        known = published(app, FIRST, 1)
+        assert some.take() == (FIRST, known)
+        some.hints.ask(hint(FIRST))
+        server.stop()
+        assert some.hints.answer() is None
+        assert some.take() is None
+        server.start()
+        known = published(app, FIRST, 2)
+        assert some.take() == (FIRST, known)

@@ -1,0 +1,129 @@
+"""A full worker goes on by itself from hint to hint, and wakes Celery's loop where it sleeps because of the limit."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from celery import Celery
+
+from runner.jobs import Claim
+from runner.lanes import TASK, transport
+from runner.worker import inbox, tasks
+from runner.worker.hints import Hint, Hints
+
+FIRST, SECOND, THIRD = (Hint("dev", group, lambda: None) for group in ("first", "second", "third"))
+
+
+class Waiting:
+    """Hints that wait; as `Hints`, of one thread."""
+
+    def __init__(self, *hints: Hint) -> None:
+        self.hints = list(hints)
+        self.asked: list[Hint] = []
+
+    def ask(self, before: Hint) -> None:
+        self.asked.append(before)
+
+    def answer(self) -> Hint | None:
+        return self.hints.pop(0) if self.asked and self.hints else None
+
+
+class Worker:
+    """What Celery gives to the strategy of a task, and what is seen of it."""
+
+    def __init__(
+        self, waiting: Waiting, *, full: bool, crowded: bool = False, no_job: bool = False, stops: bool = False
+    ) -> None:
+        self.looks: list[str] = []
+        self.acknowledged = self.woken = 0
+        self.stopping = threading.Event()
+        self._no_job, self._stops = no_job, stops
+        app: Celery = transport("redis://127.0.0.1:1/0")
+        hints = cast("Hints", waiting)
+        tasks.register(app, self._execute, limited=list, hints=hints, stopping=self.stopping)
+        pool = SimpleNamespace(begin=lambda work: work(), crowded=crowded)
+        hub = SimpleNamespace(call_soon=self._wake)
+        consumer = SimpleNamespace(pool=pool, hub=hub, connection_errors=())
+        self._begin = tasks.strategy(app.tasks[TASK], app, consumer)
+        self._counted = SimpleNamespace(full=full)
+
+    def receive(self, hint: Hint) -> None:
+        channel = SimpleNamespace(qos=self._counted, when_read=lambda call: call())
+        headers = {tasks.LANE: [hint.environment, hint.group], tasks.JOB: str(uuid.UUID(int=1))}
+        self._begin(SimpleNamespace(headers=headers, channel=channel, ack_log_error=self._acknowledge), None)
+        assert headers[tasks.BEGUN]
+
+    def _execute(self, _environment: str, group: str, ended: Callable[[], object]) -> Claim | None:
+        self.looks.append(group)
+        if not self._no_job:
+            ended()
+        if self._stops:  # while the end is written down
+            self.stopping.set()
+        return None
+
+    def _acknowledge(self, *_errors: object) -> None:
+        self.acknowledged += 1
+
+    def _wake(self, *_callback: object) -> None:
+        self.woken += 1
+
+
+@pytest.mark.parametrize("no_job", [False, True])
+def test_a_full_worker_takes_hint_after_hint_and_wakes_the_loop_once(*, no_job: bool) -> None:
+    waiting = Waiting(SECOND, THIRD)
+    worker = Worker(waiting, full=True, no_job=no_job)
+    worker.receive(FIRST)
+    assert worker.looks == ["first", "second", "third"]
+    assert list(dict.fromkeys(hint.group for hint in waiting.asked)) == worker.looks
+    assert (worker.acknowledged, worker.woken) == (1, 1)
+
+
+def test_a_worker_with_room_leaves_hints_to_the_loop_which_listens_anyway() -> None:
+    waiting = Waiting(SECOND)
+    worker = Worker(waiting, full=False)
+    worker.receive(FIRST)
+    assert worker.looks == ["first"]
+    assert not waiting.asked
+    assert (worker.acknowledged, worker.woken) == (1, 0)
+
+
+def test_messages_that_wait_for_a_thread_go_before_hints_that_wait_in_lanes() -> None:
+    waiting = Waiting(SECOND)
+    worker = Worker(waiting, full=True, crowded=True)
+    worker.receive(FIRST)
+    assert not waiting.asked
+    assert (worker.acknowledged, worker.woken) == (1, 1)
+
+
+def test_a_worker_that_stops_asks_for_nothing_and_gives_back_what_was_answered() -> None:
+    returned: list[str] = []
+    waiting = Waiting(Hint("dev", "second", lambda: returned.append("second")))
+    worker = Worker(waiting, full=True, stops=True)
+    worker.receive(FIRST)
+    assert worker.looks == ["first"]
+    assert returned == ["second"]
+    assert len(waiting.asked) == 1
+
+
+def test_an_acknowledgement_is_seen_though_it_comes_while_the_limit_is_looked_at() -> None:
+    class Late(set[str]):
+        """The acknowledged: a thread adds to them as soon as they were counted, and wakes nobody if nobody sleeps."""
+
+        def __len__(self) -> int:
+            counted_before = super().__len__()
+            if not counted.full:
+                self.add("tag")
+            return counted_before
+
+    make: Any = inbox.Transport.Channel.QoS
+    counted = make(SimpleNamespace(do_restore=False), prefetch_count=1)
+    assert counted.can_consume()
+    assert not counted.full
+    counted.append(SimpleNamespace(), "tag")
+    assert not counted.can_consume()
+    assert counted.full
+    counted._dirty = Late()
+    assert counted.can_consume()
