@@ -274,7 +274,8 @@ def test_an_export_brings_values_to_a_second_host(host: Host, tmp_path: Path) ->
     file = tmp_path / "export.json"
     assert host.export(file, bot=None, passphrase=PASSPHRASE, now=NOW) == 3
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert b"SAP" not in file.read_bytes()
+    # With signs that no base64 holds: three letters alone are somewhere in many a ciphertext.
+    assert not any(name in file.read_bytes() for name in (b"SAP.USER", b'"SAP"'))
     with pytest.raises(Conflict, match="never written over"):
         host.export(file, bot=None, passphrase=PASSPHRASE, now=NOW)
     moved = asset("SAP.USER", number=2)
