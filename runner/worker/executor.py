@@ -19,8 +19,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
-
 from runner import jobs
 from runner.archive import PackageTampered
 from runner.artefacts import Kept
@@ -28,7 +26,7 @@ from runner.dependencies import Dependencies
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
 from runner.limits import DEFAULTS, Limits
-from runner.logging import logger
+from runner.logging import bound, logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
@@ -100,7 +98,7 @@ def execute(
         return None
     masker = Masker()
     with (
-        structlog.contextvars.bound_contextvars(job_id=str(claim.job_id), attempt=claim.attempt),
+        bound(job_id=str(claim.job_id), attempt=claim.attempt),
         station.censor.using(masker),
         station.held.holding(claim.job_id, claim.attempt, since=since) as hold,
         station.journal.entry(claim.job_id, claim.attempt) as entry,
