@@ -37,6 +37,19 @@ class Folders:
     output: Path
     assets: Path
     parameters: Path
+    #: The variables that tell the bot of them.
+    places: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Write the paths out, once for all attempts that get these folders."""
+        places = {
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+            "BOTKEEP_PARAMETERS_FILE": str(self.parameters),
+            "BOTKEEP_OUTPUT_DIR": str(self.output),
+            "BOTKEEP_ASSET_DIR": str(self.assets),
+        }
+        object.__setattr__(self, "places", places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +83,11 @@ def public_environment(
         "PATH": PATH if python is None else f"{python.parent}:{PATH}",
         "LANG": LANG,
         "TZ": os.environ.get("TZ") or "UTC",
-        "HOME": str(folders.home),
-        "TMPDIR": str(folders.tmp),
+        **folders.places,
         "BOTKEEP_JOB_ID": facts.job_id,
         "BOTKEEP_ATTEMPT": str(facts.attempt),
         "BOTKEEP_ENVIRONMENT": facts.environment,
         "BOTKEEP_BOT": facts.bot,
-        "BOTKEEP_PARAMETERS_FILE": str(folders.parameters),
-        "BOTKEEP_OUTPUT_DIR": str(folders.output),
-        "BOTKEEP_ASSET_DIR": str(folders.assets),
         "BOTKEEP_ENDPOINT": facts.endpoint,
         "BOTKEEP_TOKEN": facts.token,
     }

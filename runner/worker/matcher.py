@@ -115,7 +115,9 @@ class Matcher:
 
     def _one_by_one(self, buffer: bytes) -> list[tuple[int, int, int]]:
         """As the automaton finds them, in another order."""
-        found = []
+        found: list[tuple[int, int, int]] = []
+        if not any(map(buffer.__contains__, self._heads)):
+            return found
         for index, head in enumerate(self._heads):
             start = buffer.find(head)
             while start >= 0:
