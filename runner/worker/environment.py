@@ -104,16 +104,17 @@ def deliver(values: Mapping[AssetName, Secret | None], *, files: Sequence[str] =
     for name, secret in values.items():
         value = b"" if secret is None else secret.reveal()
         names = variables(name)
-        problem = _obstacle(value, names)
-        if problem is None:
+        # execve(2), MAX_ARG_STRLEN: name, "=", value and the final NUL share 131,072 bytes; the first is the longest.
+        fits = b"\0" not in value and len(names[0]) + 1 + len(value) + 1 <= LARGEST_VARIABLE
+        if fits:
             for variable in names:
                 as_variables[variable] = value
         else:
             warnings.append(
-                f"{name} {problem}, so it is no environment variable; the bot finds it in "
+                f"{name} {_obstacle(value)}, so it is no environment variable; the bot finds it in "
                 f"$BOTKEEP_ASSET_DIR/{name} and through the SDK."
             )
-        if problem is not None or (secret is not None and any(matches(pattern, name) for pattern in files)):
+        if not fits or (files and secret is not None and any(matches(pattern, name) for pattern in files)):
             as_files[name] = value
     return Delivery(as_variables, as_files, tuple(warnings))
 
@@ -147,10 +148,5 @@ def write_private(path: Path, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _obstacle(value: bytes, names: Sequence[str]) -> str | None:
-    if b"\0" in value:
-        return "contains a NUL byte"
-    # execve(2), MAX_ARG_STRLEN: name, "=", value and the final NUL share 131,072 bytes. The first name is the longest.
-    if len(names[0]) + 1 + len(value) + 1 > LARGEST_VARIABLE:
-        return f"has {len(value):,} bytes"
-    return None
+def _obstacle(value: bytes) -> str:
+    return "contains a NUL byte" if b"\0" in value else f"has {len(value):,} bytes"
