@@ -260,6 +260,9 @@ def _cores(found: set[bytes]) -> list[bytes]:
 
 
 def _wrapped(encoded: bytes, columns: int, line_end: bytes = b"\n") -> bytes:
+    rest = encoded[columns:]
+    if len(rest) <= columns:  # two lines, as most values have
+        return encoded[:columns] + line_end + rest if rest else encoded
     return line_end.join(encoded[start : start + columns] for start in range(0, len(encoded), columns))
 
 
