@@ -103,13 +103,13 @@ class Header:
 
 def pack(runs: Sequence[Run], *, number: int, skip: int, compressed: bool = True) -> bytes:
     """The bytes of a chunk of these runs, of which each begins where the one before ends."""
-    raw = b"".join(part for run in runs for part in (_RUN.pack(run.stream, run.at, len(run.data)), run.data))
+    raw = b"".join([part for run in runs for part in (_RUN.pack(run.stream, run.at, len(run.data)), run.data)])
     codec, stored = _STORED, raw
     if compressed and len(raw) >= _WORTH_COMPRESSING:
         smaller = zlib.compress(raw, _LEVEL)
         codec, stored = (_ZLIB, smaller) if len(smaller) < len(raw) else (_STORED, raw)
     first = runs[0]
-    text, lines = sum(len(run.data) for run in runs), sum(run.lines for run in runs)
+    text, lines = len(raw) - _RUN.size * len(runs), sum([run.lines for run in runs])
     fields = (codec, len(stored), len(raw), first.position, text, lines, first.line, first.at, skip, number)
     unsigned = _HEADER.pack(MAGIC, *fields, 0)
     checksum = _checksum(unsigned, stored)

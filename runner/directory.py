@@ -129,17 +129,23 @@ class Directory:
         return descriptor
 
     def _make_folder(self, folder: Path) -> None:
-        if folder != self.root and not folder.parent.exists():
+        if folder == self.root:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return
+        if not folder.parent.exists():
             self._make_folder(folder.parent)
         if folder.parent == self.root:
             scatter(self.root)
+        # By another name first: ext4 derives the folder's place from it, and the shards of all stores have the same.
+        fresh = folder.with_name(f".{uuid.uuid4().hex}")
+        fresh.mkdir(mode=0o700)
+        if self._group is not None:
+            os.chown(fresh, -1, self._group)
+            fresh.chmod(0o770)
         try:
-            folder.mkdir(mode=0o700, parents=folder == self.root)
-        except FileExistsError:
-            return
-        if self._group is not None and folder != self.root:
-            os.chown(folder, -1, self._group)
-            folder.chmod(0o770)
+            fresh.rename(folder)
+        except OSError:  # somebody was faster
+            fresh.rmdir()
 
     def _stem(self, job_id: uuid.UUID, attempt: int) -> Path:
         return self.root / _place(job_id, attempt)

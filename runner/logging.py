@@ -1,7 +1,7 @@
 """One line a record, for our own events and for those of libraries alike.
 
 Event names are static, `noun.verb` (`job.claimed`, `runner.lost`); ids are fields; `job_id` and `attempt` are
-bound through contextvars. JSON unless stderr is a terminal. A process that knows values passes `censor`, which
+`bound` through a context variable. JSON unless stderr is a terminal. A process that knows values passes `censor`, which
 sees what quotes others, and each finished line last.
 """
 
@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from json import JSONEncoder
 from typing import Any, TextIO
 
 import structlog
@@ -31,27 +35,25 @@ _CHATTY = (
 #: Fields that quote what somebody else said; of libraries' records the event does, too.
 _QUOTING = frozenset({"error", "exception"})
 
+_bound: ContextVar[Mapping[str, str | int]] = ContextVar("bound", default={})  # noqa: B039 - it is never changed
+
+_encode = JSONEncoder(default=repr).encode
+
 
 def configure(process: str, *, level: str = "info", censor: Callable[[str], str] | None = None) -> None:
     """Send all records of this process to stderr; `censor` masks each finished line."""
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _named(process),
-    ]
     # Our own events go straight to stderr: the way through `logging` takes 2.5 times the processor (16 against 7 us).
     structlog.configure(
-        processors=[*shared, *_rendering(censor, _QUOTING), *([_last(censor)] if censor else [])],
+        processors=[_known(process), _rendering(censor, _QUOTING), *([_last(censor)] if censor else [])],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        foreign_pre_chain=[_known(process), structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *_rendering(censor, _QUOTING | {"event"}),
+            _rendering(censor, _QUOTING | {"event"}),
         ],
     )
     handler = _Stderr(sys.stderr)
@@ -63,24 +65,48 @@ def configure(process: str, *, level: str = "info", censor: Callable[[str], str]
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _rendering(censor: Callable[[str], str] | None, quoting: frozenset[str]) -> list[Processor]:
-    return [
-        structlog.processors.format_exc_info,
-        *([_texts(censor, quoting)] if censor else []),
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(sort_keys=False),
-    ]
+@contextmanager
+def bound(**fields: str | int) -> Iterator[None]:
+    """Add these fields to each event of the block."""
+    token = _bound.set({**_bound.get(), **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
 
 
-def _texts(censor: Callable[[str], str], quoting: frozenset[str]) -> Processor:
-    """Masks what quotes others before it is rendered: a quotation in JSON is an encoding of an encoding."""
+def _known(process: str) -> Processor:
+    """Adds what is known of each event, as one step: structlog's own four take three times as long."""
 
-    def mask(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        for name in quoting & fields.keys():
-            if isinstance(fields[name], str):
-                fields[name] = censor(fields[name])
+    def add(_logger: WrappedLogger, method: str, fields: EventDict) -> EventDict:
+        for name, value in _bound.get().items():
+            fields.setdefault(name, value)
+        fields["level"] = "error" if method == "exception" else method
+        fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        fields["process"] = process
         return fields
 
-    return mask
+    return add
+
+
+def _rendering(censor: Callable[[str], str] | None, quoting: frozenset[str]) -> Processor:
+    """Makes the line; what quotes others is masked before: a quotation in JSON is an encoding of an encoding."""
+    show: Callable[..., str] = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else _in_json
+
+    def render(of: WrappedLogger, method: str, fields: EventDict) -> str:
+        if "exc_info" in fields:
+            fields = dict(structlog.processors.format_exc_info(of, method, fields))
+        if censor is not None:
+            for name in quoting:
+                if isinstance(text := fields.get(name), str):
+                    fields[name] = censor(text)
+        return show(of, method, fields)
+
+    return render
+
+
+def _in_json(_logger: WrappedLogger, _method: str, fields: EventDict) -> str:
+    return _encode(fields)
 
 
 def _last(censor: Callable[[str], str]) -> Processor:
@@ -108,14 +134,6 @@ class _Censored(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return self._censor(self._inner.format(record))
-
-
-def _named(process: str) -> Processor:
-    def add(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        fields["process"] = process
-        return fields
-
-    return add
 
 
 def logger() -> FilteringBoundLogger:

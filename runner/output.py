@@ -124,9 +124,10 @@ class LogWriter:
 
     def _flush(self) -> None:
         runs, self._runs, self._pending = self._runs, [], 0
-        if self._cut is None:
-            if runs:
-                self._store(runs, new=False)
+        if not runs:
+            return
+        if self._cut is None or self._cut.takes(runs):
+            self._store(runs, new=False)
             return
         for group, place in self._cut.divided(runs):
             self._store(group, new=place is _Place.NEW_PART)
@@ -164,6 +165,14 @@ class _Cut:
         self._stale: list[str] = []
         self._kept = 0
         self.dropped = 0
+
+    def takes(self, runs: list[Run]) -> bool:
+        """Whether all of these runs belong to the beginning, as those of most logs do; then they count as stored."""
+        length = _length(runs)
+        if self._room is None or length > self._room:
+            return False
+        self._room -= length
+        return True
 
     def divided(self, runs: list[Run]) -> Iterator[tuple[list[Run], _Place]]:
         """Groups of runs and where to store each; what need not be stored is left out."""

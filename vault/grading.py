@@ -56,6 +56,8 @@ def too_weak(value: bytes) -> bool:
     """
     if value.isalnum():
         return len(value) < MINIMUM
+    if b"*" not in value:
+        return len(_text(value).strip(_EDGES)) < MINIMUM
     return all(len(part.strip(_EDGES)) < MINIMUM for part in _MASK_RUN.split(_text(value)))
 
 

@@ -6,13 +6,13 @@ Promises that neither costs a bot its end: where a store is away, the job carrie
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from runner.artefacts import Kept
-from runner.jobs import Claim, Report
+from runner.jobs import Claim
 from runner.logging import logger
 from runner.output import LogWriter
 from runner.worker import collection
+from runner.worker.ending import Left
 from runner.worker.environment import Folders
 from runner.worker.masker import Masker
 from runner.worker.outcomes import Outcome
@@ -45,15 +45,16 @@ def pump(process: Process, writer: LogWriter, masker: Masker, *, limit: int, tim
         into.close()
 
 
-def complete(report: Report, writer: LogWriter, artefacts: Sequence[Kept]) -> Report:
-    """The report of an attempt with what it left; after its log was closed."""
-    warnings = report.warnings
+def left(writer: LogWriter, artefacts: Sequence[Kept]) -> Left:
+    """What an attempt left; after its log was closed."""
+    warnings = []
     if writer.dropped:
-        note = f"The bot went beyond its limit `output`: {writer.dropped:,} bytes from the middle were not kept."
-        warnings = (*warnings, note)
+        warnings.append(
+            f"The bot went beyond its limit `output`: {writer.dropped:,} bytes from the middle were not kept."
+        )
     if writer.lost:
-        warnings = (*warnings, "A part of the log could not be stored; the runner's log says why (log.delayed).")
-    return replace(report, log_bytes=writer.size, artefacts=tuple(artefacts), warnings=warnings)
+        warnings.append("A part of the log could not be stored; the runner's log says why (log.delayed).")
+    return Left(writer.size, tuple(artefacts), tuple(warnings))
 
 
 def collect(

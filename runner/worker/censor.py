@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runner.logging import logger
-from runner.worker.masker import Masker
+from runner.worker.masker import Masker, mask_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,9 +44,7 @@ class Censor:
         """The line with every value of a running attempt masked."""
         with self._lock:
             maskers = list(self._maskers.values())
-        for masker in maskers:
-            line = masker.mask_text(line)
-        return line
+        return mask_text(line, maskers)
 
 
 def catch_stderr() -> None:

@@ -55,7 +55,11 @@ def forms(*values: bytes) -> set[bytes]:
         if len(value) > LARGE:
             found |= _large(value)
             continue
-        if value.isalnum() or not composed(value):
+        if value.isalnum():  # nothing that writes text changes it
+            parts.append(value)
+            found.add(value)
+            continue
+        if not composed(value):
             parts.append(value)
             texts.append(value)
             continue
@@ -64,7 +68,8 @@ def forms(*values: bytes) -> set[bytes]:
         texts += [text for part in ours for text in (part, *lines(part))]
     for encoder in BINARY_ENCODERS:
         found.update(*map(encoder, parts))
-    found.update(*map(raw, texts), *map(_written, _alike(texts)))
+    if texts:
+        found.update(*map(raw, texts), *map(_written, _alike(texts)))
     if completed := list(filter(_can_be_completed, texts)):
         ways = (*map(raw, completed), *map(utf16, completed), *map(_written, _alike(completed)))
         found.update(_cores(set().union(*ways)))
@@ -255,6 +260,9 @@ def _cores(found: set[bytes]) -> list[bytes]:
 
 
 def _wrapped(encoded: bytes, columns: int, line_end: bytes = b"\n") -> bytes:
+    rest = encoded[columns:]
+    if len(rest) <= columns:  # two lines, as most values have
+        return encoded[:columns] + line_end + rest if rest else encoded
     return line_end.join(encoded[start : start + columns] for start in range(0, len(encoded), columns))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from runner.artefacts import Kept
 from runner.jobs import Report
 from runner.states import Reason, State
 from runner.worker.outcomes import Outcome
@@ -31,6 +32,15 @@ _GUARDS = {
     "spawner_died": "whoever killed the spawner of runner {}",
     "launcher_died": "whoever killed the bot's launcher on runner {}",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What an attempt left in the store: its log, its artefacts, and what is to be said of them."""
+
+    log_bytes: int | None = None
+    artefacts: tuple[Kept, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def report(
@@ -61,10 +71,16 @@ def report(
     )
 
 
-def masked(report: Report, mask: Callable[[str], str], *, steps: Mapping[str, float]) -> Report:
+def masked(report: Report, mask: Callable[[str], str], *, left: Left, steps: Mapping[str, float]) -> Report:
     """The report as the database may keep it: whatever a sentence of it quotes, no value is in it."""
-    detail = None if report.detail is None else mask(report.detail)
-    return replace(report, detail=detail, warnings=tuple(map(mask, report.warnings)), steps=steps)
+    return replace(
+        report,
+        detail=None if report.detail is None else mask(report.detail),
+        warnings=tuple(map(mask, (*report.warnings, *left.warnings))),
+        log_bytes=left.log_bytes,
+        artefacts=left.artefacts,
+        steps=steps,
+    )
 
 
 def words(reason: Reason | None, runner: str) -> str | None:

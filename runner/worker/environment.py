@@ -37,6 +37,19 @@ class Folders:
     output: Path
     assets: Path
     parameters: Path
+    #: The variables that tell the bot of them.
+    places: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Write the paths out, once for all attempts that get these folders."""
+        places = {
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+            "BOTKEEP_PARAMETERS_FILE": str(self.parameters),
+            "BOTKEEP_OUTPUT_DIR": str(self.output),
+            "BOTKEEP_ASSET_DIR": str(self.assets),
+        }
+        object.__setattr__(self, "places", places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +83,11 @@ def public_environment(
         "PATH": PATH if python is None else f"{python.parent}:{PATH}",
         "LANG": LANG,
         "TZ": os.environ.get("TZ") or "UTC",
-        "HOME": str(folders.home),
-        "TMPDIR": str(folders.tmp),
+        **folders.places,
         "BOTKEEP_JOB_ID": facts.job_id,
         "BOTKEEP_ATTEMPT": str(facts.attempt),
         "BOTKEEP_ENVIRONMENT": facts.environment,
         "BOTKEEP_BOT": facts.bot,
-        "BOTKEEP_PARAMETERS_FILE": str(folders.parameters),
-        "BOTKEEP_OUTPUT_DIR": str(folders.output),
-        "BOTKEEP_ASSET_DIR": str(folders.assets),
         "BOTKEEP_ENDPOINT": facts.endpoint,
         "BOTKEEP_TOKEN": facts.token,
     }
@@ -95,16 +104,17 @@ def deliver(values: Mapping[AssetName, Secret | None], *, files: Sequence[str] =
     for name, secret in values.items():
         value = b"" if secret is None else secret.reveal()
         names = variables(name)
-        problem = _obstacle(value, names)
-        if problem is None:
+        # execve(2), MAX_ARG_STRLEN: name, "=", value and the final NUL share 131,072 bytes; the first is the longest.
+        fits = b"\0" not in value and len(names[0]) + 1 + len(value) + 1 <= LARGEST_VARIABLE
+        if fits:
             for variable in names:
                 as_variables[variable] = value
         else:
             warnings.append(
-                f"{name} {problem}, so it is no environment variable; the bot finds it in "
+                f"{name} {_obstacle(value)}, so it is no environment variable; the bot finds it in "
                 f"$BOTKEEP_ASSET_DIR/{name} and through the SDK."
             )
-        if problem is not None or (secret is not None and any(matches(pattern, name) for pattern in files)):
+        if not fits or (files and secret is not None and any(matches(pattern, name) for pattern in files)):
             as_files[name] = value
     return Delivery(as_variables, as_files, tuple(warnings))
 
@@ -138,10 +148,5 @@ def write_private(path: Path, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _obstacle(value: bytes, names: Sequence[str]) -> str | None:
-    if b"\0" in value:
-        return "contains a NUL byte"
-    # execve(2), MAX_ARG_STRLEN: name, "=", value and the final NUL share 131,072 bytes. The first name is the longest.
-    if len(names[0]) + 1 + len(value) + 1 > LARGEST_VARIABLE:
-        return f"has {len(value):,} bytes"
-    return None
+def _obstacle(value: bytes) -> str:
+    return "contains a NUL byte" if b"\0" in value else f"has {len(value):,} bytes"

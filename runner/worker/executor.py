@@ -19,8 +19,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
-
 from runner import jobs
 from runner.archive import PackageTampered
 from runner.artefacts import Kept
@@ -28,13 +26,15 @@ from runner.dependencies import Dependencies
 from runner.errors import RunnerError
 from runner.jobs import Claim, Report
 from runner.limits import DEFAULTS, Limits
-from runner.logging import logger
+from runner.logging import bound, logger
 from runner.output import LogWriter
 from runner.states import Isolation, Reason, State
 from runner.worker import capture, credentials, ending, isolation, reporting, resolution
 from runner.worker.bot_users import open_environment
+from runner.worker.ending import Left
 from runner.worker.environment import Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, VirtualEnvironment, provide, ready
+from runner.worker.gate import Gate
 from runner.worker.granting import Granted
 from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.launch import ProcessError
@@ -84,7 +84,7 @@ class Run:
     #: Processes of the bot that may live on in its folders; -1 for an unknown number.
     survivors: int = 0
     #: Set once the masker knows the values of the attempt.
-    masked: threading.Event = field(default_factory=threading.Event)
+    masked: Gate = field(default_factory=Gate)
 
 
 def execute(
@@ -100,7 +100,7 @@ def execute(
         return None
     masker = Masker()
     with (
-        structlog.contextvars.bound_contextvars(job_id=str(claim.job_id), attempt=claim.attempt),
+        bound(job_id=str(claim.job_id), attempt=claim.attempt),
         station.censor.using(masker),
         station.held.holding(claim.job_id, claim.attempt, since=since) as hold,
         station.journal.entry(claim.job_id, claim.attempt) as entry,
@@ -109,9 +109,10 @@ def execute(
         timeline = Timeline(since=since)
         if not claim.limited:  # such a claim is followed by another
             timeline.at_end(free)
-        report = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
+        report, left = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
         timeline.begin("report")
-        _report(station, claim, ending.masked(report, masker.mask_text, steps=timeline.steps()), group=group)
+        report = ending.masked(report, masker.mask_text, left=left, steps=timeline.steps())
+        _report(station, claim, report, group=group)
     return claim
 
 
@@ -121,8 +122,10 @@ def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
     return jobs.claim(station.direct, environment=environment, group=group, runner=settings.runner_name, lease=lease)
 
 
-def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeline: Timeline, masker: Masker) -> Report:
-    """The end of an attempt, whatever happens in it."""
+def _attempt(
+    station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeline: Timeline, masker: Masker
+) -> tuple[Report, Left]:
+    """The end of an attempt, whatever happens in it, and what it left in the store."""
     try:
         folders, again = station.scratch.open(), False
         try:
@@ -131,13 +134,13 @@ def _attempt(station: Station, claim: Claim, hold: Hold, *, entry: Entry, timeli
                 run = Run(station, claim, hold, folders, writer, version, entry, timeline, masker)
                 report = _end_of(run)
             again = run.survivors == 0
-            return capture.complete(report, writer, run.artefacts)
+            return report, capture.left(writer, run.artefacts)
         finally:
             _discard(station, folders, again=again)
     except Exception:
         # Whatever it was (a full disk, say), the job must end; no value was opened here.
         _log.exception("attempt.broken")
-        return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence)
+        return Report(State.FAILED, Reason.INTERNAL, detail=Reason.INTERNAL.sentence), Left()
 
 
 def _discard(station: Station, folders: Folders, *, again: bool) -> None:
@@ -193,7 +196,7 @@ def _steps(run: Run) -> Report:
             )
             # After the start, so that the bot's interpreter starts meanwhile.
             run.masker.add([*resolved.named_values(), *granted.named_values()])
-            run.masked.set()
+            run.masked.open()
             resolved.forget()
             run.warnings.extend(map(_weak_warning, run.masker.weak))
             outcome = _pump(run, process)
@@ -313,7 +316,7 @@ def _granted(run: Run, package: Declaration, resolved: Resolved, sources: Source
         bot=run.version.bot,
         folders=run.folders,
         masker=run.masker,
-        known=lambda: run.masker if run.masked.wait(_MASKER_WAIT) else None,
+        known=lambda: run.masker if run.masked.passed(_MASKER_WAIT) else None,
         sources=sources,
     )
 

@@ -60,7 +60,9 @@ class Hold:
         self._keep: Callable[[float], None] | None = None
         self._pause: Callable[[], None] | None = None
         self._resume: Callable[[], None] | None = None
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        #: Made where the attempt waits for the end of a pause, which few do.
+        self._pause_over: threading.Condition | None = None
 
     def on_end(
         self,
@@ -96,7 +98,7 @@ class Hold:
             if self.reason is not None:
                 return
             self.reason, end = reason, self._end
-            self._lock.notify_all()
+            self._go_on()
         if end is not None:
             end()
 
@@ -129,7 +131,7 @@ class Hold:
             if not self.paused:
                 return
             self.paused = False
-            self._lock.notify_all()
+            self._go_on()
             if self._resume is not None:
                 self._resume()
 
@@ -140,9 +142,14 @@ class Hold:
                 return
             since = time.monotonic()
             self.stands(standing=True)
-            self._lock.wait_for(lambda: not self.paused or self.reason is not None)
+            self._pause_over = threading.Condition(self._lock)
+            self._pause_over.wait_for(lambda: not self.paused or self.reason is not None)
             self.stood += time.monotonic() - since
             self.stands(standing=False)
+
+    def _go_on(self) -> None:
+        if self._pause_over is not None:
+            self._pause_over.notify_all()
 
     def stands(self, *, standing: bool) -> None:
         """Hear that the bot stands still now, or goes on."""

@@ -67,9 +67,7 @@ class Masker:
 
     def mask_text(self, text: str) -> str:
         """`text` without any value; characters that no encoding can hold pass too."""
-        data = _encoded(text)
-        masked = self.mask(data)
-        return text if masked == data else masked.decode(errors="replace")
+        return mask_text(text, (self,))
 
     def stream(self) -> "Stream":
         """A new stream that is masked with whatever is known when its bytes are written."""
@@ -157,6 +155,14 @@ class Stream:
             position = settled
         self._held, self._hidden = buffer[settled:], position - settled
         return b"".join(written)
+
+
+def mask_text(text: str, maskers: Iterable[Masker]) -> str:
+    """`text` without any value of any of these maskers."""
+    data = masked = _encoded(text)
+    for masker in maskers:
+        masked = masker.mask(masked)
+    return text if masked is data else masked.decode(errors="replace")
 
 
 def _encoded(text: str) -> bytes:

@@ -2,8 +2,8 @@
 
 How: an Aho-Corasick automaton finds the *heads* of forms, their first bytes, and only at a head the whole
 form is compared. That keeps the automaton small: with 1,000 values it is ready in a third of the time that
-one of whole forms takes, and a DFA, which is fast and large, stays small enough to use with 100. It is made when it is
-first needed: the few heads of a value or two are looked for one by one in what is short.
+one of whole forms takes, and a DFA, which is fast and large, stays small enough to use with 100. The few heads of a
+value or two need none: they are looked for one by one in what is short.
 """
 
 from bisect import bisect_right
@@ -49,7 +49,8 @@ class Matcher:
         # A form that is incomplete after less than a head ends in one of these bytes.
         self._openings = _ANY.translate(None, _ANY.translate(None, b"".join(self._heads)))
         self._few = len(self._heads) <= FEW
-        self._automaton: BytesAhoCorasick | None = None
+        # The quickest to build, until it is known that there is much to search.
+        self._automaton = None if self._few else self._build(Implementation.NoncontiguousNFA)
         self._until_faster = FASTER_AFTER
 
     @cached_property
@@ -105,17 +106,18 @@ class Matcher:
                 few = len(self._heads) <= LARGEST_DFA
                 automaton = self._build(Implementation.DFA if few else Implementation.ContiguousNFA)
         if automaton is None:
-            # The quickest to build, until it is known that there is much to search.
             automaton = self._build(Implementation.NoncontiguousNFA)
         return automaton.find_matches_as_indexes(buffer, overlapping=True)
 
     def _build(self, kind: Implementation) -> BytesAhoCorasick:
-        self._automaton = built = BytesAhoCorasick(self._heads, implementation=kind)
-        return built
+        self._automaton = BytesAhoCorasick(self._heads, implementation=kind)
+        return self._automaton
 
     def _one_by_one(self, buffer: bytes) -> list[tuple[int, int, int]]:
         """As the automaton finds them, in another order."""
-        found = []
+        found: list[tuple[int, int, int]] = []
+        if not any(map(buffer.__contains__, self._heads)):
+            return found
         for index, head in enumerate(self._heads):
             start = buffer.find(head)
             while start >= 0:

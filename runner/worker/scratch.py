@@ -110,7 +110,8 @@ class Scratch:
                 folder.chmod(PASSAGE)
         self._one = -1 if memory is None else self._memory.lstat().st_size
         self._free: list[_Tree] = []
-        self._used: dict[Path, _Tree] = {}
+        #: By the identity of their folders, which `open` gave: to compare paths costs more.
+        self._used: dict[int, _Tree] = {}
         self._made = count(1)
 
     def open(self) -> Folders:
@@ -120,19 +121,19 @@ class Scratch:
         except IndexError:
             name = str(next(self._made))
             tree = _Tree.make(self._disk / name, self._memory / name, one=self._one)
-        self._used[tree.folders.root] = tree
+        self._used[id(tree.folders)] = tree
         return tree.folders
 
     def lay_out(self, folders: Folders, content: bytes, *, listed: Listing) -> None:
         """Make the package's folder hold the files of a verified package; see `Layout.restore`."""
-        self._used[folders.root].package.restore(content, listed=listed)
+        self._used[id(folders)].package.restore(content, listed=listed)
 
     def discard(self, folders: Folders, *, again: bool = True) -> None:
         """Remove what an attempt left, values first.
 
         Not `again`: something of the attempt may live on and reach its folders, so no other attempt gets them.
         """
-        tree = self._used.pop(folders.root)
+        tree = self._used.pop(id(folders))
         if again and _emptied_values(tree) and (_untouched(tree) or _emptied(tree)):
             self._free.append(tree)
             return
@@ -150,7 +151,7 @@ class Scratch:
 
     def is_unused(self, folders: Folders) -> bool:
         """Whether the output folder is known to be empty; it may be so, too, where this says no."""
-        tree = self._used[folders.root]
+        tree = self._used[id(folders)]
         try:
             return tree.seen is not None and tree.seen[-1] == marks.at(tree.disk[-1])
         except OSError:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -263,6 +264,26 @@ def test_the_folders_of_logs_are_spread_over_the_disk(tmp_path: Path) -> None:
         assert attributes(descriptor) & TOP_OF_HIERARCHIES
     finally:
         os.close(descriptor)
+
+
+def test_those_who_make_a_folder_at_the_same_time_find_all_they_put_into_it(tmp_path: Path) -> None:
+    ids = [uuid.UUID(int=number) for number in range(1, 33)]  # of one shard
+    begin = threading.Barrier(len(ids))
+
+    def write(job_id: uuid.UUID) -> None:
+        store = log_stores.directory(tmp_path / "logs")  # as another runner's
+        begin.wait(30)
+        with LogWriter(store, job_id, 1) as writer:
+            writer.write("stdout", [str(job_id)], at=NOW)
+
+    threads = [threading.Thread(target=write, args=(job_id,)) for job_id in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    store = log_stores.directory(tmp_path / "logs")
+    assert [text(store, job_id) for job_id in ids] == [f"{job_id}\n".encode() for job_id in ids]
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["0000000"]
 
 
 def test_a_folder_that_cannot_be_spread_is_left_as_it_is(tmp_path: Path) -> None:

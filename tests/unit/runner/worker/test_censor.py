@@ -28,6 +28,8 @@ def broken():
 def go(how):
     if how == "event":
         logger().info("job.broken", error=value)
+    elif how == "quotation":
+        logger().info("job.broken", error=repr({"password": repr(value)}))
     elif how == "exception":
         try:
             broken()
@@ -72,6 +74,7 @@ def say(*words: str) -> str:
     ("how", "event"),
     [
         ("event", "job.broken"),
+        ("quotation", "job.broken"),
         ("exception", "job.broken"),
         ("library", "no login with ***"),
         ("format", "log.broken"),

@@ -130,9 +130,10 @@ def test_no_sentence_of_a_report_holds_a_value() -> None:
         State.FAILED, Reason.START_FAILED, detail="There is no ./hunter2! here.", warnings=("a hunter2!", "b")
     )
 
-    steps = {"claim": 0.0}
+    steps, left = {"claim": 0.0}, ending.Left(7, warnings=("hunter2! is left",))
 
-    masked = ending.masked(told, mask, steps=steps)
+    masked = ending.masked(told, mask, left=left, steps=steps)
 
-    assert (masked.detail, masked.warnings) == ("There is no ./*** here.", ("a ***", "b"))
-    assert ending.masked(Report(State.SUCCEEDED, None), mask, steps=steps) == Report(State.SUCCEEDED, None, steps=steps)
+    assert (masked.detail, masked.warnings) == ("There is no ./*** here.", ("a ***", "b", "*** is left"))
+    well = Report(State.SUCCEEDED, None)
+    assert ending.masked(well, mask, left=ending.Left(7), steps=steps) == replace(well, log_bytes=7, steps=steps)

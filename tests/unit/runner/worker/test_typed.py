@@ -27,6 +27,8 @@ VALUES: dict[AssetName, Secret | None] = {
         ({"a": "horse-battery-9-staple"}, {"a": "{{ASSET.API.TOKEN}}"}, [("a", TOKEN)]),
         ({"a": "administrator", "b": "4711", "c": 7, "d": None}, None, []),
         ({"a": "{{ASSET.SAP.LOGIN}}", "b": "horse-battery"}, None, []),
+        ({"a": {"horse-battery-9": ["horse-batt", "ery-9"]}}, None, []),
+        ({"a": "\ud800 horse-battery-9"}, {"a": "\ud800 {{ASSET.SAP.LOGIN}}"}, [("a", LOGIN)]),
         ({}, None, []),
     ],
 )
