@@ -7,7 +7,7 @@ the same text, now and when the job is run again. What cannot be written as a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -34,8 +34,8 @@ class Typed:
         """Look for `values` in `parameters`."""
         found: list[tuple[str, AssetName]] = []
         kept = dict(parameters)
-        telling = dict(_telling(values)) if any(map(_has_text, parameters.values())) else {}
-        for asset, text in telling.items():
+        written = b"\0".join(text.encode(errors="surrogatepass") for text in _texts(list(parameters.values())))
+        for asset, text in _telling(values, written) if written else ():
             for name, value in kept.items():
                 referring = _replaced(value, text, f"{{{{ASSET.{asset}}}}}")
                 if referring != value and _is_sound(referring):
@@ -53,23 +53,26 @@ class Typed:
         )
 
 
-def _telling(values: Mapping[AssetName, Secret | None]) -> list[tuple[AssetName, str]]:
+def _telling(values: Mapping[AssetName, Secret | None], written: bytes) -> list[tuple[AssetName, str]]:
+    """Of those values that are written there the ones that are so by no chance."""
     found = []
     for asset, secret in values.items():
         content = b"" if secret is None else secret.reveal().strip()
+        if len(content) < TELLING or content not in written:  # first, since nearly all end here
+            continue
         text = content.decode(errors="replace")
-        if len(content) >= TELLING and "\ufffd" not in text and not dictionary_like(text):
+        if "\ufffd" not in text and not dictionary_like(text):
             found.append((asset, text))
     # A value that holds another one goes first.
     return sorted(found, key=lambda pair: -len(pair[1]))
 
 
-def _has_text(value: JSON) -> bool:
+def _texts(value: JSON) -> Iterator[str]:
     if isinstance(value, str):
-        return len(value) >= TELLING
-    if isinstance(value, list):
-        return any(map(_has_text, value))
-    return isinstance(value, dict) and any(map(_has_text, value.values()))
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value if isinstance(value, list) else value.values():
+            yield from _texts(each)
 
 
 def _replaced(value: JSON, text: str, reference: str) -> JSON:
