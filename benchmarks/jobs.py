@@ -2,9 +2,12 @@
 
     python -m benchmarks.jobs [--json] [--jobs N] [--latency N] [--store sqlite|postgresql]
 
+Both workers run all the time and are measured in turns, three times; each figure is the median of its rounds.
+
 - throughput: all jobs are queued, then counted until the last has ended
 - latency: one job at a time, from before it is queued to the bot's first line
-- CPU: of our processes outside the bot, the one that queues included; the bot's own is subtracted
+- CPU: of our processes outside the bot: queueing, the worker, and what starts bots; the bot's own is subtracted. Of the
+  plain task: sending it, and its worker, whose children are the bots
 - assets: the latency with 100 values in the workspace less that with none
 - memory: the worker idle, and for each further concurrent job (proportional set size, proc_pid_smaps(5))
 """
@@ -14,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -44,6 +46,9 @@ from vault.names import AssetName
 
 #: Bots at the same time, in both worlds.
 CONCURRENCY = 4
+
+#: How often each world is measured.
+ROUNDS = 3
 
 #: The same in both worlds: it prints a line and writes down when, to the file that its parameters name.
 BOT = (
@@ -115,11 +120,16 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 def _measure(services: Services, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     redis = services.redis("embedded" if options.store == "sqlite" else "server")
-    figures: dict[str, float] = {}
-    figures |= _plain(redis.url, folder, options)
-    with _ours(services, redis.url, folder, options.store) as bench:
-        figures |= _throughput(bench, options.jobs)
-        figures["ours_latency_ms"] = _latency(bench, options.latency)
+    jobs_each, latencies_each = options.jobs // ROUNDS, options.latency // ROUNDS
+    with _plain(redis.url, folder) as worker, _ours(services, redis.url, folder, options.store) as bench:
+        rounds = [
+            _plain_throughput(worker, folder / f"plain-{number}", jobs_each)
+            | _throughput(bench, f"{number}", jobs_each)
+            | {"plain_latency_ms": _plain_latency(folder, f"{number}", latencies_each)}
+            | {"ours_latency_ms": _latency(bench, latencies_each)}
+            for number in range(ROUNDS)
+        ]
+        figures = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
         _hundred_assets(bench)
         _latency(bench, 5)
         figures["ours_latency_100_assets_ms"] = _latency(bench, options.latency)
@@ -127,7 +137,8 @@ def _measure(services: Services, folder: Path, options: argparse.Namespace) -> d
     return figures
 
 
-def _plain(broker: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
+@contextmanager
+def _plain(broker: str, folder: Path) -> Iterator[Started]:
     bot = folder / "plain_bot.py"
     bot.write_text(BOT)
     python = provide(None, root=folder / "environments", interpreter=own_interpreter(), environ=os.environ).python
@@ -143,16 +154,30 @@ def _plain(broker: str, folder: Path, options: argparse.Namespace) -> dict[str, 
     )  # fmt: skip
     try:
         _one_plain(folder, "warm")
-        started = time.perf_counter()
-        stamps = [folder / f"plain-{number}" for number in range(options.jobs)]
-        for stamp in stamps:
-            plain.send_task("plain.run", args=(str(stamp),), ignore_result=True)
-        wait_until(lambda: all(stamp.exists() for stamp in stamps), timeout=300, what="the plain tasks")
-        rate = options.jobs / (time.perf_counter() - started)
-        latencies = [_one_plain(folder, f"single-{number}") for number in range(options.latency)]
+        yield worker
     finally:
         worker.stop()
-    return {"plain_jobs_per_second": rate, "plain_latency_ms": statistics.median(latencies)}
+
+
+def _plain_throughput(worker: Started, name: Path, count: int) -> dict[str, float]:
+    before, _ = _cpu(worker.pid)
+    started, sent = time.perf_counter(), time.process_time()
+    stamps = [name.with_name(f"{name.name}-{number}") for number in range(count)]
+    for stamp in stamps:
+        plain.send_task("plain.run", args=(str(stamp),), ignore_result=True)
+    sending = time.process_time() - sent
+    wait_until(lambda: all(stamp.exists() for stamp in stamps), timeout=300, what="the plain tasks")
+    elapsed = time.perf_counter() - started
+    wait_until(lambda: not _children(worker.pid), timeout=60, what="the end of the plain bots")
+    after, _ = _cpu(worker.pid)
+    return {
+        "plain_jobs_per_second": count / elapsed,
+        "plain_cpu_ms_per_job": (sending + after - before) / count * 1000,
+    }
+
+
+def _plain_latency(folder: Path, name: str, count: int) -> float:
+    return statistics.median(_one_plain(folder, f"single-{name}-{number}") for number in range(count))
 
 
 def _one_plain(folder: Path, name: str) -> float:
@@ -204,31 +229,30 @@ def _ours(services: Services, broker: str, folder: Path, store: str) -> Iterator
         worker.stop()
 
 
-def _throughput(bench: Bench, count: int) -> dict[str, float]:
+def _throughput(bench: Bench, name: str, count: int) -> dict[str, float]:
     before = bench.ended()
     cpu, bot_cpu = _our_cpu(bench), bench.bot_cpu()
-    started = time.perf_counter()
+    started, queued = time.perf_counter(), time.process_time()
     for number in range(count):
-        bench.enqueue("tiny", bench.stamps / f"ours-{number}")
-    last = bench.stamps / f"ours-{count - 1}"
+        bench.enqueue("tiny", bench.stamps / f"ours-{name}-{number}")
+    queueing = time.process_time() - queued
+    last = bench.stamps / f"ours-{name}-{count - 1}"
     wait_until(lambda: last.exists() and bench.ended() == before + count, timeout=300, what="our jobs")
     elapsed = time.perf_counter() - started
-    spent = {name: (seconds - cpu[name]) / count * 1000 for name, seconds in _our_cpu(bench).items()}
-    spent["launching"] -= (bench.bot_cpu() - bot_cpu) / count * 1000
+    spent = {part: seconds - cpu[part] for part, seconds in _our_cpu(bench).items()} | {"queueing": queueing}
+    spent["launching"] -= bench.bot_cpu() - bot_cpu
     return {
         "ours_jobs_per_second": count / elapsed,
-        **{f"ours_cpu_ms_{name}": milliseconds for name, milliseconds in spent.items()},
-        "ours_cpu_ms_per_job": sum(spent.values()),
+        **{f"ours_cpu_ms_{part}": seconds / count * 1000 for part, seconds in spent.items()},
+        "ours_cpu_ms_per_job": sum(spent.values()) / count * 1000,
     }
 
 
 def _our_cpu(bench: Bench) -> dict[str, float]:
-    """Processor seconds of this process, of the worker, and of the spawner with what it waited for (bots included)."""
-    mine = resource.getrusage(resource.RUSAGE_SELF)
+    """Processor seconds of the worker, and of the spawner with what it waited for (bots included)."""
     worker = _cpu(bench.worker.pid)
     below = [pid for child in _children(bench.worker.pid) for pid in (child, *_children(child))]
-    launching = worker[1] + sum(sum(_cpu(pid)) for pid in below)
-    return {"queueing": mine.ru_utime + mine.ru_stime, "worker": worker[0], "launching": launching}
+    return {"worker": worker[0], "launching": worker[1] + sum(sum(_cpu(pid)) for pid in below)}
 
 
 def _cpu(pid: int) -> tuple[float, float]:
@@ -304,12 +328,13 @@ def _report(figures: dict[str, float], *, as_json: bool) -> int:
         "worker idle, MB (≤ 90)": figures["worker_idle_mb"],
         "worker, MB for each further job (≤ 0.2)": figures["worker_mb_per_job"],
     }
+    beside = {"CPU outside the bot, ours ÷ plain": figures["ours_cpu_ms_per_job"] / figures["plain_cpu_ms_per_job"]}
     if as_json:
-        print(json.dumps(figures | ratios))
+        print(json.dumps(figures | ratios | beside))
     else:
         for name, value in figures.items():
             print(f"{name:44} {value:10.2f}")
-        for name, value in ratios.items():
+        for name, value in (ratios | beside).items():
             print(f"{name:44} {value:10.2f}")
     limits: tuple[Callable[[float], bool], ...] = (
         lambda value: value >= 0.8,

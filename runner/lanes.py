@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import KombuError
 from redis import Redis, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from runner.errors import Invalid
 
@@ -47,6 +49,8 @@ _MEMORY = "memory"
 
 #: The client of each channel that is open.
 _clients: MutableMapping[Any, Redis] = WeakKeyDictionary()
+#: The connections over which threads publish, of each app.
+_lines: MutableMapping[Celery, threading.local] = WeakKeyDictionary()
 
 
 class Line(Protocol):
@@ -140,18 +144,42 @@ def publish_many(app: Celery, hints: Sequence[tuple[uuid.UUID, str, str, uuid.UU
         message = _message(str(job_id), place, environment=environment, bot=None if bot_id is None else str(bot_id))
         messages.setdefault(place, []).append(message)
     try:
-        with app.pool.acquire(block=True) as connection:
-            client = client_of(connection)
-            for place, some in messages.items():
-                for start in range(0, len(some), _AT_ONCE):
-                    client.lpush(place, *some[start : start + _AT_ONCE])
+        for place, some in messages.items():
+            for start in range(0, len(some), _AT_ONCE):
+                _say(app, "LPUSH", PREFIX + place, *some[start : start + _AT_ONCE])
     except (CeleryOperationalError, KombuError, RedisError, OSError):
         return False
     return True
 
 
+def _say(app: Celery, *words: str) -> None:
+    """Send a command that may be carried out twice, over the calling thread's own connection.
+
+    The client of the library takes a connection from its pool, looks whether it lives, and wraps it all into retries:
+    twice the processor of the command itself.
+    """
+    own = _own_line(app)
+    packed = own.pack_command(*words)
+    try:
+        own.send_packed_command(packed)
+        own.read_response()
+    except RedisConnectionError:  # the broker may have closed what lay idle
+        own.send_packed_command(packed)
+        own.read_response()
+
+
+def _own_line(app: Celery) -> Line:
+    lines = _lines.get(app)
+    if lines is None:
+        lines = _lines.setdefault(app, threading.local())
+    own: Line | None = getattr(lines, "own", None)
+    if own is None:
+        own = lines.own = line(app)
+    return own
+
+
 def line(app: Celery) -> Line:
-    """A connection to the broker for the caller alone, made when it is first used; what a broker raises, it raises."""
+    """A connection to the broker for the caller alone, which connects by itself, and again after an error."""
     with app.pool.acquire(block=True) as connection:
         pool = client_of(connection).connection_pool
     made: Line = pool.connection_class(**pool.connection_kwargs)

@@ -314,30 +314,43 @@ def _visible(
     number = select(CurrentValue.number).where(
         CurrentValue.asset_id == Asset.id, CurrentValue.environment == bindparam("chosen")
     )
-    # By asset, since a planner that has no statistics yet compares each asset's value with all others in a join.
-    envelope = select(AssetValue.envelope).where(
-        AssetValue.asset_id == Asset.id,
-        AssetValue.environment == bindparam("chosen"),
-        AssetValue.number == number.correlate(Asset).scalar_subquery(),
-    )
-    query = (
+    # With an offset PostgreSQL keeps it apart; else it would look for each number twice.
+    visible = (
         select(
-            cast(Asset.id, Text).label("id"),
-            cast(Asset.bot_id, Text).label("bot_id"),
+            Asset.id,
+            Asset.bot_id,
             Asset.group_name,
             Asset.name,
             cast(Asset.local, Integer).label("local"),  # a number needs no conversion on either database
             number.correlate(Asset).scalar_subquery().label("number"),
-            # SQLite keeps whatever an editor put into the column, text too; PostgreSQL has bytes there anyway.
-            cast(envelope.correlate(Asset).scalar_subquery(), LargeBinary).label("envelope"),
         )
         .where(
             Asset.workspace_id == bindparam("workspace"),
             or_(Asset.bot_id.is_(None), Asset.bot_id == bindparam("own")),
         )
-        .order_by(Asset.bot_id.is_not(None), Asset.group_name, Asset.name)
+        .offset(0)
     )
-    return query if patterns is None else query.where(_narrowed(patterns))
+    found = (visible if patterns is None else visible.where(_narrowed(patterns))).subquery("visible").c
+    # By asset, since a planner that has no statistics yet compares each asset's value with all others in a join.
+    envelope = (
+        select(AssetValue.envelope)
+        .where(
+            AssetValue.asset_id == found.id,
+            AssetValue.environment == bindparam("chosen"),
+            AssetValue.number == found.number,
+        )
+        .scalar_subquery()
+    )
+    return select(
+        cast(found.id, Text).label("id"),
+        cast(found.bot_id, Text).label("bot_id"),
+        found.group_name,
+        found.name,
+        found.local,
+        found.number,
+        # SQLite keeps whatever an editor put into the column, text too; PostgreSQL has bytes there anyway.
+        cast(envelope, LargeBinary).label("envelope"),
+    ).order_by(found.bot_id.is_not(None), found.group_name, found.name)
 
 
 def _narrowed(patterns: Iterable[str]) -> ColumnElement[bool]:

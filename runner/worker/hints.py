@@ -56,7 +56,7 @@ class Hints:
             return
         try:
             line = getattr(own, "line", None)
-            if line is None:
+            if line is None:  # one that nobody else speaks on: the answer may wait there for a while
                 line = own.line = lanes.line(self._app)
             line.send_packed_command(self._question(line, lanes.lane(before.environment, before.group)))
         except AWAY:

@@ -34,8 +34,8 @@ class Typed:
         """Look for `values` in `parameters`."""
         found: list[tuple[str, AssetName]] = []
         kept = dict(parameters)
-        written = "\0".join(_texts(list(parameters.values())))
-        for asset, text in _telling(values, written.encode(errors="surrogatepass")) if written else ():
+        written = b"\0".join(text.encode(errors="surrogatepass") for text in _texts(list(parameters.values())))
+        for asset, text in _telling(values, written) if written else ():
             for name, value in kept.items():
                 referring = _replaced(value, text, f"{{{{ASSET.{asset}}}}}")
                 if referring != value and _is_sound(referring):
@@ -54,28 +54,25 @@ class Typed:
 
 
 def _telling(values: Mapping[AssetName, Secret | None], written: bytes) -> list[tuple[AssetName, str]]:
-    """The values that stand in what was written, by no chance. Of hundreds of values hardly any does."""
+    """Of those values that are written there the ones that are so by no chance."""
     found = []
     for asset, secret in values.items():
         content = b"" if secret is None else secret.reveal().strip()
-        if len(content) >= TELLING and content in written:
-            text = content.decode(errors="replace")
-            if "\ufffd" not in text and not dictionary_like(text):
-                found.append((asset, text))
+        if len(content) < TELLING or content not in written:  # first, since nearly all end here
+            continue
+        text = content.decode(errors="replace")
+        if "\ufffd" not in text and not dictionary_like(text):
+            found.append((asset, text))
     # A value that holds another one goes first.
     return sorted(found, key=lambda pair: -len(pair[1]))
 
 
 def _texts(value: JSON) -> Iterator[str]:
-    """The texts in it that are long enough for a value."""
     if isinstance(value, str):
-        if len(value) >= TELLING:
-            yield value
-    elif isinstance(value, list):
-        for each in value:
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value if isinstance(value, list) else value.values():
             yield from _texts(each)
-    elif isinstance(value, dict):
-        yield from _texts(list(value.values()))
 
 
 def _replaced(value: JSON, text: str, reference: str) -> JSON:

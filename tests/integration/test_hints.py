@@ -101,3 +101,25 @@ def test_a_redis_that_is_away_has_no_hint_and_has_one_again_later(new_redis: Cal
         server.start()
         known = published(app, FIRST, 2)
         assert some.take() == (FIRST, known)
+
+
+def test_what_is_published_meanwhile_is_not_taken_for_the_answer(app: Celery, stores: Stores) -> None:
+    some = Lanes(app, stores.redis_url, FIRST)
+    one = published(app, FIRST, 1)
+    some.hints.ask(hint(FIRST))
+    two = published(app, FIRST, 2)
+    assert some.named(some.hints.answer()) == (FIRST, one)
+    assert some.take() == (FIRST, two)
+
+
+def test_a_connection_that_the_broker_closed_while_it_lay_idle_costs_no_publication(
+    app: Celery, stores: Stores
+) -> None:
+    some = Lanes(app, stores.redis_url, FIRST)
+    published(app, FIRST, 1)
+    some.take()
+    with contextlib.closing(redis.Redis.from_url(stores.redis_url)) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    two = published(app, FIRST, 2)
+    found = some.take() or some.take()  # the first may only notice that its connection was closed
+    assert found == (FIRST, two)

@@ -8,7 +8,7 @@ from runner.worker.typed import Typed
 from vault.decrypt import Secret
 from vault.names import AssetName
 
-LOGIN, TOKEN = AssetName("SAP", "LOGIN"), AssetName("API", "TOKEN")
+LOGIN, TOKEN, SHORT = AssetName("SAP", "LOGIN"), AssetName("API", "TOKEN"), AssetName("API", "SHORT")
 VALUES: dict[AssetName, Secret | None] = {
     LOGIN: Secret(b"horse-battery-9"),
     TOKEN: Secret(b"horse-battery-9-staple"),
@@ -16,6 +16,7 @@ VALUES: dict[AssetName, Secret | None] = {
     AssetName("SAP", "PIN"): Secret(b"4711"),
     AssetName("BLOB", "FILE"): Secret(b"\xff\xfe\x00binary-value"),
     AssetName("SAP", "NONE"): None,
+    SHORT: Secret("äß7ñ9ü".encode()),
 }
 
 
@@ -29,6 +30,8 @@ VALUES: dict[AssetName, Secret | None] = {
         ({"a": "{{ASSET.SAP.LOGIN}}", "b": "horse-battery"}, None, []),
         ({"a": {"horse-battery-9": ["horse-batt", "ery-9"]}}, None, []),
         ({"a": "\ud800 horse-battery-9"}, {"a": "\ud800 {{ASSET.SAP.LOGIN}}"}, [("a", LOGIN)]),
+        ({"a": "äß7ñ9ü"}, {"a": "{{ASSET.API.SHORT}}"}, [("a", SHORT)]),
+        ({"a": "horse-\ud800-battery-9", "horse-battery-9": "x" * 8}, None, []),
         ({}, None, []),
     ],
 )
