@@ -18,6 +18,11 @@ for _closed in (
 ):
     sys.modules[_closed] = None  # type: ignore[assignment]
 
+from runner import loading
+
+if __name__ == "__main__":
+    loading.begin()
+
 import argparse
 import os
 from collections.abc import Sequence

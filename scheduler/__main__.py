@@ -15,7 +15,12 @@ for _module in (
 ):
     sys.modules[_module] = None  # type: ignore[assignment]  # a later import fails: this process cannot decrypt
 
-import signal  # noqa: E402 - nothing of ours may be imported before the fence
+from runner import loading  # noqa: E402 - nothing of ours may be imported before the fence
+
+if __name__ == "__main__":
+    loading.begin()
+
+import signal  # noqa: E402
 import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from contextlib import suppress  # noqa: E402
@@ -67,6 +72,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
     hearing = Hearing(app, look=advancer.look)
     hearing.start()
     found = duties(engine, app, settings, store=store, advancer=advancer, sealer=sealer)
+    loading.end()
     logger().info("scheduler.ready")
     serve(found, stop, ask=Question(direct).ask)
     hearing.close()
