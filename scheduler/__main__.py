@@ -29,7 +29,7 @@ from datetime import UTC, datetime  # noqa: E402
 from sqlalchemy import Engine  # noqa: E402
 
 from runner import lanes, schema  # noqa: E402
-from runner.errors import Conflict, RunnerError  # noqa: E402
+from runner.errors import RunnerError  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.duties import duties  # noqa: E402
@@ -84,13 +84,8 @@ def main(_argv: Sequence[str] | None = None) -> int:
 
 def _check_schema(engine: Engine) -> None:
     """Refuse a database of another version; one that is away is waited for by the duties."""
-    try:
-        with db.reading(engine) as session:
-            current = schema.is_current(session)
-    except Unavailable:
-        return
-    if not current:
-        raise Conflict("The database has another schema than this version needs; run: botkeep migrate")
+    with suppress(Unavailable), db.reading(engine) as session:
+        schema.require(session)
 
 
 if __name__ == "__main__":
