@@ -59,9 +59,12 @@ setup: $(INSTALLED) ## only the environment in .venv
 services: $(INSTALLED) ## PostgreSQL and Redis for the tests, where the machine lacks them
 	@$(BIN)/python -m tests.install
 
-lock: $(INSTALLED) ## choose the newest allowed versions anew and write requirements.lock
+lock: $(INSTALLED) ## choose the newest allowed versions anew and write requirements.lock, and that of the images
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group build --extra s3 --extra mysql --extra mssql --extra oracle \
+	  --constraint requirements.lock --universal --generate-hashes --quiet --no-annotate \
+	  --custom-compile-command "make lock" --output-file deploy/containers/requirements.lock
 
 format: $(INSTALLED) ## lay out the code and mend what the linter can
 	$(BIN)/ruff check --fix

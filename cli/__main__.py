@@ -52,6 +52,8 @@ INTERRUPTED, PIPE_CLOSED = 130, 141
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
+    # httpx would load a command line of its own with this: a sixth of what most of our commands take.
+    sys.modules.setdefault("click", None)  # type: ignore[arg-type]  # None: an import of it fails
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -64,8 +66,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit status. Errors are shown, never raised."""
     to = screen(as_json=_wants_json(arguments))
     completing = wanted()
+    first = arguments[0] if arguments and not completing else ""
     try:
-        status = commands().main(list(arguments), prog_name="botkeep", standalone_mode=False)
+        status = commands(first).main(list(arguments), prog_name="botkeep", standalone_mode=False)
     except CliError as error:
         show_error(to, error)
         return error.status
@@ -82,9 +85,9 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def commands() -> TyperGroup:
-    """The command line as the library runs it, with the examples in its help."""
-    tree = get_command(application())
+def commands(first: str = "") -> TyperGroup:
+    """The command line as the library runs it, with the examples in its help; see `application`."""
+    tree = get_command(application(first))
     assert isinstance(tree, TyperGroup)  # noqa: S101 - it has more than one command
     _show_examples(tree, "")
     return tree
@@ -97,8 +100,11 @@ def _show_examples(group: TyperGroup, above: str) -> None:
             _show_examples(command, f"{above}{name} ")
 
 
-def application() -> typer.Typer:
-    """The command line with every command."""
+def application(first: str = "") -> typer.Typer:
+    """The command line with every command; where `first` names a group, with the commands of that group alone.
+
+    The library asks each parameter of each command for its type, which takes as long as most commands do.
+    """
     app = typer.Typer(
         help="Run bots in Dev, Staging or Prod with the right credentials, which only the runner can read.",
         no_args_is_help=True,
@@ -107,6 +113,17 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
+    groups = _groups()
+    if first in groups:
+        app.add_typer(groups[first], name=first)
+        return app
+    _add_single(app)
+    for name, group in groups.items():
+        app.add_typer(group, name=name)
+    return app
+
+
+def _add_single(app: typer.Typer) -> None:
     for command in (system.up, system.down, system.status, system.doctor):
         app.command()(command)
     passing = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -116,33 +133,30 @@ def application() -> typer.Typer:
     app.command()(job.run)
     app.command("history")(history.list_jobs)
     app.command()(completion.completion)
-    for name, group in _groups():
-        app.add_typer(group, name=name)
-    return app
 
 
-def _groups() -> tuple[tuple[str, typer.Typer], ...]:
-    return (
-        ("runner", runner.app),
-        ("bot", bot.app),
-        ("asset", asset.app),
-        ("job", job.app),
-        ("source", source.app),
-        ("queue", flow.app("queue")),
-        ("workflow", flow.app("workflow")),
-        ("item", item.app),
-        ("trigger", trigger.app),
-        ("calendar", calendar.app),
-        ("log", log.app),
-        ("secret", roboto.app),
-        ("key", key.app),
-        ("environment", environment.app),
-        ("workspace", workspace.app),
-        ("concurrency", concurrency.app),
-        ("token", token.app),
-        ("user", user.app),
-        ("audit", audit.app),
-    )
+def _groups() -> dict[str, typer.Typer]:
+    return {
+        "runner": runner.app,
+        "bot": bot.app,
+        "asset": asset.app,
+        "job": job.app,
+        "source": source.app,
+        "queue": flow.app("queue"),
+        "workflow": flow.app("workflow"),
+        "item": item.app,
+        "trigger": trigger.app,
+        "calendar": calendar.app,
+        "log": log.app,
+        "secret": roboto.app,
+        "key": key.app,
+        "environment": environment.app,
+        "workspace": workspace.app,
+        "concurrency": concurrency.app,
+        "token": token.app,
+        "user": user.app,
+        "audit": audit.app,
+    }
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - the library calls it with the flag

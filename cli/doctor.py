@@ -10,19 +10,18 @@ import ctypes
 import json
 import os
 import shutil
-import sqlite3
 import stat
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cli import processes, resp, root
 from cli.client import Client, Probe
 from cli.connection import connection
+from cli.database_checks import check_database, check_schema
 from cli.errors import CliError
+from cli.finding import Finding
 from cli.home import OTHERS, PASSAGE, Home
 
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -30,23 +29,8 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 #: Seconds between our clock and the console's that are noticed, and that are a fault.
 CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
 
-#: The oldest that will do: `RETURNING` in SQLite, and a PostgreSQL that is still maintained.
-SQLITE_NEEDED, POSTGRESQL_NEEDED = (3, 35), 14
-
 #: The ABI of Landlock from which signals and abstract sockets are kept apart, too (Linux 6.12).
 SCOPED_SINCE = 6
-
-Level = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found; `mend` is what to do about it, empty when all is well."""
-
-    name: str
-    level: Level
-    message: str
-    mend: str = ""
 
 
 def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
@@ -58,6 +42,7 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     yield from check_keys(home, environ)
     yield from check_local_values(home, environ)
     yield from check_database(home, environ)
+    yield from check_schema(home, environ)
     yield from check_broker(home, environ)
     yield from check_console(home, environ, now=now)
 
@@ -98,23 +83,12 @@ def check_bot_users(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]
         message = "Bots run as the runner's user; BOTKEEP_BOT_USERS would give each a user of its own."
         yield Finding("bot users", "ok", message)
         return
-    found = _asked("runner.worker.findings", home=home, environ=environ)
+    found = processes.answer_of("runner.worker.findings", home=home.path, environ=environ)
     if not isinstance(found, list):
         yield Finding("bot users", "fail", "They cannot be asked for.", "Run `python -m runner.worker.findings`.")
         return
     for each in found:
         yield Finding("bot users", each["level"], each["message"], each["mend"])
-
-
-def _asked(module: str, *words: str, home: Home, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-    """What a module of ours says, run as a process of its own; `None` where it says nothing."""
-    own = {**processes.environment(environ), "BOTKEEP_HOME": str(home.path)}
-    argv = processes.module(module, *words)
-    try:
-        done = subprocess.run(argv, env=own, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
-        return json.loads(done.stdout.splitlines()[0])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
-        return None
 
 
 def _landlock() -> int:
@@ -170,7 +144,7 @@ def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Findi
     """Whether values that live on this host can be opened, as their own process says; silent where there are none."""
     if not (home.path / "local" / "values.json").exists():
         return
-    found = _asked("runner.worker.local", "status", "--json", home=home, environ=environ)
+    found = processes.answer_of("runner.worker.local", "status", "--json", home=home.path, environ=environ)
     if found is None:
         yield Finding("local values", "fail", "They cannot be asked for.", "Run `botkeep local status` to see why.")
         return
@@ -217,61 +191,6 @@ def _private(name: str, path: Path, mode: int, *, but: int = 0) -> Finding:
         now = stat.S_IMODE(status.st_mode)
         return Finding(name, "fail", f"{path} is open to others ({now:04o}).", f"chmod {mode:o} {path}")
     return Finding(name, "ok", f"{path} is for its owner only.")
-
-
-def check_database(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether the database can be reached and is new enough."""
-    url = environ.get("BOTKEEP_DATABASE_URL", "")
-    if url.startswith("postgresql"):
-        yield _postgresql(url)
-    elif url.startswith("sqlite:///"):
-        yield _sqlite(Path(url.removeprefix("sqlite:///")))
-    elif url:
-        mend = "Use postgresql+psycopg://… or sqlite:///PATH."
-        yield Finding("database", "fail", "BOTKEEP_DATABASE_URL names a database that is not supported.", mend)
-    elif home.database.exists():
-        yield _sqlite(home.database)
-    else:
-        yield Finding("database", "warn", "There is no database yet.", "Run `botkeep up`, or set BOTKEEP_DATABASE_URL.")
-
-
-def _sqlite(path: Path) -> Finding:
-    if sqlite3.sqlite_version_info < SQLITE_NEEDED:
-        needed = ".".join(map(str, SQLITE_NEEDED))
-        message = f"This Python has SQLite {sqlite3.sqlite_version}."
-        return Finding("database", "fail", message, f"Use a Python with SQLite {needed} or newer.")
-    try:
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-        try:
-            (journal,) = database.execute("PRAGMA journal_mode").fetchone()
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        return Finding("database", "fail", f"{path} cannot be opened: {error}.", "Check its owner and the disk.")
-    if journal != "wal":
-        mend = "Run `botkeep up` once; keep the file on a local disk."
-        return Finding("database", "warn", f"{path} is not in WAL mode.", mend)
-    if path.stat().st_mode & OTHERS:
-        return Finding("database", "fail", f"{path} is open to others.", f"chmod 600 {path}")
-    return Finding("database", "ok", f"SQLite {sqlite3.sqlite_version}, {path}, WAL.")
-
-
-def _postgresql(url: str) -> Finding:
-    import psycopg  # noqa: PLC0415 - only installations with PostgreSQL need it, and it takes long to import
-
-    plain = "postgresql://" + url.partition("://")[2]
-    try:
-        with psycopg.connect(plain, connect_timeout=5) as database:
-            version = database.info.server_version // 10_000
-            encoding = database.info.parameter_status("server_encoding")
-    except psycopg.Error as error:
-        mend = "Check BOTKEEP_DATABASE_URL, the server and its pg_hba.conf."
-        return Finding("database", "fail", f"PostgreSQL cannot be reached ({type(error).__name__}).", mend)
-    if version < POSTGRESQL_NEEDED:
-        return Finding("database", "fail", f"PostgreSQL {version}.", f"Upgrade to {POSTGRESQL_NEEDED} or newer.")
-    if encoding != "UTF8":
-        return Finding("database", "fail", f"PostgreSQL with encoding {encoding}.", "Create the database with UTF8.")
-    return Finding("database", "ok", f"PostgreSQL {version}, UTF8.")
 
 
 def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:

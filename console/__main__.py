@@ -18,6 +18,11 @@ for _closed in (
 ):
     sys.modules[_closed] = None  # type: ignore[assignment]
 
+from runner import loading
+
+if __name__ == "__main__":
+    loading.begin()
+
 import argparse
 import os
 from collections.abc import Sequence
@@ -26,7 +31,7 @@ from pathlib import Path
 
 from console import minting
 from console.settings import ConsoleSettings
-from runner import logging
+from runner import logging, schema
 from runner.errors import RunnerError
 from vault import db
 from vault.errors import Unavailable, VaultError
@@ -82,6 +87,7 @@ def _token(settings: ConsoleSettings, arguments: argparse.Namespace) -> int:
         if_missing=arguments.if_missing,
     )
     with db.writing(db.engine(settings.database())) as session:
+        schema.require(session)
         token = minting.mint(session, wanted, now=datetime.now(UTC))
     if token is not None:
         print(token)
@@ -91,6 +97,7 @@ def _token(settings: ConsoleSettings, arguments: argparse.Namespace) -> int:
 def _link(settings: ConsoleSettings, arguments: argparse.Namespace) -> int:
     url = settings.public_url or arguments.url or f"http://{settings.console_host}:{settings.console_port}"
     with db.writing(db.engine(settings.database())) as session:
+        schema.require(session)
         token = minting.mint_link(session, arguments.name, now=datetime.now(UTC))
     print(f"{url.rstrip('/')}/sign-in/link?token={token}")
     return 0

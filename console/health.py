@@ -63,14 +63,11 @@ def database_problem(console: Console) -> str | None:
     """What keeps the database from being used, as a sentence; `None` when nothing does."""
     try:
         with db.reading(console.engine) as session:
-            current = schema.is_current(session)
+            return schema.problem(session)
     except Unavailable as error:
         return str(error)
     except SQLAlchemyError:
         return "The database has no free connection now; try again in a moment."
-    if current:
-        return None
-    return f"The database does not have the schema {schema.REVISION} of this version; run: botkeep migrate"
 
 
 def broker_answers(console: Console) -> bool:

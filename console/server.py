@@ -26,7 +26,7 @@ from console.key_file import KeyFile
 from console.live import Live
 from console.sessions import Lifetimes
 from console.settings import ConsoleSettings
-from runner import lanes
+from runner import lanes, loading
 from runner.errors import Conflict
 from runner.logging import logger
 from vault import db
@@ -138,7 +138,9 @@ def serve(console: Console, listener: socket.socket, *, settings: ConsoleSetting
     log.info("console.started", host=host, port=port, version=console.version)
     stdlib_logging.getLogger("uvicorn").setLevel(stdlib_logging.WARNING)
     try:
-        _Server(configured(console, settings), console).run(sockets=[listener])
+        server = _Server(configured(console, settings), console)
+        loading.end()
+        server.run(sockets=[listener])
     finally:
         log.info("console.stopped")
 

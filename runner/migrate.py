@@ -16,7 +16,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
-from runner import workspaces
+from runner import schema, workspaces
+from runner.errors import RunnerError
 from runner.settings import StoreSettings
 from vault import db
 from vault.errors import Unavailable, VaultError
@@ -31,11 +32,13 @@ def migrate(engine: Engine, *, now: datetime) -> str:
 
     Raises:
         Unavailable: when the database cannot be reached.
+        Conflict: when a newer version made its schema; nothing is changed.
     """
     with db.writing(engine) as session:
         connection = session.connection()
         if connection.dialect.name == "postgresql":
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        schema.refuse_newer(revision(connection))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -60,7 +63,7 @@ def main() -> int:
     try:
         settings = load(StoreSettings)
         done = migrate(db.engine(settings.database()), now=datetime.now(UTC))
-    except VaultError as error:
+    except (RunnerError, VaultError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the command's answer
         return 6 if isinstance(error, Unavailable) else 5
     print(f"The database is at schema {done}.")  # noqa: T201 - the command's answer

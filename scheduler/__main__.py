@@ -15,7 +15,12 @@ for _module in (
 ):
     sys.modules[_module] = None  # type: ignore[assignment]  # a later import fails: this process cannot decrypt
 
-import signal  # noqa: E402 - nothing of ours may be imported before the fence
+from runner import loading  # noqa: E402 - nothing of ours may be imported before the fence
+
+if __name__ == "__main__":
+    loading.begin()
+
+import signal  # noqa: E402
 import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from contextlib import suppress  # noqa: E402
@@ -24,7 +29,7 @@ from datetime import UTC, datetime  # noqa: E402
 from sqlalchemy import Engine  # noqa: E402
 
 from runner import lanes, schema  # noqa: E402
-from runner.errors import Conflict, RunnerError  # noqa: E402
+from runner.errors import RunnerError  # noqa: E402
 from runner.logging import configure, logger  # noqa: E402
 from scheduler.advancing import Advancer  # noqa: E402
 from scheduler.duties import duties  # noqa: E402
@@ -67,6 +72,7 @@ def main(_argv: Sequence[str] | None = None) -> int:
     hearing = Hearing(app, look=advancer.look)
     hearing.start()
     found = duties(engine, app, settings, store=store, advancer=advancer, sealer=sealer)
+    loading.end()
     logger().info("scheduler.ready")
     serve(found, stop, ask=Question(direct).ask)
     hearing.close()
@@ -78,13 +84,8 @@ def main(_argv: Sequence[str] | None = None) -> int:
 
 def _check_schema(engine: Engine) -> None:
     """Refuse a database of another version; one that is away is waited for by the duties."""
-    try:
-        with db.reading(engine) as session:
-            current = schema.is_current(session)
-    except Unavailable:
-        return
-    if not current:
-        raise Conflict("The database has another schema than this version needs; run: botkeep migrate")
+    with suppress(Unavailable), db.reading(engine) as session:
+        schema.require(session)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import connections
+from tests import collector, connections
 from tests.browser import chromium, visitor  # noqa: F401 - fixtures
 from tests.databases import mariadb, secured_postgres  # noqa: F401 - fixtures
 from tests.mail_server import mail_server, shared_mail_server, user  # noqa: F401 - fixtures
@@ -69,6 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SERVICES] = new_services()
     else:
         config.stash[SERVICES] = Services(Path(worker_input["services"]), worker_input["services_owner"])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    collector.resume()
 
 
 @pytest.hookimpl(optionalhook=True)

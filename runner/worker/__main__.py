@@ -266,8 +266,7 @@ def _announce(engine: Engine, app: Celery, claim: Claim, group: str) -> None:
 
 def _check_schema(engine: Engine) -> None:
     with db.reading(engine) as session:
-        if not schema.is_current(session):
-            raise Invalid("The database has another schema than this version needs; run: botkeep migrate")
+        schema.require(session)
 
 
 def _register(

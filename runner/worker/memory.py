@@ -1,18 +1,19 @@
 """What this process keeps of the memory that it once needed: as little as it can.
 
-Standard library only: `save` runs before everything else is loaded.
+Standard library only, and `loading`: `save` runs before everything else is loaded.
 """
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import opcode
 import sys
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from types import CodeType, ModuleType
+
+from runner import loading
 
 #: Loaded by libraries where they are there, for what a worker does not do: looks of a log on a terminal (structlog's,
 #: 3 MB), YAML in messages (kombu's, 0.8 MB), metrics (redis's, 0.3 MB).
@@ -37,7 +38,7 @@ _libc = ctypes.CDLL(None)
 def save() -> None:
     """Load less and keep less from here on; called before there are threads."""
     _libc.mallopt(_M_ARENA_MAX, _HEAPS)
-    sys.modules.update(dict.fromkeys(UNUSED))  # type: ignore[arg-type]  # None: an import of it fails
+    loading.begin(UNUSED)
     if sys.version_info < (3, 14):  # where a function's documentation is its first constant
         SourceFileLoader.get_code = _get_code  # type: ignore[method-assign,assignment]
     for name, kept in HOLLOW.items():
@@ -46,15 +47,8 @@ def save() -> None:
 
 
 def settle() -> None:
-    """Give back what only the start needed, and spare the collector what stays for ever (malloc_trim(3), gc.freeze).
-
-    What was kept from loading may be loaded from here on, by whoever has a use for it.
-    """
-    for name in UNUSED:
-        if sys.modules.get(name, sys) is None:
-            del sys.modules[name]
-    gc.collect()
-    gc.freeze()
+    """Give back what only the start needed (malloc_trim(3)); what was kept from loading may be loaded from here on."""
+    loading.end(UNUSED)
     _libc.malloc_trim(0)
 
 

@@ -89,10 +89,10 @@ def test_partial_indexes_keep_their_condition(engine: Engine) -> None:
 def test_the_schema_that_processes_ask_for_is_the_newest_migration(engine: Engine) -> None:
     assert ScriptDirectory.from_config(migrate._config()).get_heads() == [schema.REVISION]
     with db.reading(engine) as session:
-        assert not schema.is_current(session), "an empty database"
+        assert "no tables" in (schema.problem(session) or "")
     assert migrate.migrate(engine, now=NOW) == schema.REVISION
     with db.reading(engine) as session:
-        assert schema.is_current(session)
+        assert schema.problem(session) is None
 
 
 def test_migrating_again_changes_nothing(engine: Engine) -> None:
@@ -111,11 +111,11 @@ def test_everything_can_be_taken_back_and_made_again(engine: Engine) -> None:
         downgrade(session)
     with db.reading(engine) as session:
         assert set(inspect(session.connection()).get_table_names()) <= {"alembic_version"}
-        assert not schema.is_current(session)
+        assert "no tables" in (schema.problem(session) or "")
     migrate.migrate(engine, now=NOW)
     with db.reading(engine) as session:
         assert differences(session.connection()) == []
-        assert schema.is_current(session)
+        assert schema.problem(session) is None
 
 
 def test_a_migration_that_fails_leaves_the_schema_as_it_was(engine: Engine) -> None:

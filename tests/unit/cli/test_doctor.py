@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from cli.client import Probe
+from cli.database_checks import check_database
 from cli.doctor import (
-    Finding,
     check_bot_users,
     check_broker,
-    check_database,
     check_home,
     check_keys,
     check_local_values,
@@ -22,6 +21,7 @@ from cli.doctor import (
     judge_local_values,
     judge_ready,
 )
+from cli.finding import Finding
 from cli.home import Home
 from tests.unit.cli.conftest import Answer, Botkeep, Console, items
 

@@ -117,3 +117,32 @@ def test_nothing_of_ours_but_the_client_is_imported() -> None:
     assert not {"vault", "runner", "scheduler", "console", "botkeep"} & set(
         done.stdout.strip("{}\n").replace("'", "").split(", ")
     )
+
+
+@pytest.mark.parametrize("group", ["job", "queue", "asset"])
+def test_a_groups_command_line_is_that_of_the_whole_one(group: str) -> None:
+    whole, alone = (dict(commands(get_command(application(first)))) for first in ("", group))
+    assert set(alone) == {path for path in whole if path.split()[0] == group}
+    assert [option.opts for path in sorted(alone) for option in alone[path].params] == [
+        option.opts for path in sorted(alone) for option in whole[path].params
+    ]
+
+
+def test_a_command_loads_neither_what_other_groups_need_nor_certificates_for_a_console_on_this_host() -> None:
+    program = (
+        "import ssl, sys; sys.argv[1:] = ['job', 'list']\n"
+        "ssl.SSLContext.load_verify_locations = lambda *_, **__: print('certificates')\n"
+        "from cli.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, [name for name in ('click', 'rich') if sys.modules.get(name)])\n"
+    )
+    env = {**clean_environment(), "BOTKEEP_TOKEN": "bk_nothing"}
+    for address, read in (("http://127.0.0.1:9", []), ("https://127.0.0.1:9", ["certificates"])):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**env, "BOTKEEP_URL": address},
+        )
+        assert done.stdout.splitlines() == [*read, "6 []"], done.stderr
