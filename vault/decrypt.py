@@ -12,6 +12,7 @@ used again. The processes that import this module are therefore kept apart, smal
 
 import hashlib
 import hmac
+import math
 import os
 import threading
 import time
@@ -202,6 +203,7 @@ class DataKeys:
         self._lock = threading.Lock()
         self._keys: OrderedDict[bytes, AESGCM] = OrderedDict()  # least recently used first
         self._deadlines: dict[bytes, float] = {}  # in order of opening, so the next to expire is first
+        self._next = math.inf  # nothing expires before that
 
     def __repr__(self) -> str:
         """How many keys are held."""
@@ -214,7 +216,8 @@ class DataKeys:
     def get(self, fingerprint: bytes) -> AESGCM | None:
         """The opened key of that fingerprint, if it is still held."""
         with self._lock:
-            self._expire()
+            if self._clock() >= self._next:
+                self._expire()
             if (key := self._keys.get(fingerprint)) is not None:
                 self._keys.move_to_end(fingerprint)
             return key
@@ -225,7 +228,7 @@ class DataKeys:
             self._expire()
             self._keys[fingerprint] = key
             self._keys.move_to_end(fingerprint)
-            self._deadlines.setdefault(fingerprint, self._clock() + self._lifetime)
+            self._next = min(self._next, self._deadlines.setdefault(fingerprint, self._clock() + self._lifetime))
             while len(self._keys) > self._limit:
                 oldest, _ = self._keys.popitem(last=False)
                 del self._deadlines[oldest]
@@ -245,9 +248,11 @@ class DataKeys:
         now = self._clock()
         while self._deadlines:
             fingerprint = next(iter(self._deadlines))
-            if self._deadlines[fingerprint] > now:
+            self._next = self._deadlines[fingerprint]
+            if self._next > now:
                 return
             del self._deadlines[fingerprint], self._keys[fingerprint]
+        self._next = math.inf
 
 
 class Sealed:
