@@ -82,6 +82,10 @@ class Pool(BasePool):  # type: ignore[misc]  # Celery's has no annotations
         for thread in self._threads:
             thread.join()
 
+    def on_terminate(self) -> None:
+        """As a stop: what ends bots before their time is not Celery's matter."""
+        self.on_stop()
+
     def _another(self) -> _Slot:
         slot = _Slot()
         thread = threading.Thread(target=self._run, args=(slot,), name=f"slot-{len(self._threads)}", daemon=True)

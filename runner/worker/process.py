@@ -187,10 +187,11 @@ class Process:
             self._control.send(word, socket.MSG_DONTWAIT)
 
     def _receive(self) -> bytes:
-        try:
-            return self._control.recv(MAX_NEWS)
-        except ConnectionResetError:
-            return b""
+        for _ in range(2):
+            # That the launcher closed without having read our last word is said first, and once.
+            with contextlib.suppress(ConnectionResetError):
+                return self._control.recv(MAX_NEWS)
+        return b""
 
     def _hear(self, message: bytes) -> None:
         if not message:

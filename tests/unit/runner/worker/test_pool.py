@@ -95,13 +95,14 @@ def test_work_that_fails_costs_no_thread(pool: Pool) -> None:
         step.let_go()
 
 
-def test_a_stop_waits_for_what_is_done_and_drops_what_waits() -> None:
+@pytest.mark.parametrize("how", [Pool.stop, Pool.terminate])
+def test_a_stop_waits_for_what_is_done_and_drops_what_waits(how: Callable[[Pool], None]) -> None:
     pool = Pool(1)
     dropped: list[str] = []
     (running,) = begun(pool, 1)
     pool.begin(lambda: dropped.append("waiting"))
     wait_until(lambda: running.begun, 30, "the work")
-    stopping = threading.Thread(target=pool.stop)
+    stopping = threading.Thread(target=how, args=[pool])
     stopping.start()
     wait_until(lambda: not pool.crowded, 30, "the stop")
     assert stopping.is_alive()
