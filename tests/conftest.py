@@ -138,29 +138,31 @@ def new_redis(services: Services) -> Iterator[Callable[[str], RedisServer]]:
 
 
 @pytest.fixture(params=["embedded", "server"])
-def stores(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Stores]:
+def stores(request: pytest.FixtureRequest, services: Services) -> Iterator[Stores]:
     """One migrated, empty database and one empty Redis, on each pair in turn."""
-    yield from make_stores(request, services, tmp_path, migrated=True)
+    yield from make_stores(request, services, migrated=True)
 
 
 @pytest.fixture(params=["embedded", "server"])
-def empty_stores(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Stores]:
+def empty_stores(request: pytest.FixtureRequest, services: Services) -> Iterator[Stores]:
     """As `stores`, before the first migration."""
-    yield from make_stores(request, services, tmp_path, migrated=False)
+    yield from make_stores(request, services, migrated=False)
 
 
-def make_stores(
-    request: pytest.FixtureRequest, services: Services, tmp_path: Path, *, migrated: bool
-) -> Iterator[Stores]:
+def make_stores(request: pytest.FixtureRequest, services: Services, *, migrated: bool) -> Iterator[Stores]:
     kind: str = request.param
     broker = services.redis(kind)
     broker.empty()
     if kind == "embedded":
-        path = tmp_path / "botkeep.db"
+        # Beside the servers' files: a commit waits 3 ms for a disk, and not for memory.
+        folder = services.root / f"sqlite-{os.getpid()}-{next(numbers)}"
+        folder.mkdir(mode=0o700)
+        path = folder / "botkeep.db"
         if migrated:
             shutil.copyfile(services.migrated_sqlite(), path)
             path.chmod(0o600)
         yield Stores(kind, f"sqlite:///{path}", broker.url)
+        shutil.rmtree(folder)
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     name = f"test_{os.getpid()}_{next(numbers)}"

@@ -172,12 +172,14 @@ def test_an_unforeseen_failure_shows_an_id_and_nothing_else(
     assert "/" not in answer.text
 
 
-def test_no_value_reaches_the_broker_or_the_database_in_clear(api: Api, stores: Stores, tmp_path: Path) -> None:
+def test_no_value_reaches_the_broker_or_the_database_in_clear(api: Api, stores: Stores) -> None:
     api.add_bot()
     api.set_value("SAP.PASSWORD", b"marker-8801-value", "dev")
     api.run(parameters={"pw": "{{ASSET.SAP.PASSWORD}}"})
     with contextlib.closing(redis.Redis.from_url(stores.redis_url)) as client:
         assert b"marker" not in b"".join(client.dump(key) or b"" for key in client.keys("*"))
     if stores.name == "embedded":
-        for file in tmp_path.glob("botkeep.db*"):
-            assert b"marker" not in file.read_bytes()
+        database = Path(stores.database_url.removeprefix("sqlite:///"))
+        files = list(database.parent.iterdir())
+        assert database in files
+        assert [file for file in files if b"marker" in file.read_bytes()] == []

@@ -111,7 +111,7 @@ def test_it_cannot_import_what_decrypts() -> None:
 def test_it_refuses_a_database_of_another_schema(empty_stores: Stores, home: Path) -> None:
     done = console("--port", "0", env={**empty_stores.environment, "BOTKEEP_HOME": str(home)})
     assert done.returncode == 5
-    assert "run: botkeep migrate" in done.stderr
+    assert "Run: botkeep migrate" in done.stderr
     assert "Traceback" not in done.stderr
 
 
