@@ -80,7 +80,7 @@ class Yard:
 def main(argv: list[str]) -> int:
     """Print ours beside the baseline; non-zero when a death costs more than the lease and `BEYOND`."""
     options = _options(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     figures: dict[str, float] = {}
     try:
         for name in [options.store] if options.store else ["sqlite", "postgresql"]:

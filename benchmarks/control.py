@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     options = parser.parse_args(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bk") as folder,

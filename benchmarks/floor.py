@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     options = parser.parse_args(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     try:
         with tempfile.TemporaryDirectory(prefix="bk") as folder:
             figures = measure(services, Path(folder), store=options.store, count=options.count)

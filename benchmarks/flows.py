@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--workflows", type=int, default=1000)
     parser.add_argument("--store", choices=KINDS)
     options = parser.parse_args(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     figures: dict[str, float] = {}
     try:
         for name in [options.store] if options.store else KINDS:

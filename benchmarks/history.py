@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=40)
     options = parser.parse_args(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     try:
         figures = {str(jobs): _measure(services, jobs, options.requests) for jobs in (1_000, options.jobs)}
     finally:

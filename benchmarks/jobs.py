@@ -100,7 +100,7 @@ class Bench:
 def main(argv: list[str]) -> int:
     """Print ours beside the baseline; non-zero when a target is missed."""
     options = _options(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     try:
         with tempfile.TemporaryDirectory(prefix="bk") as folder:
             figures = _measure(services, Path(folder), options)

@@ -137,7 +137,7 @@ def _ours(command: list[str], folder: Path) -> tuple[float, int]:
 
 
 def _follow(store: str, *, flood: int) -> dict[str, float]:
-    services = new_services()
+    services = new_services(on_disk=True)
     kind = "embedded" if store == "sqlite" else "server"
     try:
         with new_stores(services, services.postgres, kind) as (stores, _), running(stores) as system:

@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--assets", type=int, default=10_000)
     parser.add_argument("--requests", type=int, default=30)
     options = parser.parse_args(argv)
-    services = new_services()
+    services = new_services(on_disk=True)
     try:
         small = measure(services, 1_000, 10, options.requests)
         large = measure(services, options.jobs, options.assets, options.requests)

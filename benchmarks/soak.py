@@ -72,7 +72,7 @@ def soak(argv: list[str]) -> int:
     count = options.jobs or max(60, int(JOBS * options.seconds / SECONDS))
     print(f"seed {seed}, {options.seconds:g} s, {count} jobs, stores {options.stores}, lease {lease():g} s", flush=True)
     adopt_orphans()
-    services = new_services()
+    services = new_services(on_disk=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
     try:
         with yard(services, folder / "home", options.stores) as made:

@@ -105,7 +105,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="postgresql")
     given = parser.parse_args(argv)
     configure("benchmark", level="warning")
-    services = new_services()
+    services = new_services(on_disk=True)
     try:
         figures = {
             **_burst(services, given.store, given.schedules),
