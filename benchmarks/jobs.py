@@ -9,7 +9,8 @@ Both workers run all the time and are measured in turns, three times; each figur
 - CPU: of our processes outside the bot: queueing, the worker, and what starts bots; the bot's own is subtracted. Of the
   plain task: sending it, and its worker, whose children are the bots
 - assets: the latency with 100 values in the workspace less that with none
-- memory: the worker idle, and for each further concurrent job (proportional set size, proc_pid_smaps(5))
+- memory: the worker idle, and for each further concurrent job (proportional set size, proc_pid_smaps(5)); the latter
+  also with 100 values, whose masker each job then has
 """
 
 from __future__ import annotations
@@ -130,10 +131,11 @@ def _measure(services: Services, folder: Path, options: argparse.Namespace) -> d
             for number in range(ROUNDS)
         ]
         figures = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+        _, figures["worker_mb_per_job"] = _memory(bench)
         _hundred_assets(bench)
         _latency(bench, 5)
         figures["ours_latency_100_assets_ms"] = _latency(bench, options.latency)
-        figures |= _memory(bench)
+        figures["worker_idle_mb"], figures["worker_mb_per_job_100_assets"] = _memory(bench)
     return figures
 
 
@@ -297,7 +299,8 @@ def _hundred_assets(bench: Bench) -> None:
             )
 
 
-def _memory(bench: Bench) -> dict[str, float]:
+def _memory(bench: Bench) -> tuple[float, float]:
+    """MB of the worker when idle, and for each further job."""
     idle = _pss_mb(bench.worker.pid)
     for _ in range(CONCURRENCY):
         bench.enqueue("sleeper")
@@ -306,7 +309,7 @@ def _memory(bench: Bench) -> dict[str, float]:
     with db.writing(bench.engine) as session:
         session.execute(text("UPDATE jobs SET cancel_requested_at = created_at WHERE state = 'running'"))
     wait_until(lambda: _running(bench) == 0, timeout=60, what="their end")
-    return {"worker_idle_mb": idle, "worker_mb_per_job": max(0.0, busy - idle) / CONCURRENCY}
+    return idle, max(0.0, busy - idle) / CONCURRENCY
 
 
 def _running(bench: Bench) -> int:
