@@ -19,6 +19,7 @@ from runner.worker.outcomes import Entry
 from runner.worker.starting import ENVIRONMENT_FD, User
 
 HERE = Path(__file__).resolve().parent
+_BOOTSTRAP = str(HERE / "bootstrap.py")
 
 
 class ProcessError(Exception):
@@ -99,5 +100,4 @@ class Launch:
 
 def python_argv(python: Path, package: Path, entry: str, *, sdk: Path) -> tuple[str, ...]:
     """The command line of a Python bot in mode `bootstrap`; see `bootstrap.py`."""
-    bootstrap = str(HERE / "bootstrap.py")
-    return (str(python), "-I", "-X", "utf8", bootstrap, str(ENVIRONMENT_FD), str(package), entry, str(sdk))
+    return (str(python), "-I", "-X", "utf8", _BOOTSTRAP, str(ENVIRONMENT_FD), str(package), entry, str(sdk))

@@ -99,7 +99,12 @@ def _bounds(limits: Limits) -> Bounds:
 def _readable(folders: Folders, python: Path | None) -> tuple[Path, ...]:
     """What is the attempt's own and not below its root: its values, its virtual environment, a shared package."""
     package = () if folders.package.parent == folders.root else (folders.package,)
-    return (folders.assets, *package, *(() if python is None else (python.parent.parent,)))
+    return (folders.assets, *package, *(() if python is None else (_virtual_environment(python),)))
+
+
+@lru_cache(maxsize=1024)
+def _virtual_environment(python: Path) -> Path:
+    return python.parent.parent
 
 
 @cache
