@@ -8,6 +8,7 @@ Follows no link in a file's place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -139,13 +140,15 @@ class Directory:
         # By another name first: ext4 derives the folder's place from it, and the shards of all stores have the same.
         fresh = folder.with_name(f".{uuid.uuid4().hex}")
         fresh.mkdir(mode=0o700)
-        if self._group is not None:
-            os.chown(fresh, -1, self._group)
-            fresh.chmod(0o770)
         try:
+            if self._group is not None:
+                os.chown(fresh, -1, self._group)
+                fresh.chmod(0o770)
             fresh.rename(folder)
-        except OSError:  # somebody was faster
+        except OSError as error:
             fresh.rmdir()
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # else somebody was faster
+                raise
 
     def _stem(self, job_id: uuid.UUID, attempt: int) -> Path:
         return self.root / _place(job_id, attempt)

@@ -15,6 +15,7 @@ import mmap
 import os
 import struct
 import threading
+import weakref
 
 #: Places on a board: more than any runner has bots, so that a place is long out of use before it is given away again.
 PLACES = 4096
@@ -68,11 +69,12 @@ class Place:
 
 
 class Places:
-    """The worker's side: which places are given away. May be used from any thread."""
+    """The worker's side: which places are given away. May be used from any thread. Its descriptor goes with it."""
 
     def __init__(self) -> None:
         """Raises OSError."""
         self.file = os.memfd_create("botkeep-board")
+        weakref.finalize(self, os.close, self.file)
         os.ftruncate(self.file, PLACES * _NOTE.size)
         self.board = Board(self.file)
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ Standard library only: the spawner's process loads it.
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -28,6 +29,14 @@ KEPT = 8
 Spawn = Callable[[], int]
 #: The paths below which the bot reads, and those below which it writes.
 Paths = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def start(life: Callable[[], None]) -> None:
+    """Starts a thread. Raises OSError where the host gives none, as for a process; Python's own error has no number."""
+    try:
+        _thread.start_new_thread(life, ())
+    except RuntimeError:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
 
 
 class Cradle:
@@ -52,8 +61,8 @@ class Cradle:
     def begin(self) -> None:
         """Starts the thread, with what the calling one is kept from."""
         try:
-            _thread.start_new_thread(self._live, ())
-        except RuntimeError as error:
+            start(self._live)
+        except OSError as error:
             self._error = error
             self._tried.release()
 
@@ -190,7 +199,7 @@ class Nursery:
             self._settled, self._asked = _thread.allocate_lock(), _thread.allocate_lock()
             self._settled.acquire()
             self._asked.acquire()
-            _thread.start_new_thread(self._live, ())
+            start(self._live)
             self._started = True
             self._settled.acquire()
         if self._error is not None:

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.worker import cgroups, privileges
-from runner.worker.board import Place, Places
+from runner.worker.board import PLACES, Place, Places
 from runner.worker.launch import Launch, SpawnerFailed
 from runner.worker.launcher import MAX_NEWS
 from runner.worker.leases import BotUsers, Lease
@@ -281,7 +281,10 @@ class Spawner:
 
         Raises `LaunchRefused` or `SpawnerFailed`. A bot that cannot be started is an outcome, not an exception.
         """
-        place, lease = self._places.take(), None
+        try:
+            place, lease = self._places.take(), None
+        except OSError:
+            raise SpawnerFailed(f"The runner has {PLACES:,} bots already; lower its concurrency.") from None
         try:
             lease = None if self.users is None else self.users.lease()
             return self._launch(launch, environment, place, lease)

@@ -119,10 +119,12 @@ def _found(directory: str, name: str, wanted: Entry, *, seen: Mapping[str, Mark]
     try:
         found = os.fstat(descriptor)
         mark = marks.of(found)
+        if found.st_size != wanted.size:
+            return None
         if mark != seen.get(name):
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or os.listxattr(descriptor):
                 return None
-            if (stat.S_IMODE(found.st_mode), found.st_size) != (wanted.mode, wanted.size):
+            if stat.S_IMODE(found.st_mode) != wanted.mode:
                 return None
         digest, left = hashlib.sha256(), wanted.size
         while left and (data := os.read(descriptor, min(left, _CHUNK))):

@@ -1,5 +1,6 @@
 """Logs and artefacts in a folder and in an object store that speaks S3, and a store that is away."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from runner import logs, object_sink, objects
 from runner import stores as log_stores
+from runner.directory import Directory
 from runner.errors import Invalid, NotFound, Unavailable
 from runner.logs import Ask
 from runner.object_sink import ObjectSink
@@ -284,6 +286,19 @@ def test_those_who_make_a_folder_at_the_same_time_find_all_they_put_into_it(tmp_
     store = log_stores.directory(tmp_path / "logs")
     assert [text(store, job_id) for job_id in ids] == [f"{job_id}\n".encode() for job_id in ids]
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["0000000"]
+
+
+def test_a_folder_that_cannot_be_put_in_its_place_is_said_once_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_self: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Directory(tmp_path / "logs", host="")
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space"):
+        store.make(tmp_path / "logs" / "0123456" / "a.log")
+    assert list((tmp_path / "logs").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_spread_is_left_as_it_is(tmp_path: Path) -> None:

@@ -20,6 +20,17 @@ def test_what_one_process_notes_another_reads_and_the_next_attempt_does_not() ->
     assert again.note == (0, 0, 0)
 
 
+def test_the_descriptor_goes_with_the_board_and_the_memory_with_its_last_place() -> None:
+    places = Places()
+    file, place = places.file, places.take()
+    del places
+    assert os.fstat(file)
+    assert place.note == (0, 0, 0)
+    del place
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(file)
+
+
 def test_a_place_is_given_to_one_attempt_only_and_again_as_late_as_can_be() -> None:
     places = Places()
     kept = places.take()
