@@ -1,4 +1,4 @@
-"""Jobs: the only module, with `runner.ends`, that changes a job's state.
+"""Jobs: the only module, with `runner.ends` and `runner.succession`, that changes a job's state.
 
 Each transition is one guarded statement with the expected state, and for a report the attempt's number, in its
 WHERE; a statement that matches nothing is an expected loss and answers `None` or `False`. Leases are measured by
@@ -189,29 +189,31 @@ def claim(direct: Direct, *, environment: str, group: str, runner: str, lease: t
     wanted = {"environment": environment, "group": group, "claimant": runner, "lease": lease.total_seconds()}
     if direct.dialect == "sqlite":
         with direct.transaction() as run:
-            return _begin(run, run(statements.CLAIM, wanted), runner=runner)
+            return begin(run, run(statements.CLAIM, wanted), runner=runner)
     while rows := direct.write(statements.CLAIM_NEXT, wanted):
         if rows[0].id is not None:
-            return _claimed(rows[0])
+            return claimed(rows[0])
         workspace = rows[0].limited_in
         with direct.transaction() as run:
             run(statements.LOCK_LIMITS, {"workspace": str(workspace)})
-            won = _begin(run, run(statements.CLAIM_LIMITED, {**wanted, "workspace_id": workspace}), runner=runner)
+            won = begin(run, run(statements.CLAIM_LIMITED, {**wanted, "workspace_id": workspace}), runner=runner)
         if won is not None:
             return won
     return None
 
 
-def _begin(run: Run, rows: list[Row], *, runner: str) -> Claim | None:
+def begin(run: Run, rows: list[Row], *, runner: str) -> Claim | None:
+    """Write the attempt of a claim into its transaction; nothing where the claim's statement answered nothing."""
     if not rows:
         return None
     won = rows[0]
     begun = {"job_id": won.id, "number": won.attempt, "runner": runner, "claimed_at": won.started_at}
     run(statements.BEGIN_ATTEMPT, begun)
-    return _claimed(won)
+    return claimed(won)
 
 
-def _claimed(row: Row) -> Claim:
+def claimed(row: Row) -> Claim:
+    """What a runner holds, by the row that the claim's statement answered."""
     return Claim(
         row.id,
         row.attempt,

@@ -6,13 +6,10 @@ so the ones on the path of each job are constants with named parameters, for `ru
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     CTE,
     Float,
     Insert,
-    Select,
     and_,
     bindparam,
     exists,
@@ -22,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 
@@ -156,8 +154,8 @@ def _begun(won: CTE) -> Insert:
     return insert(_attempts).from_select(["job_id", "number", "runner", "claimed_at", "state"], begun)
 
 
-def _claim_next() -> Select[Any]:
-    """One statement for PostgreSQL: the next job of the lane, its change, and its attempt."""
+def _claim_next() -> tuple[CTE, CTE, CTE]:
+    """Parts of one statement for PostgreSQL: the next job of the lane, its change, and its attempt."""
     picked = _next.with_for_update(skip_locked=True).cte("picked")
     won = (
         update(_jobs)
@@ -166,18 +164,20 @@ def _claim_next() -> Select[Any]:
         .returning(*_CLAIMED)
         .cte("won")
     )
-    begun = _begun(won).returning(_attempts.c.number).cte("begun")
-    return (
-        select(picked.c.workspace_id.label("limited_in"), won)
-        .select_from(picked.outerjoin(won, won.c.id == picked.c.id))
-        .add_cte(begun)
-    )
+    return picked, won, _begun(won).returning(_attempts.c.number).cte("begun")
+
+
+_picked, _won, _attempt = _claim_next()
 
 
 #: The claim on PostgreSQL. Parameters: `environment`, `group`, `claimant`, `lease` in seconds. It answers the job or,
 #: where the next one has a limit, only its workspace: two claims at once could pass the limit, so these go by
 #: `LOCK_LIMITS` and `CLAIM_LIMITED`.
-CLAIM_NEXT = _claim_next()
+CLAIM_NEXT = (
+    select(_picked.c.workspace_id.label("limited_in"), _won)
+    .select_from(_picked.outerjoin(_won, _won.c.id == _picked.c.id))
+    .add_cte(_attempt)
+)
 
 #: Keeps the claims of limited jobs apart. Parameter: `workspace`, its id as text.
 LOCK_LIMITS = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("workspace"), 0)))
@@ -264,6 +264,17 @@ _done = FINISH.cte("done")
 
 #: Both ends in one statement, for PostgreSQL; it answers a row where the fence let them through.
 FINISH_AT_ONCE = END_ATTEMPT.where(exists(select(_done.c.id))).returning(_attempts.c.number)
+
+_ended = FINISH_AT_ONCE.cte("ended")
+_both = select(literal(1).label("one")).subquery("both")
+
+#: Both ends and the claim of the next job in one statement, for PostgreSQL; parameters as for `FINISH_AT_ONCE` and
+#: `CLAIM_NEXT`. It answers one row: `ended` where the fence let the ends through, and what `CLAIM_NEXT` answers.
+FINISH_AND_CLAIM = (
+    select(_ended.c.number.label("ended"), _picked.c.workspace_id.label("limited_in"), _won)
+    .select_from(_both.outerjoin(_ended, true()).outerjoin(_picked, true()).outerjoin(_won, _won.c.id == _picked.c.id))
+    .add_cte(_attempt)
+)
 
 #: A further attempt of a job whose attempt was lost, unless somebody wants the job cancelled. Parameters: `job`,
 #: `fence`, `wait` in seconds, and the columns of the report that the scheduler may write.

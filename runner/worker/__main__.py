@@ -66,6 +66,7 @@ from runner.worker.settings import RunnerSettings
 from runner.worker.station import Station
 from runner.worker.stopping import Stopping
 from runner.worker.telling import Telling
+from runner.worker.turn import Turn
 from runner.worker.watchdog import STALLED, Watchdog, messages_wait
 from vault import db
 from vault.direct import Direct
@@ -315,9 +316,9 @@ def _work(app: Celery, station: Station, stopping: Stopping, *, places: Sequence
         stop=stopping.begun,
     )
 
-    def look(environment: str, group: str, ended: Callable[[], object]) -> Claim | None:
+    def look(turn: Turn) -> Claim | None:
         with watchdog.receiving():
-            claim = executor.execute(station, environment=environment, group=group, free=ended)
+            claim = executor.execute(station, turn)
         if claim is not None and claim.run_id is not None:
             signals.look_at_run(app, claim.run_id)
         return claim

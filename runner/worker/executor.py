@@ -37,6 +37,7 @@ from runner.worker.environments import EnvironmentBuildFailed, VirtualEnvironmen
 from runner.worker.gate import Gate
 from runner.worker.granting import Granted
 from runner.worker.held import KILL_AFTER, Hold
+from runner.worker.hints import Hint
 from runner.worker.launch import ProcessError
 from runner.worker.launching import Confined, launch_of
 from runner.worker.masker import Masker
@@ -49,6 +50,7 @@ from runner.worker.refusal import Refusal
 from runner.worker.resolution import Resolved
 from runner.worker.station import Station
 from runner.worker.timeline import Timeline
+from runner.worker.turn import Claimed, Turn
 from runner.worker.unopened import Sources, Unopened
 from vault.errors import Unavailable
 
@@ -87,17 +89,15 @@ class Run:
     masked: Gate = field(default_factory=Gate)
 
 
-def execute(
-    station: Station, *, environment: str, group: str, free: Callable[[], object] = lambda: None
-) -> Claim | None:
-    """Run the next job of a lane; answers what it claimed, `None` where there was nothing for this worker.
+def execute(station: Station, turn: Turn) -> Claim | None:
+    """Run the job that was claimed for a turn, or the next one of its lane; `None` where there was none to claim.
 
-    `free` is called when the bot has ended: what is left to do takes as long as fetching the next message, or less.
+    The next hint is asked for when the bot has ended: what is left to do takes as long as fetching it, or less.
     """
-    since = time.monotonic()
-    claim = _claim(station, environment=environment, group=group)
-    if claim is None:
+    claimed = turn.take() or _claim(station, turn.hint)
+    if claimed is None:
         return None
+    claim, since = claimed.claim, claimed.since
     masker = Masker()
     with (
         bound(job_id=str(claim.job_id), attempt=claim.attempt),
@@ -108,18 +108,24 @@ def execute(
         _log.debug("job.claimed", environment=claim.environment)
         timeline = Timeline(since=since)
         if not claim.limited:  # such a claim is followed by another
-            timeline.at_end(free)
+            timeline.at_end(turn.ask)
         report, left = _attempt(station, claim, hold, entry=entry, timeline=timeline, masker=masker)
         timeline.begin("report")
         report = ending.masked(report, masker.mask_text, left=left, steps=timeline.steps())
-        _report(station, claim, report, group=group)
+        _report(station, claim, report, turn=turn)
     return claim
 
 
-def _claim(station: Station, *, environment: str, group: str) -> Claim | None:
-    settings = station.settings
-    lease = timedelta(seconds=settings.lease)
-    return jobs.claim(station.direct, environment=environment, group=group, runner=settings.runner_name, lease=lease)
+def _claim(station: Station, hint: Hint) -> Claimed | None:
+    settings, since = station.settings, time.monotonic()
+    claim = jobs.claim(
+        station.direct,
+        environment=hint.environment,
+        group=hint.group,
+        runner=settings.runner_name,
+        lease=timedelta(seconds=settings.lease),
+    )
+    return None if claim is None else Claimed(claim, since)
 
 
 def _attempt(
@@ -353,10 +359,10 @@ def _pump(run: Run, process: Process) -> Outcome:
     return outcome
 
 
-def _report(station: Station, claim: Claim, report: Report, *, group: str) -> None:
-    done = reporting.write(station, claim, report)
+def _report(station: Station, claim: Claim, report: Report, *, turn: Turn) -> None:
+    done = reporting.write(station, claim, report, turn=turn)
     if done is not None and done.wait == timedelta(0):
-        station.announce(claim, group)
+        station.announce(claim, turn.hint.group)
     station.telling.ended(claim.job_id, claim.attempt)
 
 

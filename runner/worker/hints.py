@@ -1,7 +1,7 @@
 """Hints: what an entry of a lane says, and how a busy worker takes the next one without Celery's loop.
 
-A thread asks when its bot has ended and takes the answer when the end is written down: so neither it nor the loop wakes
-up for it. What was answered to a process that died is announced again by the rescuer, as all that it had fetched.
+A thread asks when its bot has ended and takes the answer when the end is to be written down: so neither it nor the loop
+wakes up for it. What was answered to a process that died is announced again by the rescuer, as all that it had fetched.
 Promises that a Redis which is away is none at all: then nothing waits, and Celery's loop deals with it.
 """
 

@@ -10,12 +10,14 @@ from sqlalchemy import Engine
 
 from runner.jobs import Claim
 from runner.stores import Store
-from runner.worker import isolation
+from runner.worker import bytecode, isolation
 from runner.worker.censor import Censor
 from runner.worker.endpoint import Endpoint
 from runner.worker.held import Held
 from runner.worker.interpreters import Interpreter
 from runner.worker.keyring import Keyring
+from runner.worker.launch import HERE
+from runner.worker.launching import sdk_folder
 from runner.worker.local.values import LocalValues
 from runner.worker.outcomes import Journal
 from runner.worker.packages import PackageStore
@@ -58,6 +60,7 @@ class Station:
 
     def start(self) -> None:
         """Start what runs for as long as the worker; the spawner first, before there are threads."""
+        bytecode.prepare([HERE / "bot_main.py", *sdk_folder().glob("*.py")])
         self.spawner.start()
         self.endpoint.start()
         self.held.start()

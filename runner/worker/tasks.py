@@ -23,6 +23,7 @@ from runner.jobs import Claim
 from runner.lanes import TASK
 from runner.logging import logger
 from runner.worker.hints import Hint, Hints
+from runner.worker.turn import Turn
 from vault.errors import Unavailable
 
 #: Headers of a message that `inbox` made: the environment and the group of its lane, and the job that it named.
@@ -34,34 +35,31 @@ BEGUN = "begun"
 _log = logger()
 _celery_log = logging.getLogger(__name__)
 
-#: Runs the next job of a lane (environment, group), and calls the third when its bot has ended.
-Execute = Callable[[str, str, Callable[[], object]], Claim | None]
+#: Runs the job of a turn and answers what was claimed for it.
+Execute = Callable[[Turn], Claim | None]
 
 #: Environment and group of the lanes in which jobs with limits wait.
 Limited = Callable[[], Iterable[tuple[str, str]]]
 
-#: Runs what is ready in the lane of a hint, and calls the second when a bot has ended.
-Look = Callable[[Hint, Callable[[], object]], None]
-
 
 def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, stopping: threading.Event) -> None:
-    """Make a message of a lane call `execute` with the lane's environment and group.
+    """Make a message of a lane call `execute` with a turn in this lane, and then with the turns that follow it.
 
     Which job the message named does not matter: the database says which one is next. Where that job has a limit,
     others may have waited for its end, here or in other lanes, and no message may be left for them. A worker that is
     stopping claims nothing: what would make it look goes back to the lane, for another one.
     """
 
-    def look(hint: Hint, ended: Callable[[], object]) -> None:
-        environment, group = hint.environment, hint.group
+    def look(turn: Turn) -> None:
+        environment, group = turn.hint.environment, turn.hint.group
         try:
-            while not stopping.is_set():
-                claim = execute(environment, group, ended)
+            while turn.bound or not stopping.is_set():
+                claim = execute(turn)
                 if claim is None or not claim.limited:
                     return
                 for lane in set(limited()) - {(environment, group)}:
                     lanes.remind(app, claim.job_id, environment=lane[0], group=lane[1])
-            hint.give_back()
+            turn.hint.give_back()
         except Unavailable as error:
             # The jobs are still queued in the database; the rescuer announces them again.
             _log.warning("claim.delayed", environment=environment, group=group, error=str(error))
@@ -69,23 +67,12 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
             _log.exception("attempt.broken", environment=environment, group=group)
 
     def look_on(first: Hint, full: Callable[[], bool]) -> None:
-        _look_on(look, first, hints, full=lambda: full() and not stopping.is_set())
+        turn: Turn | None = Turn(first, hints, full=lambda: full() and not stopping.is_set())
+        while turn is not None:
+            look(turn)
+            turn = turn.following()
 
     app.task(look_on, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
-
-
-def _look_on(look: Look, first: Hint, hints: Hints, *, full: Callable[[], bool]) -> None:
-    """Look as a hint says, and as long as the worker is full as the next ones say."""
-    hint: Hint | None = first
-
-    def ask() -> None:
-        if hint is not None and full():
-            hints.ask(hint)
-
-    while hint is not None:
-        look(hint, ask)
-        ask()  # no bot may have ended: there was nothing to run, or it had a limit
-        hint = hints.answer()
 
 
 def strategy(task: Task, app: Celery, consumer: Any, **_options: object) -> Callable[..., None]:  # noqa: ANN401

@@ -153,6 +153,23 @@ def test_a_runner_may_die_at_any_step(system: System, start: Start, deaths: tupl
         assert (following["state"], following["attempt"]) == ("succeeded", 1), (trial, "its bot's one place is free")
 
 
+def test_a_runner_may_die_when_it_has_claimed_the_next_job_with_the_end_of_one(system: System, start: Start) -> None:
+    death = Death("_report", 1, 0, "reported")
+    system.add_bot(bot_for(death), NOTES)
+    group, marks = alone(bot_for(death)), system.shared / f"marks-{uuid.uuid4().hex}"
+    ended, claimed = (order(system, death, group, marks, stays=False) for _ in range(2))
+    served = ["--environment", "dev", "--group", group, "--name", group, "--concurrency", "1"]
+    runner = start(sys.executable, "-c", DIES.format(step="_report", before=False), *served, env=system.env, name=group)
+    assert runner.wait(START_WITHIN) == -signal.SIGKILL, runner.log
+    assert [system.job(job_id)["state"] for job_id in (ended, claimed)] == ["succeeded", "running"]
+    expire(system, claimed)
+    start_runner(system, start, name=alone("follows"), group=group)
+    job = system.wait_for(claimed, timeout=60)
+    assert (job["state"], [each["reason"] for each in job["attempts"]]) == ("succeeded", ["runner_lost", None])
+    assert system.job(ended)["attempt"] == 1
+    assert len(Trial(death, group, claimed, marks).processes("ended")) == 2, "each did its work once"
+
+
 def is_gone(pid: int) -> bool:
     return ProcessId.of(pid) is None
 

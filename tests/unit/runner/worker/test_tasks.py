@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,8 +12,15 @@ from runner.jobs import Claim
 from runner.lanes import TASK, transport
 from runner.worker import inbox, tasks
 from runner.worker.hints import Hint, Hints
+from runner.worker.turn import Claimed, Turn
 
 FIRST, SECOND, THIRD = (Hint("dev", group, lambda: None) for group in ("first", "second", "third"))
+
+
+def claim_of(hint: Hint) -> Claim:
+    """A claim that tells in whose lane it was made."""
+    some = uuid.UUID(int=1)
+    return Claim(some, 1, some, some, some, environment=f"won in {hint.group}", parameters={})
 
 
 class Waiting:
@@ -23,24 +29,37 @@ class Waiting:
     def __init__(self, *hints: Hint) -> None:
         self.hints = list(hints)
         self.asked: list[Hint] = []
+        self._asks = False
 
     def ask(self, before: Hint) -> None:
-        self.asked.append(before)
+        if not self._asks:
+            self.asked.append(before)
+            self._asks = True
 
     def answer(self) -> Hint | None:
-        return self.hints.pop(0) if self.asked and self.hints else None
+        asked, self._asks = self._asks, False
+        return self.hints.pop(0) if asked and self.hints else None
 
 
 class Worker:
     """What Celery gives to the strategy of a task, and what is seen of it."""
 
     def __init__(
-        self, waiting: Waiting, *, full: bool, crowded: bool = False, no_job: bool = False, stops: bool = False
+        self,
+        waiting: Waiting,
+        *,
+        full: bool,
+        crowded: bool = False,
+        no_job: bool = False,
+        stops: bool = False,
+        joins: bool = False,
     ) -> None:
         self.looks: list[str] = []
+        #: What was claimed before its turn came.
+        self.claimed: list[str] = []
         self.acknowledged = self.woken = 0
         self.stopping = threading.Event()
-        self._no_job, self._stops = no_job, stops
+        self._no_job, self._stops, self._joins = no_job, stops, joins
         app: Celery = transport("redis://127.0.0.1:1/0")
         hints = cast("Hints", waiting)
         tasks.register(app, self._execute, limited=list, hints=hints, stopping=self.stopping)
@@ -56,10 +75,14 @@ class Worker:
         self._begin(SimpleNamespace(headers=headers, channel=channel, ack_log_error=self._acknowledge), None)
         assert headers[tasks.BEGUN]
 
-    def _execute(self, _environment: str, group: str, ended: Callable[[], object]) -> Claim | None:
-        self.looks.append(group)
+    def _execute(self, turn: Turn) -> Claim | None:
+        self.looks.append(turn.hint.group)
+        if (claimed := turn.take()) is not None:
+            self.claimed.append(claimed.claim.environment)
         if not self._no_job:
-            ended()
+            turn.ask()
+        if self._joins and (following := turn.offer()) is not None:
+            turn.win(Claimed(claim_of(following), since=1.0))
         if self._stops:  # while the end is written down
             self.stopping.set()
         return None
@@ -77,7 +100,7 @@ def test_a_full_worker_takes_hint_after_hint_and_wakes_the_loop_once(*, no_job: 
     worker = Worker(waiting, full=True, no_job=no_job)
     worker.receive(FIRST)
     assert worker.looks == ["first", "second", "third"]
-    assert list(dict.fromkeys(hint.group for hint in waiting.asked)) == worker.looks
+    assert [hint.group for hint in waiting.asked] == worker.looks
     assert (worker.acknowledged, worker.woken) == (1, 1)
 
 
@@ -106,6 +129,37 @@ def test_a_worker_that_stops_asks_for_nothing_and_gives_back_what_was_answered()
     assert worker.looks == ["first"]
     assert returned == ["second"]
     assert len(waiting.asked) == 1
+
+
+def test_what_was_claimed_with_an_end_is_run_next_and_no_hint_is_asked_for_before_it_has_ended() -> None:
+    waiting = Waiting(SECOND, THIRD)
+    worker = Worker(waiting, full=True, joins=True)
+    worker.receive(FIRST)
+    assert worker.looks == ["first", "second", "third"]
+    assert worker.claimed == ["won in second", "won in third"]
+    assert [hint.group for hint in waiting.asked] == ["first", "second", "third", "third"], "and again, as none waited"
+
+
+def test_what_was_claimed_is_run_though_the_worker_stops_then() -> None:
+    returned: list[str] = []
+    waiting = Waiting(Hint("dev", "second", lambda: returned.append("second")), THIRD)
+    worker = Worker(waiting, full=True, joins=True, stops=True)
+    worker.receive(FIRST)
+    assert (worker.looks, worker.claimed) == (["first", "second"], ["won in second"])
+    assert not returned, "its job runs here"
+    assert waiting.hints == [THIRD]
+
+
+def test_a_hint_that_was_offered_and_won_nothing_is_looked_at_as_any_other() -> None:
+    waiting = Waiting(SECOND)
+    turn = Turn(FIRST, cast("Hints", waiting), full=lambda: True)
+    turn.ask()
+    assert turn.offer() is SECOND
+    assert turn.offer() is None, "once"
+    following = turn.following()
+    assert following is not None
+    assert (following.hint, following.bound, following.take()) == (SECOND, False, None)
+    assert waiting.asked == [FIRST]
 
 
 def test_an_acknowledgement_is_seen_though_it_comes_while_the_limit_is_looked_at() -> None:

@@ -1,0 +1,83 @@
+"""A worker writes the end of an attempt and claims the next job with it; what goes wrong there harms neither."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from runner import succession
+from runner.jobs import Report
+from runner.states import Reason, State
+from runner.worker import reporting
+from runner.worker.hints import Hint, Hints
+from runner.worker.station import Station
+from runner.worker.turn import Turn
+from tests.integration.test_claims import DONE, Yard, yard
+from vault.errors import Unavailable
+
+__all__ = ["yard"]
+
+
+class Busy:
+    """A full worker whose lane holds a hint, always."""
+
+    def __init__(self, yard: Yard) -> None:
+        settings = SimpleNamespace(runner_name="one", lease=60.0)
+        self.station = cast("Station", SimpleNamespace(direct=yard.direct, engine=yard.engine, settings=settings))
+        hint = Hint("dev", "default", lambda: None)
+        hints: Any = SimpleNamespace(ask=lambda _before: None, answer=lambda: hint)
+        self.turn = Turn(hint, cast("Hints", hints), full=lambda: True)
+
+    def next_job(self) -> object:
+        following = self.turn.following()
+        assert following is not None
+        claimed = following.take()
+        return None if claimed is None else claimed.claim.job_id
+
+
+@pytest.mark.parametrize(
+    ("report", "concurrency", "joins"),
+    [
+        (DONE, None, True),
+        (DONE, 1, False),  # its end may let a job of another lane begin, which is looked for first
+        (Report(State.FAILED, Reason.EXIT_CODE, exit_code=1), None, False),
+    ],
+)
+def test_the_next_job_is_claimed_with_a_plain_end(
+    yard: Yard, report: Report, concurrency: int | None, *, joins: bool
+) -> None:
+    first, second = yard.enqueue(concurrency=concurrency), yard.enqueue()
+    claim = yard.claim()
+    assert claim is not None
+    busy = Busy(yard)
+    assert reporting.write(busy.station, claim, report, turn=busy.turn) is not None
+    assert (yard.state(first)[0], yard.state(second)[0]) == (report.state, "running" if joins else "queued")
+    assert busy.next_job() == (second if joins else None)
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("broken")])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_end_is_written_alone_where_both_could_not_be_written(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, error: Exception, *, after: bool
+) -> None:
+    first, second = yard.enqueue(), yard.enqueue()
+    claim = yard.claim()
+    assert claim is not None
+    real, calls = succession.finish_and_claim, []
+
+    def broken(*arguments: Any, **words: Any) -> None:  # noqa: ANN401  (as the real one is called)
+        calls.append(1)
+        if after:  # as where the answer was lost
+            real(*arguments, **words)
+        raise error
+
+    monkeypatch.setattr(succession, "finish_and_claim", broken)
+    busy = Busy(yard)
+    done = reporting.write(busy.station, claim, DONE, turn=busy.turn)
+    assert (done is None) is after, "the end that was written is the one that counts"
+    assert yard.state(first) == ("succeeded", None, 1)
+    assert yard.state(second)[0] == ("running" if after else "queued"), (
+        "a claim nobody knows of runs out with its lease"
+    )
+    assert len(calls) == 1
+    assert busy.next_job() is None
