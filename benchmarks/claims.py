@@ -32,6 +32,7 @@ from benchmarks.soak_yard import SHORT_HEARTBEAT, SHORT_LEASE, lease
 from runner import bots, jobs, requests, workspaces
 from runner.archive import canonical
 from runner.jobs import Cause, Request
+from runner.requests import Order
 from tests.api import zipped
 from tests.services import new_services
 from tests.support import Started, Stores, start_process, wait_until
@@ -129,7 +130,7 @@ def _yard(stores: Stores) -> Yard:
         workspace = workspaces.default_workspace(session)
         package = canonical(zipped("print()"))
         bots.add(session, "bot", workspace_id=workspace, package=package, actor=Actor("benchmark"), now=now)
-        request = requests.prepare(session, "bot", workspace_id=workspace, cause=Cause("benchmark", "benchmark"))
+        request = requests.prepare(session, "bot", Order(workspace, Cause("benchmark", "benchmark")))
     return Yard(engine, Direct(engine), stores, request)
 
 

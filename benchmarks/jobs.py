@@ -33,9 +33,11 @@ from celery import Celery
 from sqlalchemy import Engine, func, select, text
 
 from benchmarks.plain import app as plain
-from runner import bots, jobs, lanes, requests, workspaces
+from runner import bots, jobs, lanes, orders, workspaces
 from runner.archive import canonical, pack
 from runner.models import Attempt, Job
+from runner.orders import Asker
+from runner.requests import Order
 from runner.states import FINAL
 from runner.worker.environments import provide
 from runner.worker.interpreters import own_interpreter
@@ -60,6 +62,7 @@ BOT = (
 SLEEPER = "import time\nprint('asleep')\ntime.sleep(600)\n"
 
 ACTOR = Actor("benchmark")
+ASKER = Asker(ACTOR, "job.enqueue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +76,13 @@ class Bench:
     stamps: Path
 
     def enqueue(self, bot: str, stamp: Path | None = None) -> uuid.UUID:
-        """Queue one job as the console does."""
+        """Queue one job as the console does, with its audit row."""
         parameters = {} if stamp is None else {"stamp": str(stamp)}
-        with db.writing(self.engine) as session:
-            request = requests.prepare(
-                session,
-                bot,
-                workspace_id=self.workspace,
-                cause=jobs.Cause("benchmark", "benchmark"),
-                parameters=parameters,
-            )
-            job_id = jobs.enqueue(session, request, now=datetime.now(UTC))
-        lanes.publish(self.app, job_id, environment=request.environment, group=request.group, bot_id=request.bot_id)
-        return job_id
+        order = Order(self.workspace, jobs.Cause("api", ACTOR.name), environment="dev", parameters=parameters)
+        entry, _ = orders.place(self.engine, bot, order, asker=ASKER, now=datetime.now(UTC))
+        job = entry.job
+        lanes.publish(self.app, job.id, environment=job.environment, group=job.group_name, bot_id=job.bot_id)
+        return job.id
 
     def ended(self) -> int:
         """How many jobs are final."""

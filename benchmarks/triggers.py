@@ -30,6 +30,7 @@ from runner.archive import canonical
 from runner.jobs import Cause, Request
 from runner.logging import configure
 from runner.models import Job
+from runner.requests import Order
 from runner.triggers import Trigger
 from scheduler import due
 from tests.api import zipped
@@ -211,7 +212,7 @@ def _yard(services: Services, store: str) -> Iterator[Yard]:
             for number in range(BOTS):
                 bots.add(session, f"bot{number}", workspace_id=workspace_id, package=package, actor=ACTOR, now=now)
             wanted = [
-                requests.prepare(session, f"bot{number}", workspace_id=workspace_id, cause=Cause("api", "benchmark"))
+                requests.prepare(session, f"bot{number}", Order(workspace_id, Cause("api", "benchmark")))
                 for number in range(BOTS)
             ]
         yield Yard(engine, stores, wanted)

@@ -23,6 +23,7 @@ from console.user_models import Membership, User
 from runner.errors import Conflict, Invalid, NotFound
 from vault import audit, db
 from vault.audit import Actor
+from vault.direct import within
 from vault.names import ENVIRONMENTS, check_environment, shown
 
 #: Asked by every request, so built once.
@@ -79,9 +80,10 @@ def find(session: Session, token: str, *, address: str) -> Caller | None:
     """Whose token it is; `None` for one that is malformed, unknown or removed, without saying which."""
     if not _TOKEN.fullmatch(token):
         return None
-    row = session.connection().execute(_FIND, {"shown": digest(token)}).one_or_none()
-    if row is None:
+    rows = within(session)(_FIND, {"shown": digest(token)})
+    if not rows:
         return None
+    (row,) = rows
     role = Role(row.role)
     return Caller(
         name=row.name,

@@ -30,6 +30,7 @@ from runner import dispatches, jobs, requests, sources
 from runner.errors import Conflict, Invalid, NotFound
 from runner.jobs import Cause, Priority, Request
 from runner.models import Job
+from runner.requests import Order
 from runner.source_models import DataSource, FanOut, FanOutBatch
 from vault import audit, db
 from vault.audit import Actor
@@ -107,16 +108,15 @@ def request(
         Invalid, InvalidToken: as for one job; the bot must take the parameter `row`, or `rows`.
     """
     given = _given(session, name, wanted, workspace_id=workspace_id)
-    prepared = requests.prepare(
-        session,
-        wanted.bot,
-        workspace_id=workspace_id,
-        cause=Cause("source", name),
+    order = Order(
+        workspace_id,
+        Cause("source", name),
         environment=wanted.environment,
         parameters={**wanted.parameters, given: [] if wanted.rows_per_job else {}},
         group=wanted.group,
         priority=wanted.priority,
     )
+    prepared = requests.prepare(session, wanted.bot, order)
     row = FanOut(
         workspace_id=workspace_id,
         source=name,

@@ -12,8 +12,8 @@ import json
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -39,7 +39,25 @@ MAX_KEY = 200
 #: Versions whose manifests a process remembers: some 3 kB each.
 REMEMBERED = 1024
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 _manifests: OrderedDict[uuid.UUID, Manifest] = OrderedDict()
+_newest: OrderedDict[tuple[uuid.UUID, str], Version] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody asks for, unchecked: a job of a bot's newest version."""
+
+    workspace_id: uuid.UUID
+    cause: Cause
+    environment: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+    priority: Priority = Priority.NORMAL
+    idempotency_key: str | None = None
+    retry_of: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,7 @@ class Version:
 
     bot_id: uuid.UUID
     id: uuid.UUID
+    number: int
     manifest: Manifest
     #: The environments that refuse unset values, where the reader may know them.
     strict: frozenset[str] = frozenset()
@@ -65,8 +84,17 @@ def newest(session: Session, bot: str, *, workspace_id: uuid.UUID, lock: bool = 
     if not rows:
         raise bots.unknown(bot)
     row = rows[0]
-    strict = frozenset(filter(None, (row.strict or "").split(","))) if lock else frozenset[str]()
-    return Version(row.bot_id, row.id, _declared(run, row.id), strict)
+    if not lock:
+        return Version(row.bot_id, row.id, row.number, _declared(run, row.id))
+    strict = frozenset(filter(None, (row.strict or "").split(",")))
+    found = Version(row.bot_id, row.id, row.number, _declared(run, row.id), strict)
+    _remember(_newest, (workspace_id, bot), found)
+    return found
+
+
+def remembered(bot: str, *, workspace_id: uuid.UUID) -> Version | None:
+    """What `newest` last answered in this process with a lock; it may be the newest no more, or its bot be removed."""
+    return _newest.get((workspace_id, bot))
 
 
 def _declared(run: Run, version_id: uuid.UUID) -> Manifest:
@@ -74,52 +102,63 @@ def _declared(run: Run, version_id: uuid.UUID) -> Manifest:
     known = _manifests.get(version_id)
     if known is None:
         (row,) = run(statements.MANIFEST, {"version": version_id})
-        known = _manifests[version_id] = Manifest.from_json(row.manifest)
-        if len(_manifests) > REMEMBERED:
-            _manifests.popitem(last=False)
+        known = Manifest.from_json(row.manifest)
+        _remember(_manifests, version_id, known)
     return known
 
 
-def prepare(
-    session: Session,
-    bot: str | Version,
-    *,
-    workspace_id: uuid.UUID,
-    cause: Cause,
-    environment: str | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    group: str | None = None,
-    priority: Priority = Priority.NORMAL,
-    idempotency_key: str | None = None,
-    retry_of: uuid.UUID | None = None,
-) -> Request:
-    """Check a request against the bot's newest version, which is looked up where only a name is given.
+def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
+    known[key] = value
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
+
+
+def prepare(session: Session, bot: str, order: Order) -> Request:
+    """Check an order against the bot's newest version.
 
     Raises:
         NotFound: when there is no such bot.
+        Invalid, InvalidName, InvalidToken: as `approve`.
+    """
+    return approve(session, newest(session, bot, workspace_id=order.workspace_id), order)
+
+
+def approve(session: Session, version: Version, order: Order) -> Request:
+    """Check an order against a version of its bot.
+
+    Raises:
         Invalid, InvalidName, InvalidToken: naming the field or the token that is wrong.
     """
-    version = newest(session, bot, workspace_id=workspace_id) if isinstance(bot, str) else bot
-    manifest = version.manifest
-    chosen = check_environment(environment or ENVIRONMENTS[0])
-    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
+    asked, manifest, bot_id = draft(version, order), version.manifest, version.bot_id
+    workspace_id, environment = asked.workspace_id, asked.environment
+    check_references(session, manifest, asked.parameters, workspace_id=workspace_id, bot_id=bot_id)
+    if environment in version.strict:
+        preflight.check(session, manifest, workspace_id=workspace_id, bot_id=bot_id, environment=environment)
+    return asked
+
+
+def draft(version: Version, order: Order) -> Request:
+    """A request, checked as far as it can be without the database: `approve` looks at what it refers to, too.
+
+    Raises:
+        Invalid, InvalidName: naming the field that is wrong.
+    """
+    chosen = check_environment(order.environment or ENVIRONMENTS[0])
+    key = order.idempotency_key
+    if key is not None and not 0 < len(key) <= MAX_KEY:
         raise Invalid(f"An idempotency key has 1 to {MAX_KEY} characters.")
-    filled = fill(manifest, parameters or {})
-    check_references(session, manifest, filled, workspace_id=workspace_id, bot_id=version.bot_id)
-    if chosen in version.strict:
-        preflight.check(session, manifest, workspace_id=workspace_id, bot_id=version.bot_id, environment=chosen)
     return Request(
-        workspace_id=workspace_id,
+        workspace_id=order.workspace_id,
         bot_id=version.bot_id,
         version_id=version.id,
         environment=chosen,
-        group=check_group(group or DEFAULT_GROUP),
-        priority=priority,
-        concurrency=manifest.concurrency,
-        parameters=filled,
-        cause=cause,
-        idempotency_key=idempotency_key,
-        retry_of=retry_of,
+        group=check_group(order.group or DEFAULT_GROUP),
+        priority=order.priority,
+        concurrency=version.manifest.concurrency,
+        parameters=fill(version.manifest, order.parameters),
+        cause=order.cause,
+        idempotency_key=key,
+        retry_of=order.retry_of,
     )
 
 

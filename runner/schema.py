@@ -64,8 +64,7 @@ def _is_older(found: str) -> bool:
 
 def _found(session: Session) -> str:
     try:
-        with session.begin_nested():
-            return " and ".join(session.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1")))
+        return " and ".join(session.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1")))
     except DBAPIError as error:
         if error.connection_invalidated:
             raise

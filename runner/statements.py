@@ -37,7 +37,7 @@ _environments = Model.metadata.tables[Environment.__tablename__]
 
 #: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
 NEWEST_NOW = (
-    select(_versions.c.bot_id, _versions.c.id)
+    select(_versions.c.bot_id, _versions.c.id, _versions.c.number)
     .join(_bots, _bots.c.id == _versions.c.bot_id)
     .where(
         _bots.c.workspace_id == bindparam("workspace"),
@@ -72,7 +72,7 @@ _of_lane = (
 
 #: The place of a new job in its lane: behind the jobs of its own bot, beside the first job of each other. So a bot's
 #: ten thousand jobs do not make another's one wait (start-time fair queueing, Goyal, Vin and Cheng 1996).
-_TURN = func.coalesce(
+TURN = func.coalesce(
     select(func.max(_elsewhere.c.turn) + 1)
     .where(_elsewhere.c.bot_id == bindparam("bot_id"), *_of_lane)
     .scalar_subquery(),
@@ -102,7 +102,7 @@ COLUMNS = (
 #: A queued job. Parameters: the row's columns.
 ENQUEUE = insert(_jobs).values(
     {name: bindparam(name) for name in COLUMNS}
-    | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": [], "turn": _TURN}
+    | {"state": State.QUEUED, "attempt": 0, "published_at": clock(), "warnings": [], "turn": TURN}
 )
 
 #: What a claim may take: it waits, nobody paused it, its time has come, and no limit is reached.

@@ -21,6 +21,7 @@ from runner import requests
 from runner.errors import Invalid, NotFound
 from runner.jobs import Cause, Priority
 from runner.preflight import Unset
+from runner.requests import Order
 from scheduler import flow_files
 from scheduler.flow_files import DefinitionInvalid
 from scheduler.models import Flow, FlowVersion, Run
@@ -127,16 +128,15 @@ def _check_bots(session: Session, definition: Queue | Workflow, *, workspace_id:
         try:
             found = requests.newest(session, bot, workspace_id=workspace_id)
             requests.fill(found.manifest, parameters, how=requests.IN_FILE)
-            requests.prepare(
-                session,
-                found,
-                workspace_id=workspace_id,
-                cause=Cause("check", place),
+            order = Order(
+                workspace_id,
+                Cause("check", place),
                 environment=definition.environment,
                 parameters=parameters,
                 group=definition.group,
                 priority=Priority.of(definition.priority),
             )
+            requests.approve(session, found, order)
         except (NotFound, Unset) as error:
             raise DefinitionInvalid(f"{place}.bot: {error}") from None
         except (Invalid, VaultInvalid) as error:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, bindparam, insert, or_, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from vault.models import AuditEvent
+from vault.direct import within
+from vault.models import AuditEvent, Model
 
-#: Every write leaves a row, so the statement is built once.
-_RECORD = insert(AuditEvent)
+_events = Model.metadata.tables[AuditEvent.__tablename__]
+
+#: Every write leaves a row, so the statement is built once. Parameters: the row's columns.
+_RECORD = insert(_events).values({column.name: bindparam(column.name) for column in _events.columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,13 @@ def record(
 ) -> None:
     """Add one row in the caller's transaction, so that the deed and its row stand or fall together."""
     deed = Deed(actor, workspace_id, action, target, environment, outcome, details or {})
-    session.connection().execute(_RECORD, _row(deed, now=now))
+    within(session)(_RECORD, row(deed, now=now))
 
 
 def record_all(session: Session, deeds: Sequence[Deed], *, now: datetime) -> None:
     """Add a row for each deed, as `record` does, by few statements."""
     if deeds:
-        session.connection().execute(_RECORD, [_row(deed, now=now) for deed in deeds])
+        session.connection().execute(_RECORD, [row(deed, now=now) for deed in deeds])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _row(deed: Deed, *, now: datetime) -> dict[str, Any]:
+def row(deed: Deed, *, now: datetime) -> dict[str, Any]:
+    """The columns of a deed's row, for statements that do the deed and record it."""
     return {
         "id": uuid7(),
         "workspace_id": deed.workspace_id,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -10,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from console.api.jobs import Order, former
+from console.api.jobs import Order, wanted
 from console.deps import Allowed, Call
-from runner import batches, requests
+from runner import batches, orders, requests
 from runner.batches import Queued
 from runner.errors import Invalid, NotFound, RunnerError
-from runner.jobs import Cause, Priority, Request
+from runner.jobs import Request
 from runner.requests import Version
 from vault import audit
 from vault.errors import VaultError
@@ -62,42 +64,37 @@ def enqueue(call: Allowed, order: BatchOrder) -> BatchAccepted:
     return BatchAccepted(items=items)
 
 
-def _enqueue(call: Call, orders: list[Order]) -> tuple[list[BatchItem], list[Queued]]:
+def _enqueue(call: Call, given: list[Order]) -> tuple[list[BatchItem], list[Queued]]:
     with call.writing() as session:
-        wanted: dict[int, Request] = {}
+        asked: dict[int, Request] = {}
         known: dict[str, Version] = {}
         made: dict[int, uuid.UUID] = {}
         firsts: dict[str, int] = {}
-        for place, order in enumerate(orders):
-            key = order.idempotency_key
+        for place, one in enumerate(given):
+            key = one.idempotency_key
             if key is not None and firsts.setdefault(key, place) != place:
                 raise Invalid(f"jobs.{place}.idempotency_key: jobs.{firsts[key]} has the same one.")
-            before = former(session, call, order)
+            with _named(place):
+                order = wanted(call, one)
+            before = orders.former(session, one.bot, order)
             if before is not None:
                 made[place] = before.job.id
-            else:
-                wanted[place] = _prepared(session, call, order, place=place, known=known)
-        queued = batches.enqueue(session, list(wanted.values()), now=call.now)
-        made |= {place: job.id for place, job in zip(wanted, queued, strict=True)}
+                continue
+            with _named(place):
+                if one.bot not in known:
+                    known[one.bot] = requests.newest(session, one.bot, workspace_id=call.workspace_id)
+                asked[place] = requests.approve(session, known[one.bot], order)
+        queued = batches.enqueue(session, list(asked.values()), now=call.now)
+        made |= {place: job.id for place, job in zip(asked, queued, strict=True)}
         _record(session, call, queued)
-    return [BatchItem(id=made[place], new=place in wanted) for place in range(len(orders))], queued
+    return [BatchItem(id=made[place], new=place in asked) for place in range(len(given))], queued
 
 
-def _prepared(session: Session, call: Call, order: Order, *, place: int, known: dict[str, Version]) -> Request:
+@contextmanager
+def _named(place: int) -> Iterator[None]:
+    """A refusal says which of the orders it is about."""
     try:
-        if order.bot not in known:
-            known[order.bot] = requests.newest(session, order.bot, workspace_id=call.workspace_id)
-        return requests.prepare(
-            session,
-            known[order.bot],
-            workspace_id=call.workspace_id,
-            cause=Cause("api", call.caller.name),
-            environment=order.environment,
-            parameters=order.parameters,
-            group=order.group,
-            priority=Priority.of(order.priority),
-            idempotency_key=order.idempotency_key,
-        )
+        yield
     except (RunnerError, VaultError) as error:
         kind = NotFound if isinstance(error, NotFound) else Invalid
         raise kind(f"jobs.{place}: {error}") from None

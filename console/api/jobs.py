@@ -14,7 +14,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from console.api.job_item import JobAccepted, JobDetail, JobItem, WaitItem, attempt_item, job_item, reading_item
@@ -22,11 +21,12 @@ from console.deps import Allowed, Call, Limit, publish
 from console.health import broker_answers
 from console.paging import Page
 from console.text import JsonObject, Text
-from runner import history, jobs, pauses, requests, results, signals, waiting
+from runner import history, jobs, orders, pauses, requests, results, signals, waiting
 from runner.errors import Conflict, NotFound
 from runner.history import Entry
 from runner.jobs import Cause, Priority
 from runner.narrowing import Filter
+from runner.orders import Asker
 from runner.states import State
 from runner.waiting import Situation
 from vault import audit
@@ -93,12 +93,7 @@ def enqueue(call: Allowed, order: Order, response: Response) -> JobAccepted:
     A group that no runner serves is taken, since its runner may come later; `waiting_for` says so.
     """
     call.require_environment(order.environment)
-    try:
-        item, new = place(call, order)
-    except IntegrityError:
-        if order.idempotency_key is None:
-            raise
-        item, new = place(call, order)  # another request used the key a moment ago
+    item, new = place(call, order)
     if not new:
         response.status_code = 200
     return JobAccepted(**item.model_dump(), waiting_for=_in_its_group(call, order, item))
@@ -166,45 +161,35 @@ def resume(call: Allowed, job_id: str) -> JobItem:
 @router.post("/{job_id}/retry", status_code=201, summary="Run a job again")
 def retry(call: Allowed, job_id: str) -> JobItem:
     """Queue a new job like one that has ended, with the bot's newest version."""
-    with call.writing() as session:
+    with call.reading() as session:
         old = history.entry(session, parse_id(job_id), workspace_id=call.workspace_id)
-        call.require_environment(old.job.environment)
-        if not jobs.is_final(old.job.state):
-            raise Conflict(f"Job {old.job.id} has not ended ({old.job.state}); cancel it, or wait for its end.")
-        request = requests.prepare(
-            session,
-            old.bot,
-            workspace_id=call.workspace_id,
-            cause=Cause("retry", call.caller.name, str(old.job.id)),
-            environment=old.job.environment,
-            parameters=old.job.parameters,
-            group=old.job.group_name,
-            priority=Priority(old.job.priority),
-            retry_of=old.job.id,
-        )
-        entry = _insert(session, call, request)
-        item = job_item(entry)
-    _announce(call, entry)
+    call.require_environment(old.job.environment)
+    if not jobs.is_final(old.job.state):
+        raise Conflict(f"Job {old.job.id} has not ended ({old.job.state}); cancel it, or wait for its end.")
+    order = requests.Order(
+        call.workspace_id,
+        Cause("retry", call.caller.name, str(old.job.id)),
+        environment=old.job.environment,
+        parameters=old.job.parameters,
+        group=old.job.group_name,
+        priority=Priority(old.job.priority),
+        retry_of=old.job.id,
+    )
+    item, _ = _place(call, old.bot, order)
     return item
 
 
-def former(session: Session, call: Call, order: Order) -> Entry | None:
-    """The job that the order's key made; a key that was used for something else is refused with `Conflict`."""
-    if order.idempotency_key is None:
-        return None
-    job_id = history.by_idempotency_key(session, order.idempotency_key, workspace_id=call.workspace_id)
-    if job_id is None:
-        return None
-    before = history.entry(session, job_id, workspace_id=call.workspace_id)
-    given = order.parameters.items()
-    if (before.bot, before.job.environment) != (order.bot, order.environment) or any(
-        before.job.parameters.get(name) != value for name, value in given
-    ):
-        raise Conflict(
-            f"This idempotency key made job {job_id}, which runs {before.bot} in {before.job.environment} and is "
-            "not what is asked for now; use another key."
-        )
-    return before
+def wanted(call: Call, order: Order) -> requests.Order:
+    """What a caller of the API orders. Raises `Invalid` for a priority that there is not."""
+    return requests.Order(
+        call.workspace_id,
+        Cause("api", call.caller.name),
+        environment=order.environment,
+        parameters=order.parameters,
+        group=order.group,
+        priority=Priority.of(order.priority),
+        idempotency_key=order.idempotency_key,
+    )
 
 
 def parse_id(text: str) -> uuid.UUID:
@@ -224,32 +209,15 @@ def parse_id(text: str) -> uuid.UUID:
 
 def place(call: Call, order: Order) -> tuple[JobItem, bool]:
     """The job of an order, and whether it is new: a repeated idempotency key answers the job that it made."""
-    with call.writing() as session:
-        before = former(session, call, order)
-        if before is not None:
-            return job_item(before), False
-        request = requests.prepare(
-            session,
-            order.bot,
-            workspace_id=call.workspace_id,
-            cause=Cause("api", call.caller.name),
-            environment=order.environment,
-            parameters=order.parameters,
-            group=order.group,
-            priority=Priority.of(order.priority),
-            idempotency_key=order.idempotency_key,
-        )
-        entry = _insert(session, call, request)
-        item = job_item(entry)
-    _announce(call, entry)
-    return item, True
+    return _place(call, order.bot, wanted(call, order))
 
 
-def _insert(session: Session, call: Call, request: jobs.Request) -> Entry:
-    job_id = jobs.enqueue(session, request, now=call.now)
-    entry = history.entry(session, job_id, workspace_id=call.workspace_id)
-    _record(session, call, entry)
-    return entry
+def _place(call: Call, bot: str, order: requests.Order) -> tuple[JobItem, bool]:
+    asker = Asker(call.actor, call.action)
+    entry, new = orders.place(call.console.engine, bot, order, asker=asker, now=call.now)
+    if new:
+        _announce(call, entry)
+    return job_item(entry), new
 
 
 @contextmanager

@@ -64,13 +64,16 @@ for function, before, gate in {deaths!r}:
         file.write(str(ended))
 """
 
-#: Before (True) and after the console's steps: check, the row (after the check is before it), what follows the commit.
+#: Before (True) and after the console's steps: check, the row (after the check is before it), the transaction that
+#: makes the job of a bot that was ordered before, what follows the commit; and whether there is a job then.
 CONSOLE = (
-    ("requests.prepare", True),
-    ("jobs.enqueue", True),
-    ("jobs.enqueue", False),
-    ("_announce", True),
-    ("_announce", False),
+    ("runner.orders", "requests.prepare", True, False),
+    ("runner.orders", "jobs.enqueue", True, False),
+    ("runner.orders", "jobs.enqueue", False, False),
+    ("runner.orders", "_insert", True, False),
+    ("runner.orders", "_insert", False, True),
+    ("console.api.jobs", "_announce", True, True),
+    ("console.api.jobs", "_announce", False, True),
 )
 #: The same of a delivery to a webhook: firing and job before their commit, and after it.
 DELIVERY = (("firing.fire", False), ("firing.announce", True))
@@ -84,31 +87,35 @@ RESCUER = [
 COMPLETION = (("firing.fire_all", True), ("firing.fire_all", False), ("firing.announce", True))
 
 
-def console(system: System, start: Start, function: str, *, before: bool, module: str = "jobs") -> tuple[Started, str]:
-    """A console that will die at a function that one of its API's modules calls, and its address."""
+def console(system: System, start: Start, function: str, *, before: bool, module: str) -> tuple[Started, str]:
+    """A console that will die at a function that a module of its calls, and its address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     argv = ["--port", str(port)]
-    code = DIES.format(process="console", module=f"console.api.{module}")
+    code = DIES.format(process="console", module=module)
     code += ONE.format(function=function, before=before, argv=argv)
     return start(sys.executable, "-c", code, env=system.env, name=f"console-{function}"), f"http://127.0.0.1:{port}"
 
 
 def test_an_order_whose_console_dies_at_any_step_is_one_job_when_it_is_repeated(system: System, start: Start) -> None:
     system.add_bot(source=COUNTS)
-    consoles = [(step, *console(system, start, step[0], before=step[1])) for step in CONSOLE]
+    consoles = [(step, *console(system, start, step[1], before=step[2], module=step[0])) for step in CONSOLE]
     for step, process, url in consoles:
         bot, key = counted(system), uuid.uuid4().hex
         bot.gate.touch()
         process.wait_for("console.started", START_WITHIN)
         order = {"bot": "tells", "parameters": bot.parameters, "idempotency_key": key}
+        headers = {"Authorization": f"Bearer {system.token}"}
+        if step[1] == "_insert":
+            other = {"bot": "tells", "parameters": counted(system).parameters}
+            first = httpx.post(f"{url}/api/v1/jobs", json=other, headers=headers, trust_env=False)
+            assert first.status_code == 201, first.text
+            assert system.client.post(f"/api/v1/jobs/{first.json()['id']}/cancellation").status_code == 200
         with pytest.raises(httpx.HTTPError):
-            httpx.post(
-                f"{url}/api/v1/jobs", json=order, headers={"Authorization": f"Bearer {system.token}"}, trust_env=False
-            )
+            httpx.post(f"{url}/api/v1/jobs", json=order, headers=headers, trust_env=False)
         assert process.wait(10) == -signal.SIGKILL
         again = system.client.post("/api/v1/jobs", json=order)
-        accepted = step[0] == "_announce"
+        *_, accepted = step
         assert again.status_code == (200 if accepted else 201), (step, "the client had seen no 201")
         assert_ran_once(system, again.json()["id"], bot)
         with system.edit() as session:
@@ -125,7 +132,9 @@ def test_a_delivery_whose_console_dies_is_one_job_when_it_is_sent_again(system: 
     assert made.status_code == 201, made.text
     assert system.client.put(f"/api/v1/triggers/{name}/key", json={"key": key}).status_code == 200
     hook = made.json()["hook"]
-    consoles = [(step, *console(system, start, step[0], before=step[1], module="hooks")) for step in DELIVERY]
+    consoles = [
+        (step, *console(system, start, step[0], before=step[1], module="console.api.hooks")) for step in DELIVERY
+    ]
     signature = f"sha256={hmac.new(key.encode(), b'{}', hashlib.sha256).hexdigest()}"
     for number, (step, process, url) in enumerate(consoles, start=1):
         process.wait_for("console.started", START_WITHIN)

@@ -7,6 +7,7 @@ import pytest
 
 from runner import batches, jobs, lanes, requests
 from runner.jobs import Cause
+from runner.requests import Order
 from tests.api import Api, error_of, serving
 from tests.support import Stores
 from vault import db
@@ -51,7 +52,7 @@ def test_turns_of_a_batch_are_those_of_single_jobs(api: Api) -> None:
     with db.writing(api.console.engine) as session:
         workspace = api.workspace_id
         wanted = [
-            requests.prepare(session, bot, workspace_id=workspace, cause=Cause("api", "test"))
+            requests.prepare(session, bot, Order(workspace, Cause("api", "test")))
             for bot in ("one", "one", "two", "one", "two")
         ]
         batches.enqueue(session, wanted, now=api.console.now())

@@ -18,9 +18,9 @@ from runner import (
     ends,
     history,
     jobs,
+    orders,
     package_text,
     pauses,
-    requests,
     runners,
     schema,
     workspaces,
@@ -29,6 +29,8 @@ from runner.archive import canonical, pack
 from runner.jobs import Cause, Claim, Report
 from runner.models import Bot, Job
 from runner.narrowing import Filter
+from runner.orders import Asker
+from runner.requests import Order
 from runner.states import Reason, State
 from runner.worker.keyring import Keyring
 from runner.worker.packages import PackageStore
@@ -77,9 +79,10 @@ class World:
             return bots.require(session, name, workspace_id=self.workspace_id)
 
     def enqueue(self) -> UUID:
-        with db.writing(self.engines["console"]) as session:
-            request = requests.prepare(session, "report", workspace_id=self.workspace_id, cause=Cause("api", "ann"))
-            return jobs.enqueue(session, request, now=NOW)
+        order = Order(self.workspace_id, Cause("api", "ann"))
+        entry, _ = orders.place(self.engines["console"], "report", order, asker=Asker(ANN, "job.enqueued"), now=NOW)
+        job_id: UUID = entry.job.id
+        return job_id
 
     def claim(self, job_id: UUID, *, lease: timedelta = jobs.LEASE) -> Claim:
         claim = jobs.claim(self.direct, environment="dev", group="default", runner="r1", lease=lease)
