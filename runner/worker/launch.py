@@ -65,11 +65,14 @@ class Launch:
     sandbox: bool = False
     owned: tuple[Path, ...] = ()
 
-    def request(self, place: int, user: User | None = None) -> bytes:
-        """The message to the spawner; `place` is the attempt's on the board, `user` the one that is the bot's own."""
+    def request(self, place: int, user: User | None = None, *, asked: float) -> bytes:
+        """The message to a launcher; `place` is the attempt's on the board, `user` the one that is the bot's own, and
+        `asked` the time since the epoch.
+        """
         message = json.dumps(
             {
                 "argv": self.argv,
+                "asked": asked,
                 "cwd": str(self.cwd),
                 "limits": self.bounds.by_constant(alone=user is not None),
                 "watched": self.bounds.watched(),
