@@ -34,6 +34,14 @@ class SpawnerFailed(ProcessError):
     """The spawner process does not start or does not stay."""
 
 
+def no_descriptor(error: OSError) -> SpawnerFailed:
+    """What to raise where the runner may open, or send, no further descriptor."""
+    return SpawnerFailed(
+        f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
+        "its concurrency."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What to start and how long it may take. Nothing in it is confidential: it may appear in `ps`.

@@ -66,10 +66,17 @@ class Links:
         self._lock = threading.Lock()
         self._closed = False
 
-    def take(self) -> Link | None:
-        """The one that was released last, whose slot is likely to be that of the next attempt."""
-        with self._lock:
-            return self._idle.pop() if self._idle else None
+    def ask(self, request: bytes, files: Sequence[int]) -> Link | None:
+        """Asks a launcher that has nothing to do; `None` where there is none. Raises OSError."""
+        while (link := self._last()) is not None:
+            try:
+                if link.ask(request, files):
+                    return link
+            except OSError:
+                link.close()
+                raise
+            link.close()
+        return None
 
     def new(self) -> tuple[Link, socket.socket]:
         """One more, and its other end, for the spawner. Raises OSError."""
@@ -83,6 +90,11 @@ class Links:
                 self._idle.append(link)
                 return
         link.close()
+
+    def _last(self) -> Link | None:
+        """The one that was released last, whose slot is likely to be that of the next attempt."""
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def close(self) -> None:
         """Lets all idle launchers go, and the others when they are released."""

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from runner.worker import cgroups, privileges
 from runner.worker.board import PLACES, Place, Places
-from runner.worker.launch import Launch, SpawnerFailed
+from runner.worker.launch import Launch, SpawnerFailed, no_descriptor
 from runner.worker.launcher import MAX_NEWS
 from runner.worker.leases import BotUsers, Lease
 from runner.worker.links import GONE, Link, Links
@@ -310,10 +310,7 @@ class Spawner:
             (stdout, stdout_end), (stderr, stderr_end), (environment_end, values) = pipes(3)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
-            raise SpawnerFailed(
-                f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
-                "its concurrency."
-            ) from None
+            raise no_descriptor(error) from None
         process = Process(ours, stdout, stderr, launch=launch, group=self.group, place=place, lease=lease)
         lock = () if lease is None else (lease.file,)
         try:
@@ -321,9 +318,11 @@ class Spawner:
                 # First, and nobody is woken by it: all is there when a launcher hears of the request.
                 socket.send_fds(ours, [Descriptors.WORD], (stdout_end, stderr_end, environment_end, values))
                 process.link = self._ask(request, (theirs.fileno(), launch.entry.fileno(), *lock))
-        except BaseException:
+        except BaseException as error:
             process.close()
             os.close(values)
+            if isinstance(error, OSError):  # what waits in sockets counts, too (unix(7), ETOOMANYREFS)
+                raise no_descriptor(error) from None
             raise
         finally:
             for file in (stdout_end, stderr_end, environment_end):
@@ -354,10 +353,8 @@ class Spawner:
         requests = self._requests
         if self._process is not None and self._process.poll() is not None:
             self._replace(requests)  # nobody would end what its launchers leave if they were killed
-        while (link := self._links.take()) is not None:
-            if link.ask(request, files):
-                return link
-            link.close()
+        if (idle := self._links.ask(request, files)) is not None:
+            return idle
         link, end = self._links.new()
         try:
             with end:

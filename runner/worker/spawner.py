@@ -259,11 +259,11 @@ def finish(
 
 def asked_again(left: Left) -> socket.socket | None:
     """A link in which what was not begun is asked for, and nothing more, of a launcher that ends with it."""
-    if not left.message or left.begun:
-        return None
     try:
+        if not left.message or left.begun:
+            return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    except OSError:
+    except OSError:  # no descriptor is left
         return None
     with ours:
         socket.send_fds(ours, [left.message], left.files)

@@ -1,5 +1,7 @@
 """One launcher for bot after bot: asked directly, replaced when it dies, and known to the spawner in all it does."""
 
+import errno
+import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from runner.worker import links
+from runner.worker.launch import SpawnerFailed
 from runner.worker.outcomes import Journal
 from runner.worker.process import Spawner
-from tests.process_bench import BASE, Bench, bench, ended, launchers, spawner, wait_for_line
+from tests.process_bench import BASE, Bench, bench, ended, launchers, open_descriptors, spawner, wait_for_line
 from tests.support import ROOT, ProcessId, wait_until
 
 __all__ = ["bench", "spawner"]
@@ -79,6 +82,23 @@ def test_the_launcher_of_a_bot_that_is_let_go_ends_with_it(bench: Bench) -> None
     process.close()
     wait_until(lambda: not launcher.alive, what="the launcher to end")
     wait_until(lambda: launchers(bench.spawner) == [], what="the spawner to collect it")
+
+
+def test_a_request_that_no_descriptor_is_left_for_leaves_nothing_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ETOOMANYREFS, os.strerror(errno.ETOOMANYREFS))
+
+    for launched in range(2):  # without a launcher that could be asked, then with one
+        before = open_descriptors(os.getpid())
+        with monkeypatch.context() as patch:
+            patch.setattr(links.Link, "ask", full)
+            with pytest.raises(SpawnerFailed, match="raise its limit of open files"):
+                bench.launch("exits", variables={"CODE": 0})
+        assert open_descriptors(os.getpid()) == before - launched
+        with bench.launch("exits", variables={"CODE": 5}) as process:
+            assert ended(process).exit_code == 5
 
 
 #: A spawner of which something is replaced.
