@@ -11,14 +11,18 @@ Standard library only: the spawner's process loads it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 
 #: How long killed processes may take to go (one in uninterruptible sleep does not die) before they are survivors.
 SWEEP_PATIENCE = 30.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Usage:
@@ -71,13 +75,18 @@ def sweep(spared: frozenset[int], usage: Usage) -> int:
 
 
 def notice_deaths() -> int:
-    """A descriptor that SIGCHLD makes readable: a signal between two instructions does not wake poll(2)."""
-    deaths, wake = os.pipe()
-    os.set_blocking(deaths, False)
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    return deaths
+    """A descriptor that the death of a child makes readable, for a process that has one thread yet.
+
+    SIGCHLD, which would interrupt poll(2) first, stays blocked in it, and in what it starts unless that is told
+    otherwise.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    # A set of signals as the C library has it: 1024 bits.
+    signals = struct.pack("@L", 1 << (signal.SIGCHLD - 1)).ljust(128, b"\0")
+    file: int = _libc.signalfd(-1, signals, os.O_CLOEXEC | os.O_NONBLOCK)
+    if file < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return file
 
 
 def has_children() -> bool:

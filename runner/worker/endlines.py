@@ -15,6 +15,8 @@ from runner.worker.starting import Request, why
 #: Characters of a detail that go into the journal; its lines stay below 4096 bytes.
 MAX_DETAIL = 800
 
+_encoder = json.JSONEncoder(ensure_ascii=False)
+
 
 def outcome(
     reason: str,
@@ -50,7 +52,7 @@ def outcome(
 def line_of(found: dict[str, object], *, job: str, attempt: int) -> bytes:
     """One line. It begins with an end: what came before may be torn."""
     short = {"job": job, "attempt": attempt, **found, "detail": str(found["detail"])[:MAX_DETAIL]}
-    return b"\n" + json.dumps(short, ensure_ascii=False).encode(errors="replace") + b"\n"
+    return b"\n" + _encoder.encode(short).encode(errors="replace") + b"\n"
 
 
 def append(journal: int, line: bytes) -> None:

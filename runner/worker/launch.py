@@ -34,6 +34,14 @@ class SpawnerFailed(ProcessError):
     """The spawner process does not start or does not stay."""
 
 
+def no_descriptor(error: OSError) -> SpawnerFailed:
+    """What to raise where the runner may open, or send, no further descriptor."""
+    return SpawnerFailed(
+        f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
+        "its concurrency."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What to start and how long it may take. Nothing in it is confidential: it may appear in `ps`.
@@ -65,11 +73,14 @@ class Launch:
     sandbox: bool = False
     owned: tuple[Path, ...] = ()
 
-    def request(self, place: int, user: User | None = None) -> bytes:
-        """The message to the spawner; `place` is the attempt's on the board, `user` the one that is the bot's own."""
+    def request(self, place: int, user: User | None = None, *, asked: float) -> bytes:
+        """The message to a launcher; `place` is the attempt's on the board, `user` the one that is the bot's own, and
+        `asked` the time since the epoch.
+        """
         message = json.dumps(
             {
                 "argv": self.argv,
+                "asked": asked,
                 "cwd": str(self.cwd),
                 "limits": self.bounds.by_constant(alone=user is not None),
                 "watched": self.bounds.watched(),

@@ -7,10 +7,10 @@ worker, or its worker's lease: the end of the control socket kills the tree, and
 too long that it keeps the lease (it may be frozen, and the next attempt about to begin elsewhere). A launcher that is
 itself killed is finished by the spawner.
 
-It is forked from `spawner.py`, never executed, and serves many attempts: the pages that a fork must copy cost 2 ms
-each time. It imports little beside the standard library for the same reason. On the control socket
-(SOCK_SEQPACKET) it takes the words terminate, kill, pause, resume and `keep INSTANT`, and sends the JSON events
-`paused` and `resumed` and, at last, the line of the journal; who the bot is stands on the `board`.
+It is forked from `spawner.py`, never executed, and serves many attempts, asked for on its link (`links.py`): the pages
+that a fork must copy cost 2 ms each time. It imports little beside the standard library for the same reason. On the
+control socket (SOCK_SEQPACKET) it takes the words terminate, kill, pause, resume and `keep INSTANT`, and sends the JSON
+events `paused` and `resumed` and, at last, the line of the journal; who the bot is stands on the `board`.
 """
 
 from __future__ import annotations
@@ -46,8 +46,6 @@ from runner.worker.watch import Watch
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-#: After so many attempts a launcher makes room for a fresh one.
-ATTEMPTS = 1000
 #: Longest request in bytes; the worker refuses longer ones. It fits the kernel's default socket buffer (208 KiB).
 MAX_REQUEST = 128 * 1024
 
@@ -55,10 +53,12 @@ MAX_REQUEST = 128 * 1024
 MAX_NEWS = 64 * 1024
 #: Where a request is received: new memory for each would be mapped, and given back, each time.
 _room = memoryview(bytearray(MAX_REQUEST))
+#: The same for descriptors.
+ROOM = socket.CMSG_SPACE(Descriptors.PIPES * struct.calcsize("i"))
 
 
 def serve(link: socket.socket, *, board: Board, ground: Ground | None, prctl: Prctl) -> None:
-    """The life of a launcher, just forked: attempts, until the spawner is gone or it has done enough of them."""
+    """The life of a launcher, just forked: attempts, until the worker has closed its end of the link."""
     os.setsid()
     os.dup2(0, ENVIRONMENT_FD, inheritable=False)  # keeps the number free of anything else
     os.umask(0o077)
@@ -66,35 +66,36 @@ def serve(link: socket.socket, *, board: Board, ground: Ground | None, prctl: Pr
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     deaths = notice_deaths()
     nursery = None if ground is None else Nursery(ground)
-    for left in reversed(range(ATTEMPTS)):
-        message, files = receive(link)
+    while True:
+        message, kept = receive(link, socket.MSG_PEEK)
         if not message:
             return
-        run(
-            message,
-            files,
-            deaths,
-            link=link if left else None,
-            board=board,
-            ground=ground,
-            nursery=nursery,
-            prctl=prctl,
-        )
+        files, lock = Descriptors(*kept[: Descriptors.KEPT], *take_pipes(kept[0])), kept[Descriptors.KEPT :]
+        run(message, files, lock, deaths, link=link, board=board, ground=ground, nursery=nursery, prctl=prctl)
 
 
-def receive(source: socket.socket) -> tuple[bytes, list[int]]:
-    """One request with its descriptors. `socket.recv_fds` drops the flag that keeps them from the bots (3.11)."""
-    room = socket.CMSG_SPACE((Descriptors.COUNT + 1) * struct.calcsize("i"))
-    length, extras, _, _ = source.recvmsg_into([_room], room, socket.MSG_CMSG_CLOEXEC)
+def receive(source: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
+    """One message with its descriptors. `socket.recv_fds` drops the flag that keeps them from the bots (3.11)."""
+    length, extras, _, _ = source.recvmsg_into([_room], ROOM, socket.MSG_CMSG_CLOEXEC | flags)
     return bytes(_room[:length]), [number for _, _, data in extras for (number,) in struct.iter_unpack("i", data)]
+
+
+def take_pipes(control: int) -> list[int]:
+    """The bot's ends of its pipes: from now on the bot counts as begun."""
+    source = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, control)
+    try:
+        return receive(source)[1]
+    finally:
+        source.detach()
 
 
 def run(
     message: bytes,
-    sent: list[int],
+    files: Descriptors,
+    lock: list[int],
     deaths: int,
     *,
-    link: socket.socket | None,
+    link: socket.socket,
     board: Board,
     ground: Ground | None,
     nursery: Nursery | None,
@@ -102,19 +103,16 @@ def run(
 ) -> None:
     """One attempt, from request to outcome.
 
-    Before it tells the worker it says on its link, unless it has done enough, that it takes another: so the next
-    attempt finds it. All that is left to do then was recorded.
+    The request stays in the link until its outcome is recorded: from then on the spawner has nothing to do for it.
     """
-    request, files, lock = Request(message), Descriptors(*sent[: Descriptors.COUNT]), sent[Descriptors.COUNT :]
+    request = Request(message)
     attempt = Attempt(request, files.control, files.journal, board=board)
     failure = attempt.start(files, ground=ground, nursery=nursery, prctl=prctl)
     attempt.supervise(failure, deaths)
     found = attempt.end()
     tenancy.release(lock)
     line = record(request, files.journal, found)
-    if link is not None:
-        with contextlib.suppress(OSError):  # the spawner is gone; so are we, once the worker knows
-            link.send(b"idle")
+    link.recv(1)
     tell(files.control, line)
     files.close()
     if nursery is not None and found["survivors"]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import _thread
 import errno
 import os
-import signal
 from collections.abc import Callable, Sequence
 
 from runner.worker import landlock
@@ -208,8 +207,6 @@ class Nursery:
 
     def _live(self) -> None:
         try:
-            # A bot's death is the main thread's to hear of; with several to choose from, the kernel wakes any.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
             self._ground.settle()
         except BaseException as error:  # raised again where somebody can say it
             self._error = error

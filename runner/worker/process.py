@@ -11,7 +11,6 @@ at the next launch; what runs goes on. Refuses to interpret what bots write and 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -21,21 +20,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from runner.worker import cgroups, privileges
 from runner.worker.board import PLACES, Place, Places
-from runner.worker.launch import Launch, SpawnerFailed
+from runner.worker.launch import Launch, SpawnerFailed, no_descriptor
 from runner.worker.launcher import MAX_NEWS
 from runner.worker.leases import BotUsers, Lease
+from runner.worker.links import GONE, Link, Links
 from runner.worker.outcomes import Outcome
 from runner.worker.pipes import CHUNK, give, pipes, readable, rest
+from runner.worker.starting import Descriptors
 
-#: What sending to a spawner that ended raises; the last where another thread has just replaced it.
-GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 #: How long the spawner may leave requests unread, in seconds. It takes one in less than a millisecond.
 SPAWNER_PATIENCE = 10.0
 HERE = Path(__file__).resolve().parent
@@ -67,6 +66,8 @@ class Process:
         place: Place,
         lease: Lease | None = None,
     ) -> None:
+        #: To its launcher, once that was asked and until it has recorded the end.
+        self.link: Link | None = None
         self.stdout, self.stderr = stdout, stderr
         self.outcome: Outcome | None = None
         #: Called by `wait` and `drain` when the tree has come to a stand and when it goes on.
@@ -164,9 +165,9 @@ class Process:
                     feed(names[file], data)
                 else:
                     poll.unregister(file)
-        for file, name in names.items():
-            for data in rest(file):
-                feed(name, data)
+        for file, _ in poll.poll(0):
+            for data in rest(file) if file in names else ():
+                feed(names[file], data)
         return self.outcome
 
     def close(self) -> None:
@@ -175,6 +176,8 @@ class Process:
             if self._control.fileno() < 0:
                 return
             self._control.close()
+            if self.link is not None:
+                self.link.close()
             os.close(self.stdout)
             os.close(self.stderr)
             self._place.release()
@@ -203,6 +206,9 @@ class Process:
         else:
             del event["job"], event["attempt"]
             self.outcome = Outcome(**event)
+            if self.link is not None:
+                self.link.release()
+                self.link = None
 
     def _unreported(self) -> Outcome:
         never = "The spawner was killed before it had started the bot."
@@ -244,6 +250,7 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._places = Places()
+        self._links = Links()
         self._replacing = threading.Lock()
 
     @property
@@ -275,6 +282,8 @@ class Spawner:
                 ours.close()
                 raise SpawnerFailed(f"The spawner cannot be started: {error.strerror}. Check {program}.") from None
         self._requests = ours
+        self._links.close()
+        self._links = Links()
 
     def launch(self, launch: Launch, environment: bytes) -> Process:
         """Starts a bot; `environment` is its environment as `NAME=value` items, each ended by NUL.
@@ -295,24 +304,25 @@ class Spawner:
             raise
 
     def _launch(self, launch: Launch, environment: bytes, place: Place, lease: Lease | None) -> Process:
-        request = launch.request(place.number, None if lease is None else lease.user.told)
+        user = None if lease is None else lease.user.told
+        request = launch.request(place.number, user, asked=time.time())
         try:
             (stdout, stdout_end), (stderr, stderr_end), (environment_end, values) = pipes(3)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
-            raise SpawnerFailed(
-                f"The runner has no descriptors left ({error.strerror}); raise its limit of open files or lower "
-                "its concurrency."
-            ) from None
+            raise no_descriptor(error) from None
         process = Process(ours, stdout, stderr, launch=launch, group=self.group, place=place, lease=lease)
         lock = () if lease is None else (lease.file,)
         try:
             with theirs:
-                mine = (theirs.fileno(), launch.entry.fileno())
-                self._send(request, [*mine, stdout_end, stderr_end, environment_end, values, *lock])
-        except BaseException:
+                # First, and nobody is woken by it: all is there when a launcher hears of the request.
+                socket.send_fds(ours, [Descriptors.WORD], (stdout_end, stderr_end, environment_end, values))
+                process.link = self._ask(request, (theirs.fileno(), launch.entry.fileno(), *lock))
+        except BaseException as error:
             process.close()
             os.close(values)
+            if isinstance(error, OSError):  # what waits in sockets counts, too (unix(7), ETOOMANYREFS)
+                raise no_descriptor(error) from None
             raise
         finally:
             for file in (stdout_end, stderr_end, environment_end):
@@ -326,6 +336,7 @@ class Spawner:
             if self._process is None or self._requests is None:
                 return
             self._requests.close()
+            self._links.close()
             try:
                 self._process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -337,11 +348,28 @@ class Spawner:
         if self.group is not None:
             cgroups.end(self.group)
 
-    def _send(self, request: bytes, files: list[int]) -> None:
+    def _ask(self, request: bytes, files: Sequence[int]) -> Link:
+        """Asks a launcher that has nothing to do, or has the spawner fork one; answers the link to it."""
+        requests = self._requests
+        if self._process is not None and self._process.poll() is not None:
+            self._replace(requests)  # nobody would end what its launchers leave if they were killed
+        if (idle := self._links.ask(request, files)) is not None:
+            return idle
+        link, end = self._links.new()
+        try:
+            with end:
+                link.ask(request, files)  # first: where no process can be forked, the spawner finds it there
+                self._send(end.fileno())
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def _send(self, link: int) -> None:
         for _ in range(2):
             requests = self._requests or self._replace(None)
             try:
-                socket.send_fds(requests, [request], files)
+                socket.send_fds(requests, [b"link"], [link])
             except TimeoutError:
                 break
             except OSError as error:

@@ -1,10 +1,10 @@
-"""The spawner: one small process per worker that forks a launcher for each attempt.
+"""The spawner: one small process per worker that forks its launchers.
 
 Run by `process.Spawner` as `python -I -S spawner.py FD BOARD GROUND GROUP`; FD is its socket to the worker
 (SOCK_SEQPACKET), BOARD the memory that launchers write to who their bot is (`board.py`), GROUND what every bot's domain
 grants (JSON: Landlock's ABI, and paths with rights) or `null`, GROUP the control group below which each launcher has
-its own, or nothing. Each message on the socket is one request (JSON)
-with descriptors (SCM_RIGHTS), those of `starting.Descriptors`, and the lock on the bot's user if it has one of its own.
+its own, or nothing. Each message on the socket brings a link (`links.py`) that needs a launcher: the worker asks that
+for one bot after another, and the spawner looks into the link when its launcher was killed.
 Promises that it never holds a value or a key (the environment stays in its pipe), that nothing else of the worker's
 is open in it, that nobody of the same user can look into it, and that it ends when its worker and its launchers
 have. What a launcher that was killed leaves behind becomes the spawner's child: it kills that and reports in its
@@ -17,6 +17,7 @@ stead. Single threaded; beside the standard library it loads `launcher` and what
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import gc
 import json
@@ -25,7 +26,6 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -43,8 +43,6 @@ from runner.worker.starting import Descriptors, Prctl, Request, why
 
 #: Where the spawner keeps its socket, so that it can close all other descriptors.
 REQUESTS_FD = 3
-#: Launchers kept for the next attempts; each has 2 MB of its own. How often others are looked for, in milliseconds.
-IDLE, IDLE_LOOK = 4, 1000
 #: Bytes of stack for the thread that is a bot's parent (`starting.Cradle`); posix_spawn(3) gives its child another.
 CRADLE_STACK = 256 * 1024
 #: What a launcher does, from its link to the spawner.
@@ -53,51 +51,16 @@ PR_SET_DUMPABLE = 4
 
 
 class Launcher:
-    """A launcher's process and, while it is at work, what it takes to report in its stead."""
+    """A launcher's process, and its end of its link to the worker."""
 
-    __slots__ = ("control", "journal", "link", "lock", "message", "pid", "started_at")
+    __slots__ = ("life", "link", "pid", "second")
 
-    def __init__(self, pid: int, link: socket.socket) -> None:
-        self.pid = pid
-        self.link = link
-        self.control = self.journal = self.lock = -1
-        self.message = b""
-        self.started_at = 0.0
-
-    @property
-    def idle(self) -> bool:
-        return self.control < 0
-
-    def give(self, message: bytes, files: list[int]) -> None:
-        """Hands a request on, descriptors and all. Raises OSError when the launcher is gone."""
-        packed = struct.pack(f"{len(files)}i", *files)
-        self.link.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
-        self.control, self.journal = files[: Descriptors.KEPT]
-        self.lock = files[-1] if len(files) > Descriptors.COUNT else -1
-        self.message, self.started_at = message, time.time()
-
-    def listen(self) -> bool:
-        """Hears, without waiting, that it has done its work; false where it is gone."""
-        try:
-            word = self.link.recv(16, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except ConnectionResetError:
-            return False
-        if word:
-            self.rest()
-        return bool(word)
-
-    def free(self) -> bool:
-        """Whether it can take a request."""
-        return self.idle or (self.listen() and self.idle)
-
-    def rest(self) -> None:
-        os.close(self.control)
-        os.close(self.journal)
-        if self.lock >= 0:
-            os.close(self.lock)
-        self.control = self.journal = self.lock = -1
+    def __init__(self, pid: int, link: socket.socket, *, second: bool) -> None:
+        self.pid, self.link = pid, link
+        #: Readable when the process is dead.
+        self.life = os.pidfd_open(pid)
+        #: Whether it was forked for what another one had not begun.
+        self.second = second
 
 
 def main() -> None:
@@ -158,138 +121,170 @@ def shrug(_number: int, _frame: object) -> None:
 
 
 def serve(requests: socket.socket, live: Life, *, board: Board, group: str | None) -> None:
-    """Returns when the worker has closed its end and the last attempt is over.
+    """Returns when the worker has closed its end and the last launcher has ended.
 
-    That a launcher has done its work wakes nobody while there is a worker: it is heard of when one is needed, or when
-    there may be too many. That a launcher is gone does.
+    It is not woken for an attempt, unless that needs one more launcher, but for the end of a launcher.
     """
     launchers: dict[int, Launcher] = {}
     poll = select.poll()
     poll.register(requests, select.POLLIN)
     working = True
-    while working or not all(one.idle for one in launchers.values()):
-        ready = [file for file, _ in poll.poll(IDLE_LOOK if working and len(launchers) > IDLE else None)]
-        gone = [file for file in ready if file in launchers and not launchers[file].listen()]
-        for file in gone or (() if ready else spare(launchers)):
-            poll.unregister(file)
-            finish(launchers.pop(file), launchers, board=board, group=group)
+    while working or launchers:
+        ready = [file for file, _ in poll.poll()]
+        for file in ready:
+            if file in launchers:
+                poll.unregister(file)
+                finish(launchers.pop(file), launchers, poll, live=live, board=board, group=group)
         if requests.fileno() in ready:
             working = accept(requests, launchers, poll, live=live)
             if not working:
                 poll.unregister(requests)
-                for file in launchers:
-                    poll.modify(file, select.POLLIN)
-
-
-def spare(launchers: dict[int, Launcher]) -> list[int]:
-    """Those that are idle and not needed for the next attempts."""
-    idle = [file for file, one in launchers.items() if one.free()]
-    return idle[IDLE:]
 
 
 def accept(requests: socket.socket, launchers: dict[int, Launcher], poll: select.poll, *, live: Life) -> bool:
-    """Gives one request to an idle launcher or a new one; False when the worker is gone."""
+    """A launcher for one more link; False when the worker is gone."""
     try:
         message, files = launcher.receive(requests)
     except ConnectionResetError:
         return False
     if not message:
         return False
-    try:
-        hand_on(message, files, launchers, poll, live=live)
-    except (OSError, struct.error) as error:
-        refuse(message, files, error)
-        return True
-    for file in files[Descriptors.KEPT : Descriptors.COUNT]:
-        os.close(file)
+    if files:
+        begin(socket.socket(fileno=files[0]), launchers, poll, live=live)
     return True
 
 
-def hand_on(
-    message: bytes,
-    files: list[int],
-    launchers: dict[int, Launcher],
-    poll: select.poll,
-    *,
-    live: Life,
+def begin(
+    link: socket.socket, launchers: dict[int, Launcher], poll: select.poll, *, live: Life, second: bool = False
 ) -> None:
-    # Those known to be idle first: to ask the others takes a system call each.
-    for one in sorted(launchers.values(), key=lambda one: not one.idle):
-        if one.free():
-            try:
-                one.give(message, files)
-            except BrokenPipeError:
-                continue  # killed while idle; `serve` is about to learn of it
-            return
-    one = fork(requests_and(launchers), files, live=live)
-    launchers[one.link.fileno()] = one
-    poll.register(one.link, 0)
-    one.give(message, files)
+    """Forks a launcher, or refuses what it was to do first."""
+    try:
+        one = fork(link, [REQUESTS_FD, *foreign(launchers)], live=live, second=second)
+    except OSError as error:
+        refuse(link, error)
+    else:
+        launchers[one.life] = one
+        poll.register(one.life, select.POLLIN)
 
 
-def requests_and(launchers: dict[int, Launcher]) -> list[int]:
-    """What belongs to the spawner and to other attempts."""
-    theirs = [file for one in launchers.values() for file in (one.link.fileno(), one.control, one.journal, one.lock)]
-    return [REQUESTS_FD, *(file for file in theirs if file >= 0)]
+def foreign(launchers: dict[int, Launcher]) -> list[int]:
+    """What belongs to other launchers."""
+    return [file for one in launchers.values() for file in (one.life, one.link.fileno())]
 
 
-def fork(foreign: list[int], files: list[int], *, live: Life) -> Launcher:
-    """A new launcher, which has closed what is not its own."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def fork(link: socket.socket, foreign: list[int], *, live: Life, second: bool) -> Launcher:
+    """A new launcher, which has closed what is not its own. Raises OSError."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            ours.close()
-            for file in (*foreign, *files):
+            for file in foreign:
                 os.close(file)
-            live(theirs)
+            live(link)
             status = 0
         finally:
             os._exit(status)
-    theirs.close()
-    return Launcher(pid, ours)
+    try:
+        return Launcher(pid, link, second=second)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
-def refuse(message: bytes, files: list[int], error: Exception) -> None:
+def refuse(link: socket.socket, error: Exception) -> None:
     """No descriptor, no process: tells the worker, if at least its control socket arrived."""
-    if len(files) >= Descriptors.KEPT:
+    left = Left(link)
+    if left.message:
+        request, (control, journal) = Request(left.message), left.files[: Descriptors.KEPT]
         detail = f"The bot was not started: this host gave no further process or descriptor ({why(error)})."
-        found = stand_in(message, ("start_failed", detail), time.time(), survivors=0)
-        report(Request(message), files[1], files[0], found)
-    for file in files:
-        os.close(file)
+        report(request, journal, control, stand_in(request, ("start_failed", detail), survivors=0))
+    left.close()
 
 
-def finish(ended: Launcher, launchers: dict[int, Launcher], *, board: Board, group: str | None) -> None:
+class Left:
+    """What is asked for in a link and not recorded: a request with its files. The message is empty where there is none,
+    or no descriptor was left for them. The link takes nothing more, which the worker hears when it asks next.
+    """
+
+    __slots__ = ("files", "message")
+
+    def __init__(self, link: socket.socket) -> None:
+        self.message, self.files = b"", list[int]()
+        with link, contextlib.suppress(OSError):  # there is nothing, or the worker is gone
+            link.shutdown(socket.SHUT_RDWR)
+            message, self.files = launcher.receive(link, socket.MSG_DONTWAIT)
+            self.message = message if len(self.files) >= Descriptors.KEPT else b""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the launcher took the bot's ends of its pipes, and so may have started it."""
+        with socket.socket(fileno=os.dup(self.files[0])) as control, contextlib.suppress(OSError):
+            return control.recv(len(Descriptors.WORD), socket.MSG_PEEK | socket.MSG_DONTWAIT) != Descriptors.WORD
+        return True
+
+    def close(self) -> None:
+        for file in self.files:
+            os.close(file)
+
+
+def finish(
+    ended: Launcher,
+    launchers: dict[int, Launcher],
+    poll: select.poll,
+    *,
+    live: Life,
+    board: Board,
+    group: str | None,
+) -> None:
     """Lets go of a launcher. One that did not end as it should is finished and reported for."""
-    ended.link.close()
     _, status = os.waitpid(ended.pid, 0)
+    os.close(ended.life)
     if group is not None:
         cgroups.end(f"{group}/{ended.pid}")
-    if status != 0:
-        usage = Usage()
-        if not ended.idle:
-            usage.bot = board.read(Request(ended.message).place)[1]
-        survivors = sweep(frozenset(other.pid for other in launchers.values()), usage)
-        if not ended.idle:
-            survivors = max(survivors, tenancy.end_of(Request(ended.message)))
-            detail = f"The bot's supervisor ended early ({describe(status)}); the bot and all below it were killed."
-            known, final = recorded(ended.message, ended.journal)
-            if known and final:
-                request = Request(ended.message)
-                tell(ended.control, line_of(known, job=request.job, attempt=request.attempt))
-            else:
-                found = (
-                    {**known, "survivors": survivors}
-                    if known
-                    else stand_in(
-                        ended.message, ("launcher_died", detail), ended.started_at, survivors=survivors, usage=usage
-                    )
-                )
-                report(Request(ended.message), ended.journal, ended.control, found)
-    if not ended.idle:
-        ended.rest()
+    if status == 0:
+        ended.link.close()
+        return
+    left, usage = Left(ended.link), Usage()
+    if left.message:
+        usage.bot = board.read(Request(left.message).place)[1]
+    survivors = sweep(frozenset(other.pid for other in launchers.values()), usage)
+    link = None if ended.second else asked_again(left)
+    if left.message and link is None:
+        stand_in_for(left, describe(status), usage, survivors)
+    left.close()
+    if link is not None:
+        begin(link, launchers, poll, live=live, second=True)
+
+
+def asked_again(left: Left) -> socket.socket | None:
+    """A link in which what was not begun is asked for, and nothing more, of a launcher that ends with it."""
+    try:
+        if not left.message or left.begun:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:  # no descriptor is left
+        return None
+    with ours:
+        socket.send_fds(ours, [left.message], left.files)
+    return theirs
+
+
+def stand_in_for(left: Left, how: str, usage: Usage, survivors: int) -> None:
+    """Tells the worker of the attempt of a launcher that was killed; what there was of its bot is dead."""
+    request, (control, journal) = Request(left.message), left.files[: Descriptors.KEPT]
+    survivors = max(survivors, tenancy.end_of(request))
+    known, final = recorded(request, journal)
+    if known and final:
+        tell(control, line_of(known, job=request.job, attempt=request.attempt))
+        return
+    detail = f"The bot's supervisor ended early ({how}); the bot and all below it were killed."
+    found = (
+        {**known, "survivors": survivors}
+        if known
+        else stand_in(request, ("launcher_died", detail), survivors=survivors, usage=usage)
+    )
+    report(request, journal, control, found)
 
 
 def describe(status: int) -> str:
@@ -297,9 +292,8 @@ def describe(status: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def recorded(message: bytes, journal: int) -> tuple[dict[str, object], bool]:
+def recorded(request: Request, journal: int) -> tuple[dict[str, object], bool]:
     """What a launcher lived to record, and whether that was all it had to say: then it stands."""
-    request = Request(message)
     noted: dict[str, object] = {}
     for line in os.pread(journal, os.fstat(journal).st_size, 0).splitlines():
         if request.job.encode() in line:
@@ -312,13 +306,13 @@ def recorded(message: bytes, journal: int) -> tuple[dict[str, object], bool]:
 
 
 def stand_in(
-    message: bytes, reason: tuple[str, str], started_at: float, *, survivors: int, usage: Usage | None = None
+    request: Request, reason: tuple[str, str], *, survivors: int, usage: Usage | None = None
 ) -> dict[str, object]:
     """The outcome of an attempt whose launcher cannot say it.
 
     A bot that had ended by itself before we came to kill it has ended so, whatever became of its launcher.
     """
-    request, now, code = Request(message), time.time(), None
+    now, code = time.time(), None
     if usage is not None and usage.status is not None and os.WIFEXITED(usage.status):
         reason, code = ("exit", ""), os.WEXITSTATUS(usage.status)
     return outcome(
@@ -326,10 +320,10 @@ def stand_in(
         survivors,
         usage=usage or Usage(),
         code=code,
-        started_at=started_at,
+        started_at=request.asked,
         ended_at=now,
         mode=request.mode,
-        started_after=time.monotonic() - (now - started_at) - request.claimed,
+        started_after=time.monotonic() - (now - request.asked) - request.claimed,
         user=None if request.user is None else request.user[2],
     )
 

@@ -33,6 +33,8 @@ PR_SET_PDEATHSIG = 1
 ENVIRONMENT_FD = 3
 
 
+_decoder = json.JSONDecoder()
+
 #: Number, group and name of the user that an attempt has for itself.
 User = tuple[int, int, str]
 
@@ -42,6 +44,7 @@ class Request:
 
     __slots__ = (
         "argv",
+        "asked",
         "attempt",
         "base_environment",
         "claimed",
@@ -63,8 +66,9 @@ class Request:
     )
 
     def __init__(self, message: bytes) -> None:
-        raw = json.loads(message)
+        raw, _ = _decoder.raw_decode(message.decode())  # `json.loads` would look for an encoding, and what follows
         self.argv: list[str] = raw["argv"]
+        self.asked: float = raw["asked"]
         self.base_environment: dict[str, str] = raw["base_environment"]
         self.claimed: float = raw["claimed"]
         self.cwd: str = raw["cwd"]
@@ -89,15 +93,14 @@ class Descriptors:
     """The attempt's ends of what the worker made: its control socket, the bot's outputs, its environment's pipe;
     and the worker's journal of outcomes.
 
-    `barrier` is the writing end of that pipe: while it is open the bot has not begun. Where the bot has a user of its
-    own, the lock on that user follows them, and is the launcher's.
+    `barrier` is the writing end of that pipe: while it is open the bot has not begun.
     """
 
     __slots__ = ("barrier", "control", "environment", "journal", "stderr", "stdout")
-    #: How many there are.
-    COUNT = 6
-    #: Of these, the first are the launcher's own, and the others the bot's.
+    #: Of these, the first are the launcher's own. Where the bot has a user of its own, the lock on that user is, too.
     KEPT = 2
+    #: The others are the bot's, and are the first message on the control socket, with this word.
+    PIPES, WORD = 4, b"pipes"
 
     def __init__(self, *files: int) -> None:
         self.control, self.journal, self.stdout, self.stderr, self.environment, self.barrier = files
@@ -189,6 +192,7 @@ def become_bot(
     """
     doing = "it could not be prepared"
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()
         doing = INTO_LIMITS
         set_limits(request.limits, 0)

@@ -254,7 +254,7 @@ def test_a_launcher_serves_one_bot_after_the_other_and_nothing_leaks(bench: Benc
     assert open_descriptors(os.getpid()) == ours
     domain = 3 if ground else 0  # what is read and written in the domain that is kept for the next bot
     wait_until(
-        lambda: all(open_descriptors(pid) == 7 + ground + domain for pid in served),
+        lambda: all(open_descriptors(pid) == 6 + ground + domain for pid in served),
         what="launchers to have closed all",
     )
     # It hears that a launcher has done its work, and lets go of two descriptors, when it needs one.
