@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, NoReturn
 
@@ -222,6 +222,18 @@ class DataKeys:
                 self._keys.move_to_end(fingerprint)
             return key
 
+    def get_all(self, fingerprints: Sequence[bytes]) -> list[AESGCM] | None:
+        """The opened keys of these fingerprints in their order, if all are still held."""
+        with self._lock:
+            if self._clock() >= self._next:
+                self._expire()
+            keys = [key for fingerprint in fingerprints if (key := self._keys.get(fingerprint)) is not None]
+            if len(keys) < len(fingerprints):
+                return None
+            for fingerprint in fingerprints:
+                self._keys.move_to_end(fingerprint)
+            return keys
+
     def put(self, fingerprint: bytes, key: AESGCM) -> None:
         """Keeps an opened key; one that is held already keeps its deadline."""
         with self._lock:
@@ -261,14 +273,18 @@ class Sealed:
     Raises `TamperedEnvelope` for bytes that are no envelope, `UnsupportedEnvelope` for a newer format.
     """
 
-    __slots__ = ("_ciphertext", "_context", "_data", "_fingerprint", "_info", "_nonce", "_recipient_id")
+    __slots__ = (
+        "_ciphertext", "_context", "_data", "_info", "_nonce", "environment", "fingerprint", "recipient_id"
+    )  # fmt: skip
 
     def __init__(self, data: bytes, *, context: Context) -> None:
         """Decrypts nothing yet."""
         envelope = _parsed(data, context)
         self._data, self._context, self._info = data, context, context.encode()
-        self._recipient_id, self._nonce, self._ciphertext = envelope.recipient_id, envelope.nonce, envelope.ciphertext
-        self._fingerprint = hashlib.sha256(envelope.recipient_id + envelope.wrapped_key + self._info).digest()
+        self._nonce, self._ciphertext = envelope.nonce, envelope.ciphertext
+        self.environment, self.recipient_id = context.environment, envelope.recipient_id
+        #: By what its data key is kept once it was opened.
+        self.fingerprint = hashlib.sha256(envelope.recipient_id + envelope.wrapped_key + self._info).digest()
 
     def open(self, identities: Identities, *, keys: DataKeys | None = None) -> Secret:
         """The plaintext; `keys` saves unwrapping what was opened a moment ago.
@@ -276,17 +292,38 @@ class Sealed:
         Raises `WrongIdentity` where this process cannot open it whatever the bytes are, `TamperedEnvelope` where
         they were changed or are not those of that context.
         """
-        identity = _identity(self._recipient_id, identities, context=self._context)
-        key = keys.get(self._fingerprint) if keys is not None else None
+        identity = self.identity(identities)
+        key = keys.get(self.fingerprint) if keys is not None else None
         if fresh := key is None:
             key = AESGCM(identity.unwrap(Envelope.from_bytes(self._data).wrapped_key, context=self._context))
+        opened = self.opened_with(key)
+        if fresh and keys is not None:
+            keys.put(self.fingerprint, key)
+        return opened
+
+    def opened_with(self, key: AESGCM) -> Secret:
+        """The plaintext, by its data key; raises `TamperedEnvelope`."""
         try:
-            plaintext = key.decrypt(self._nonce, self._ciphertext, self._info)
+            return Secret(key.decrypt(self._nonce, self._ciphertext, self._info))
         except InvalidTag:
             raise _tampered(self._context) from None
-        if fresh and keys is not None:
-            keys.put(self._fingerprint, key)
-        return Secret(plaintext)
+
+    def identity(self, identities: Identities) -> Identity:
+        """The identity that opens it; raises `WrongIdentity`."""
+        return _identity(self.recipient_id, identities, context=self._context)
+
+
+def open_all(sealed: Sequence[Sealed], identities: Identities, *, keys: DataKeys) -> list[Secret]:
+    """The plaintexts of many values; while all their keys are held, for half of what opening each would cost.
+
+    Raises what `Sealed.open` raises.
+    """
+    held = keys.get_all([one.fingerprint for one in sealed])
+    if held is None:
+        return [one.open(identities, keys=keys) for one in sealed]
+    for one in {(one.environment, one.recipient_id): one for one in sealed}.values():
+        one.identity(identities)
+    return [one.opened_with(key) for one, key in zip(sealed, held, strict=True)]
 
 
 def open_envelope(data: bytes, identities: Identities, *, context: Context, keys: DataKeys | None = None) -> Secret:

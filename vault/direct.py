@@ -32,6 +32,9 @@ from vault import db
 #: A row with its columns' names, which may be chosen freely by statements of different shapes.
 Row = Any
 
+#: A row as the driver has it: the values of its columns.
+Raw = tuple[Any, ...]
+
 _Convert = Callable[[Any], Any]
 
 
@@ -129,12 +132,20 @@ class _Statements:
         return connection if self.dialect == "sqlite" else self.driver.RawCursor(connection)
 
     def run(self, cursor: Any, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:  # noqa: ANN401
+        prepared = self._prepared(statement)
+        return prepared.rows(cursor.execute(prepared.text, prepared.bound(parameters), **self._format))
+
+    def fetch(self, cursor: Any, statement: Executable, parameters: Mapping[str, object]) -> list[Raw]:  # noqa: ANN401
+        prepared = self._prepared(statement)
+        found: list[Raw] = cursor.execute(prepared.text, prepared.bound(parameters), **self._format).fetchall()
+        return found
+
+    def _prepared(self, statement: Executable) -> _Prepared:
         # The statement is kept beside what was made of it, so that its identity is not given to another.
         known = self._known.get(id(statement))
         if known is None:
             known = self._known[id(statement)] = (statement, _Prepared(statement, self._compiler))
-        prepared = known[1]
-        return prepared.rows(cursor.execute(prepared.text, prepared.bound(parameters), **self._format))
+        return known[1]
 
     def wrapped(self, error: Exception) -> BaseException:
         """What SQLAlchemy raises for an error of the driver."""
@@ -221,6 +232,13 @@ class Direct:
     def read(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
         """One statement that only reads, as a transaction of its own. Raises `Unavailable`."""
         return self._run(self._own, statement, parameters)
+
+    def fetch(self, statement: Executable, parameters: Mapping[str, object]) -> list[Raw]:
+        """As `read`; the rows are the driver's own, of a statement whose columns need no conversion."""
+        try:
+            return self._statements.fetch(self._cursor(self._own), statement, parameters)
+        except self._away as error:
+            self._give_up(self._own, error)
 
     def write(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
         """One statement that changes something, as a transaction of its own. Raises `Unavailable`."""

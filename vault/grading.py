@@ -22,8 +22,12 @@ LARGEST_VARIABLE = 131_072
 #: No ordinary word is longer; what is longer is a value made of letters.
 LONGEST_WORD = 14
 
+#: Bytes of a character of UTF-8, at most.
+_LONGEST_CHARACTER = 4
+
 _MASK_RUN = re.compile(r"\*{3,}")
 _EDGES = "* \t\r\n\v\f"
+_EDGE_BYTES = _EDGES.encode()
 _GAP = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)*", re.ASCII)
 
@@ -56,6 +60,8 @@ def too_weak(value: bytes) -> bool:
     """
     if value.isalnum():
         return len(value) < MINIMUM
+    if b"***" not in value and len(value.strip(_EDGE_BYTES)) >= MINIMUM * _LONGEST_CHARACTER:
+        return False
     if b"*" not in value:
         return len(_text(value).strip(_EDGES)) < MINIMUM
     return all(len(part.strip(_EDGES)) < MINIMUM for part in _MASK_RUN.split(_text(value)))

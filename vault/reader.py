@@ -31,8 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 from uuid_utils.compat import uuid7
 
-from vault.decrypt import DataKeys, Identities, Sealed, Secret
-from vault.direct import Direct, Row
+from vault.decrypt import DataKeys, Identities, Sealed, Secret, open_all
+from vault.direct import Direct, Raw
 from vault.envelope import NONE, Context
 from vault.models import Asset, AssetValue, CurrentValue
 from vault.names import AssetName, matches, parse_pattern
@@ -71,14 +71,15 @@ _READINGS = (
 #: 100 rows).
 _INSERT_FIRST = text(_READINGS)
 
-#: One row a value, from one JSON document: 100 rows cost one statement instead of 100 sets of parameters.
+#: One row a value, from JSON documents: 100 rows cost one statement instead of 100 sets of parameters. SQLite takes one
+#: for each scope, of numbers by id and name, since it looks into an object anew for each member.
 _INSERT_READINGS = {
     "postgresql": text(f"{_READINGS} ON CONFLICT DO NOTHING"),
     "sqlite": text(
         "INSERT OR IGNORE INTO readings "
         "(job_id, attempt, asset_id, asset, scope, environment, number, runner, read_at) "
-        "SELECT :job_id, :attempt, value ->> 'asset_id', value ->> 'asset', value ->> 'scope', :environment, "
-        "value ->> 'number', :runner, strftime('%Y-%m-%d %H:%M:%f', 'now') || '000' FROM json_each(:rows)"
+        "SELECT :job_id, :attempt, substr(key, 1, 32), substr(key, 33), :scope, :environment, "
+        "value, :runner, strftime('%Y-%m-%d %H:%M:%f', 'now') || '000' FROM json_each(:rows)"
     ),
 }
 
@@ -97,6 +98,37 @@ class SealedValue:
     local: bool = False
     #: The envelope in its place, once it was opened.
     sealed: Sealed | None = field(default=None, init=False, repr=False, compare=False)
+
+
+class Readings:
+    """The rows of some readings, as each database takes them; worked out once for all attempts that read the same."""
+
+    def __init__(self, read: Iterable[tuple[SealedValue, int | None]]) -> None:
+        """`read` are values and the numbers that were read."""
+        self._read = list(read)
+        self._rows = [(value.asset_id.hex, str(value.name), value.scope, number) for value, number in self._read]
+
+    def and_of(self, others: Iterable[tuple[SealedValue, int | None]]) -> Readings:
+        """These and others."""
+        return Readings([*self._read, *others])
+
+    @cached_property
+    def listed(self) -> str:
+        """What the audit row says was read, in JSON: asset, scope and number of each value."""
+        return json.dumps([row[1:] for row in self._rows])
+
+    @cached_property
+    def document(self) -> str:
+        """The rows for PostgreSQL, in JSON."""
+        return json.dumps([dict(zip(("asset_id", "asset", "scope", "number"), row, strict=True)) for row in self._rows])
+
+    @cached_property
+    def by_scope(self) -> Mapping[str, str]:
+        """The rows for SQLite, in JSON: of each scope the numbers by id and name."""
+        numbers: dict[str, dict[str, int | None]] = {}
+        for asset_id, asset, scope, number in self._rows:
+            numbers.setdefault(scope, {})[asset_id + asset] = number
+        return {scope: json.dumps(each) for scope, each in numbers.items()}
 
 
 @dataclass(frozen=True)
@@ -123,15 +155,14 @@ class Snapshot:
         return tuple(value for value in self.values if value.local)
 
     @cached_property
-    def readings(self) -> str:
-        """The JSON document of what `record` writes of values from the database."""
-        return json.dumps([_reading(value, value.number) for value in self.values if value.envelope is not None])
+    def stored(self) -> tuple[SealedValue, ...]:
+        """Those that have a value in the database."""
+        return tuple(value for value in self.values if value.envelope is not None)
 
     @cached_property
-    def listed(self) -> str:
-        """What the audit row says was read, in JSON: asset, scope and number of each value."""
-        read = (value for value in self.values if value.envelope is not None)
-        return json.dumps([_named(value, value.number) for value in read])
+    def readings(self) -> Readings:
+        """What `record` writes of values from the database."""
+        return Readings((value, value.number) for value in self.stored)
 
     def open(self, value: SealedValue, identities: Identities, *, keys: DataKeys) -> Secret:
         """Decrypt one value of this snapshot.
@@ -142,6 +173,18 @@ class Snapshot:
         if value.sealed is None:
             value.sealed = self._sealed(value)
         return value.sealed.open(identities, keys=keys)
+
+    def open_all(self, identities: Identities, *, keys: DataKeys) -> dict[AssetName, Secret]:
+        """Decrypt all that have a value in the database.
+
+        Raises:
+            DecryptError: when a key is missing or a row is not what was stored.
+        """
+        for value in self.stored:
+            if value.sealed is None:
+                value.sealed = self._sealed(value)
+        opened = open_all([value.sealed for value in self.stored if value.sealed], identities, keys=keys)
+        return {value.name: secret for value, secret in zip(self.stored, opened, strict=True)}
 
     def _sealed(self, value: SealedValue) -> Sealed:
         if value.envelope is None or value.number is None:
@@ -167,7 +210,7 @@ class Snapshots:
     def __init__(self, direct: Direct, *, limit: int = REMEMBERED) -> None:
         """`limit` is how many values all remembered snapshots may hold together; each of them counts as one more."""
         self._direct, self._limit = direct, limit
-        self._latest: OrderedDict[Hashable, tuple[list[Row], Snapshot]] = OrderedDict()
+        self._latest: OrderedDict[Hashable, tuple[list[Raw], Snapshot]] = OrderedDict()
         self._held = 0
         self._lock = threading.Lock()
 
@@ -190,7 +233,7 @@ class Snapshots:
         """
         declared = None if patterns is None else tuple(patterns)
         wanted = {"workspace": workspace_id, "own": bot_id, "chosen": environment}
-        rows = self._direct.read(_visible(declared), wanted)
+        rows = self._direct.fetch(_visible(declared), wanted)
         place = (workspace_id, bot_id, bot, environment, declared)
         with self._lock:
             if (known := self._latest.get(place)) is not None:
@@ -222,31 +265,34 @@ class Snapshots:
         if not local and len(taken.unset) == len(taken.values):
             return
         environment, insert = taken.environment, _INSERT_READINGS[self._direct.dialect]
+        read = taken.readings
+        if local:
+            read = read.and_of((value, local[value.name]) for value in taken.local if value.name in local)
         readings: dict[str, object] = {
             "job_id": job_id.hex,
             "attempt": attempt,
             "environment": environment,
             "runner": runner,
-            "rows": taken.readings if not local else _with_local(taken, local),
         }
-        listed = taken.listed if not local else _listed_with_local(taken, local)
         event: dict[str, object] = {
             "event_id": uuid7().hex,
             "workspace_id": uuid.UUID(taken.workspace).hex,
             "actor": f"runner {runner}",
             "object": f"job {job_id}",
             "environment": environment,
-            "details": f'{{"attempt":{attempt},"values":{listed}}}',
+            "details": f'{{"attempt":{attempt},"values":{read.listed}}}',
         }
         if self._direct.dialect == "postgresql":
+            readings["rows"] = read.document
             if not (first and self._direct.insert(_INSERT_FIRST, readings | event)):
                 self._direct.write(insert, readings | event)
             return
         with self._direct.transaction() as run:
             run(_INSERT_AUDIT, event)
-            run(insert, readings)
+            for scope, rows in read.by_scope.items():
+                run(insert, {**readings, "scope": scope, "rows": rows})
 
-    def _remember(self, place: Hashable, rows: list[Row], taken: Snapshot) -> None:
+    def _remember(self, place: Hashable, rows: list[Raw], taken: Snapshot) -> None:
         with self._lock:
             former = self._latest.pop(place, None)
             self._held += _size(rows) - (0 if former is None else _size(former[0]))
@@ -256,49 +302,27 @@ class Snapshots:
                 self._held -= _size(oldest)
 
 
-def _reading(value: SealedValue, number: int | None) -> dict[str, object]:
-    return {"asset_id": value.asset_id.hex, "asset": str(value.name), "scope": value.scope, "number": number}
-
-
-def _with_local(taken: Snapshot, numbers: Mapping[AssetName, int]) -> str:
-    rows = [_reading(value, numbers[value.name]) for value in taken.local if value.name in numbers]
-    return json.dumps([*json.loads(taken.readings), *rows])
-
-
-def _named(value: SealedValue, number: int | None) -> list[str | int | None]:
-    """What the audit says of a reading."""
-    return [str(value.name), value.scope, number]
-
-
-def _listed_with_local(taken: Snapshot, numbers: Mapping[AssetName, int]) -> str:
-    return json.dumps(
-        [
-            *json.loads(taken.listed),
-            *(_named(value, numbers[value.name]) for value in taken.local if value.name in numbers),
-        ]
-    )
-
-
-def _size(rows: Sequence[Row]) -> int:
+def _size(rows: Sequence[Raw]) -> int:
     return 1 + len(rows)  # one that is empty counts too
 
 
-def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) -> tuple[SealedValue, ...]:
+def _values(rows: Iterable[Raw], *, bot: str, patterns: Sequence[str] | None) -> tuple[SealedValue, ...]:
     parsed = None if patterns is None else [parse_pattern(pattern) for pattern in patterns]
     chosen: dict[AssetName, SealedValue] = {}
-    for row in rows:  # workspace assets come first, so that the bot's own replace them
-        name = AssetName(row.group_name, row.name)
+    # Workspace assets come first, so that the bot's own replace them.
+    for asset_id, bot_id, group, part, local, number, envelope in rows:
+        name = AssetName(group, part)
         if parsed is not None and not any(matches(pattern, name) for pattern in parsed):
             continue
         chosen[name] = SealedValue(
-            asset_id=uuid.UUID(row.id),
+            asset_id=uuid.UUID(asset_id),
             name=name,
-            scope=LOCAL_SCOPE if row.local else WORKSPACE_SCOPE if row.bot_id is None else bot,
-            bot=NONE if row.bot_id is None else str(uuid.UUID(row.bot_id)),
-            number=row.number,
+            scope=LOCAL_SCOPE if local else WORKSPACE_SCOPE if bot_id is None else bot,
+            bot=NONE if bot_id is None else str(uuid.UUID(bot_id)),
+            number=number,
             # A number without a row is no unset value: the row was removed by hand, and this opens as little.
-            envelope=b"" if row.envelope is None and row.number is not None else row.envelope,
-            local=bool(row.local),
+            envelope=b"" if envelope is None and number is not None else envelope,
+            local=bool(local),
         )
     return tuple(chosen.values())
 

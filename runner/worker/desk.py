@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -73,9 +73,9 @@ class _Failure(_Body):
 
 
 class Desk:
-    """Takes what the bot of one attempt says; `masker` answers `None` where there is none (yet)."""
+    """Takes what the bot of one attempt says."""
 
-    def __init__(self, engine: Engine, claim: Claim, *, masker: Callable[[], Masker | None]) -> None:
+    def __init__(self, engine: Engine, claim: Claim, *, masker: Masker) -> None:
         self._engine, self._claim, self._masker = engine, claim, masker
         self._holder = Holder(claim.workspace_id, claim.environment, claim.job_id, claim.attempt)
         self._progress = Latest(self._store_progress)
@@ -86,17 +86,14 @@ class Desk:
 
     def take(self, method: str, path: tuple[str, ...], body: bytes) -> Answer:
         """Do what the bot asks for, or answer with a sentence why not."""
-        masker = self._masker()
-        if masker is None:
-            return 503, b"The runner is not ready for this; try again in a moment."
         try:
-            return self._done(method, path, masked(_parsed(body), masker))
+            return self._done(method, path, masked(_parsed(body), self._masker))
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(str(part) for part in problem["loc"]) or "body"
-            return 422, masker.mask_text(f"{place}: {problem['msg']}.").encode()
+            return 422, self._masker.mask_text(f"{place}: {problem['msg']}.").encode()
         except (Invalid, Conflict, NotFound) as error:
-            return REFUSALS[type(error)], masker.mask_text(str(error)).encode()
+            return REFUSALS[type(error)], self._masker.mask_text(str(error)).encode()
         except (Unavailable, SQLAlchemyError) as error:
             _log.warning("desk.delayed", error=type(error).__name__)
             return 503, b"The database cannot be used now; try again in a moment."

@@ -46,12 +46,15 @@ def forms(*values: bytes) -> set[bytes]:
     No form is longer than `2 * PIECE`; a longer one comes as pieces that follow one another without a gap.
     Many values at once cost a third of what they cost one by one.
     """
+    return forms_of([value for value in map(bytes.strip, values) if not too_weak(value)])
+
+
+def forms_of(values: Iterable[bytes]) -> set[bytes]:
+    """As `forms`, of values none of which is weak, without white space around them."""
     found: set[bytes] = set()
     parts: list[bytes] = []
     texts: list[bytes] = []
-    for value in map(bytes.strip, values):
-        if too_weak(value):
-            continue
+    for value in values:
         if len(value) > LARGE:
             found |= _large(value)
             continue
@@ -202,15 +205,15 @@ def base64(value: bytes) -> list[bytes]:
     size = len(value)
     found: list[bytes] = []
     for lead, first in _LEADS:
-        encoded = b2a_base64(lead + value)[:-1]
+        ending = b2a_base64(lead + value)[first:-1]
         # Six bits a character: one that holds a bit of what surrounds the value is left out.
-        inner, ending = encoded[first : (len(lead) + size) * 8 // 6], encoded[first:]
+        inner = ending[: (len(lead) + size) * 8 // 6 - first]
         found += (inner, ending)
         if b"+" in ending or b"/" in ending:
             found += (inner.translate(_URL_SAFE), ending.translate(_URL_SAFE))
         if size > 48 and first == 0:
             for columns, line_end in ((64, b"\n"), (76, b"\n"), (64, b"\r\n"), (76, b"\r\n")):
-                found.append(_wrapped(encoded, columns, line_end))
+                found.append(_wrapped(ending, columns, line_end))
                 found.append(_wrapped(inner, columns, line_end))  # a file ends with a line break more than the value
     return found
 

@@ -34,7 +34,6 @@ from runner.worker.bot_users import open_environment
 from runner.worker.ending import Left
 from runner.worker.environment import Folders, encode, public_environment, write_files
 from runner.worker.environments import EnvironmentBuildFailed, VirtualEnvironment, provide, ready
-from runner.worker.gate import Gate
 from runner.worker.granting import Granted
 from runner.worker.held import KILL_AFTER, Hold
 from runner.worker.hints import Hint
@@ -56,9 +55,6 @@ from vault.errors import Unavailable
 
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
-
-#: Seconds that what a bot says in its first moments waits for the masker, which is made while it starts.
-_MASKER_WAIT = 20.0
 
 _log = logger()
 
@@ -85,8 +81,6 @@ class Run:
     artefacts: list[Kept] = field(default_factory=list)
     #: Processes of the bot that may live on in its folders; -1 for an unknown number.
     survivors: int = 0
-    #: Set once the masker knows the values of the attempt.
-    masked: Gate = field(default_factory=Gate)
 
 
 def execute(station: Station, turn: Turn) -> Claim | None:
@@ -188,6 +182,7 @@ def _steps(run: Run) -> Report:
     run.timeline.begin("start")
     sources = _sources(run, package)
     granted = _granted(run, package, resolved, sources)
+    run.masker.add(granted.named_values())
     succeeded = False
     try:
         process = _start(run, package, resolved, python=python, granted=granted)
@@ -201,8 +196,6 @@ def _steps(run: Run) -> Report:
                 resume=process.resume,
             )
             # After the start, so that the bot's interpreter starts meanwhile.
-            run.masker.add([*resolved.named_values(), *granted.named_values()])
-            run.masked.open()
             resolved.forget()
             run.warnings.extend(map(_weak_warning, run.masker.weak))
             outcome = _pump(run, process)
@@ -292,6 +285,7 @@ def _resolve(run: Run, package: Declaration) -> Resolved:
         ),
     )
     run.resolved = resolved
+    run.masker.add(resolved.named_values())
     run.warnings.extend(resolved.warnings)
     write_files(run.folders, resolved.delivery, parameters=resolved.parameters)
     return resolved
@@ -322,7 +316,6 @@ def _granted(run: Run, package: Declaration, resolved: Resolved, sources: Source
         bot=run.version.bot,
         folders=run.folders,
         masker=run.masker,
-        known=lambda: run.masker if run.masked.passed(_MASKER_WAIT) else None,
         sources=sources,
     )
 

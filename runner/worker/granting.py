@@ -51,19 +51,14 @@ class Granted:
         bot: str,
         folders: Folders,
         masker: Masker,
-        known: Callable[[], Masker | None],
         sources: Asked,
     ) -> None:
-        """`known` waits until the masker knows the values of the attempt."""
+        """`masker` knows the values of the attempt, and is to learn the tokens before the bot is started."""
         self.requested = Requested(masker)
         self._station, self._claim = station, claim
-
-        def mask(text: str) -> str:
-            return (known() or masker).mask_text(text)
-
-        self._refusals = Refusals(station.engine, claim, bot=bot, mask=mask)
+        self._refusals = Refusals(station.engine, claim, bot=bot, mask=masker.mask_text)
         self._visible = self._seen(package, resolved, bot=bot)
-        self._desk = Desk(station.engine, claim, masker=known)
+        self._desk = Desk(station.engine, claim, masker=masker)
         self._closing: list[Callable[[], None]] = [self._desk.close]
         grant = Grant(
             names=self._visible.names,
@@ -73,7 +68,7 @@ class Granted:
             take=self._desk.take,
             write=self._write,
             refused=self._refusals.note,
-            speakers=self._speakers(package, bot=bot, known=known),
+            speakers=self._speakers(package, bot=bot, masker=masker),
         )
         self.token = station.endpoint.admit(grant)
         #: The tokens of the dialects, by their words.
@@ -129,7 +124,7 @@ class Granted:
     def _write(self, name: AssetName, value: bytes | None, written: str) -> None:
         self._visible.write(name, value, written=written)
 
-    def _speakers(self, package: Declaration, *, bot: str, known: Callable[[], Masker | None]) -> Mapping[str, Speaker]:
+    def _speakers(self, package: Declaration, *, bot: str, masker: Masker) -> Mapping[str, Speaker]:
         speakers: dict[str, Speaker] = {}
         if ROBOTO in package.dialects:
             speakers["roboto"] = speakers["aws"] = load(Part.ROBOTO).Roboto(self._visible, self._refusals)
@@ -140,7 +135,7 @@ class Granted:
                 self._claim,
                 bot=bot,
                 manifest=package.manifest,
-                masker=known,
+                masker=masker,
                 parameters=self._parameters,
             )
             self._closing.append(items.close)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -23,6 +24,7 @@ from vault.canary import check_canaries
 from vault.decrypt import DataKeys, Identities, Secret
 from vault.errors import VaultError, WrongIdentity
 from vault.identities import Credential, Passphrase, Source, load_identities
+from vault.names import AssetName
 from vault.reader import SealedValue, Snapshot
 
 #: Least time between two readings of the key files, so that a foreign value cannot make the worker spin.
@@ -33,6 +35,8 @@ CACHED_KEYS = 4096
 CACHE_LIFETIME = timedelta(minutes=5)
 
 _log = logger()
+
+T = TypeVar("T")
 
 
 class Keyring:
@@ -71,12 +75,11 @@ class Keyring:
         Raises:
             DecryptError: when the key is not held or the row is not what was stored.
         """
-        try:
-            return snapshot.open(value, self._identities, keys=self._keys)
-        except WrongIdentity:
-            if snapshot.environment not in self._sources or not self._read_again():
-                raise
-            return snapshot.open(value, self._identities, keys=self._keys)
+        return self._opened(snapshot, lambda: snapshot.open(value, self._identities, keys=self._keys))
+
+    def open_all(self, snapshot: Snapshot) -> dict[AssetName, Secret]:
+        """Decrypt all values of a snapshot that are in the database. Raises what `open` raises."""
+        return self._opened(snapshot, lambda: snapshot.open_all(self._identities, keys=self._keys))
 
     def held(self) -> dict[str, list[str]]:
         """The ids of the keys that are held, by environment, the newest last; an id is that of the public half."""
@@ -103,6 +106,14 @@ class Keyring:
     def expire(self) -> None:
         """Drop the data keys whose time is over, so that an idle worker does not keep them."""
         self._keys.expire()
+
+    def _opened(self, snapshot: Snapshot, opening: Callable[[], T]) -> T:
+        try:
+            return opening()
+        except WrongIdentity:
+            if snapshot.environment not in self._sources or not self._read_again():
+                raise
+            return opening()
 
     def _read_again(self) -> bool:
         with self._reload:

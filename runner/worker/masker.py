@@ -9,11 +9,13 @@ masked in all that a stream has not written yet. Pure: no input or output.
 Refuses: values too weak to hide anything; their labels are listed in `Masker.weak`, for a warning.
 """
 
+import sys
 import threading
 from collections.abc import Iterable
+from weakref import WeakValueDictionary
 
-from runner.worker.encodings import forms
-from runner.worker.matcher import Matcher, Span
+from runner.worker.encodings import forms_of
+from runner.worker.matcher import FASTER_AFTER, Matcher, Span
 from vault.grading import too_weak
 
 MASK = b"***"
@@ -28,8 +30,14 @@ _NOTHING = Matcher(frozenset())
 APART = 600
 
 
+#: Matchers of many values by these, each for as long as a masker has it: attempts that run at the same time with the
+#: same values share one. Of fewer values it is quicker to make, and to search, one with the attempt's token in it.
+_in_use: "WeakValueDictionary[frozenset[bytes], Matcher]" = WeakValueDictionary()
+MANY = 12
+
+
 class Masker:
-    """The forms of a set of values, ready to be found. Threads may share it."""
+    """The forms of a set of values, which are made when something is to be masked first. Threads may share it."""
 
     def __init__(self, values: Iterable[tuple[str, bytes]] = (), *, beside: "Masker | None" = None) -> None:
         """`values` are (label, value); a label names the value in `weak`, for example `SAP.PIN`.
@@ -37,30 +45,52 @@ class Masker:
         What `beside` masks is masked too.
         """
         self._adding = threading.Lock()
-        #: Labels of the values that are not masked, in the order given.
-        self.weak: tuple[str, ...] = beside.weak if beside else ()
-        self._known: set[bytes] = set(beside.forms if beside else ())
-        self._matchers: tuple[Matcher, ...] = (Matcher(self._known),) if self._known else (_NOTHING,)
-        self._add(values)
+        self._weak: tuple[str, ...] = beside.weak if beside else ()
+        self._matchers: tuple[Matcher, ...] = beside.matchers if beside else (_NOTHING,)
+        self._until_together = FASTER_AFTER
+        #: What was given and not looked at yet, and values whose forms are not in the matchers yet, as they were given
+        #: at once. Nothing leaves one before it is in the next, since other threads look without the lock.
+        self._given: list[list[tuple[str, bytes]]] = []
+        self._waiting: list[list[bytes]] = []
+        self.add(values)
+
+    @property
+    def weak(self) -> tuple[str, ...]:
+        """Labels of the values that are not masked, in the order given."""
+        with self._adding:
+            self._sort_out()
+            return self._weak
 
     @property
     def forms(self) -> list[bytes]:
         """What is replaced, sorted. As secret as the values."""
-        return sorted(form for matcher in self._matchers for form in matcher.forms)
+        return sorted(form for matcher in self.matchers for form in matcher.forms)
 
     @property
     def size(self) -> int:
         """How many forms are looked for."""
-        return len(self._known)
+        return sum(len(matcher.forms) for matcher in self.matchers)
+
+    @property
+    def matchers(self) -> tuple[Matcher, ...]:
+        """What finds the forms of all values that were added."""
+        if self._given or self._waiting:
+            with self._adding:
+                self._sort_out()
+                while self._waiting:
+                    self._learn(self._waiting[0])
+                    del self._waiting[0]
+        return self._matchers
 
     def add(self, values: Iterable[tuple[str, bytes]]) -> None:
         """Mask these (label, value) too, from now on; streams look at what they hold back anew."""
-        with self._adding:
-            self._add(values)
+        if given := list(values):
+            with self._adding:
+                self._given.append(given)
 
     def mask(self, data: bytes) -> bytes:
         """`data` without any value."""
-        for matcher in self._matchers:
+        for matcher in self.matchers:
             if matcher.finds(data):
                 return self.stream().flush(data)
         return data
@@ -75,7 +105,7 @@ class Masker:
 
     def scan(self, buffer: bytes) -> tuple[list[Span], int]:
         """Where forms are in `buffer`, in order, and where a form may begin that is not complete yet."""
-        first, *others = self._matchers
+        first, *others = self.matchers
         spans, partial = first.scan(buffer)
         for matcher in others:
             more, begun = matcher.scan(buffer)
@@ -83,25 +113,52 @@ class Masker:
             partial = min(partial, begun)
         if others:
             spans.sort()
+            self._until_together -= len(buffer)
+            if self._until_together <= 0:
+                self._put_together()
         return spans, partial
 
-    def _add(self, values: Iterable[tuple[str, bytes]]) -> None:
-        given = [(label, value.strip()) for label, value in values]
-        if not given:
-            return
-        self.weak += tuple(label for label, value in given if too_weak(value))
-        fresh = forms(*(value for _, value in given))
-        if self._known:
-            fresh -= self._known
-        if not fresh:
-            return
-        self._known = self._known | fresh if self._known else fresh
-        apart = fresh.union(*(matcher.forms for matcher in self._matchers[1:]))
-        together = len(self._matchers[0].forms)
-        if len(apart) > together or len(apart) > max(APART, together // 16):
-            self._matchers = (Matcher(self._known),)
+    def _sort_out(self) -> None:
+        while self._given:
+            strong: list[bytes] = []
+            for label, given in self._given[0]:
+                if too_weak(value := given.strip()):
+                    self._weak += (label,)
+                else:
+                    strong.append(value)
+            if strong:
+                self._waiting.append(strong)
+            del self._given[0]
+
+    def _learn(self, strong: list[bytes]) -> None:
+        first, *others = self._matchers
+        if first is _NOTHING and len(strong) > MANY:
+            self._matchers = (_shared(frozenset(strong)),)
         else:
-            self._matchers = (self._matchers[0], Matcher(apart))
+            fresh = forms_of(strong)
+            for matcher in self._matchers:
+                fresh -= matcher.forms
+            if fresh:
+                self._matchers = _beside(first, fresh.union(*(matcher.forms for matcher in others)))
+
+    def _put_together(self) -> None:
+        """Once, since there is much to mask: two matchers take twice the time of one."""
+        with self._adding:
+            self._matchers = (Matcher(frozenset().union(*(matcher.forms for matcher in self._matchers))),)
+            self._until_together = sys.maxsize
+
+
+def _shared(values: frozenset[bytes]) -> Matcher:
+    found = _in_use.get(values)
+    return _in_use.setdefault(values, Matcher(forms_of(values))) if found is None else found
+
+
+def _beside(first: Matcher, apart: set[bytes]) -> tuple[Matcher, ...]:
+    """What finds the forms of a matcher and others."""
+    together = len(first.forms)
+    if len(apart) > together or len(apart) > max(APART, together // 16):
+        return (Matcher(apart | first.forms),)
+    return (first, Matcher(apart))
 
 
 class Stream:
@@ -159,10 +216,14 @@ class Stream:
 
 def mask_text(text: str, maskers: Iterable[Masker]) -> str:
     """`text` without any value of any of these maskers."""
-    data = masked = _encoded(text)
+    data = _encoded(text)
+    maskers = list(maskers)
+    matchers = {matcher for masker in maskers for matcher in masker.matchers}  # some may share one
+    if not any(matcher.finds(data) for matcher in matchers):
+        return text
     for masker in maskers:
-        masked = masker.mask(masked)
-    return text if masked is data else masked.decode(errors="replace")
+        data = masker.mask(data)
+    return data.decode(errors="replace")
 
 
 def _encoded(text: str) -> bytes:

@@ -3,7 +3,8 @@
 How: an Aho-Corasick automaton finds the *heads* of forms, their first bytes, and only at a head the whole
 form is compared. That keeps the automaton small: with 1,000 values it is ready in a third of the time that
 one of whole forms takes, and a DFA, which is fast and large, stays small enough to use with 100. The few heads of a
-value or two need none: they are looked for one by one in what is short.
+value or two need none: they are looked for one by one in what is short. Nor do the first lines that a bot prints: an
+automaton is built when there is more to search, or when the beginning of a form was in them.
 """
 
 from bisect import bisect_right
@@ -34,7 +35,11 @@ FASTER_AFTER = 1 << 20
 #: takes 1, 15 µs to build (a quiet machine, 2026-11-26; three to ten times as much between two bots).
 FEW, SHORT = 24, 1024
 
+#: Bytes that are looked through by hand before an automaton is built: a kilobyte costs 65 µs, that of 100 values 300.
+BY_HAND = 2048
+
 _ANY = bytes(range(256))
+_NONE: AbstractSet[bytes] = frozenset()
 
 Span = tuple[int, int]
 
@@ -45,13 +50,17 @@ class Matcher:
     def __init__(self, forms: AbstractSet[bytes]) -> None:
         #: What is found. As secret as the values.
         self.forms = forms
-        self._heads, self._groups, self._crowds, self._longest_head = _heads(forms)
-        # A form that is incomplete after less than a head ends in one of these bytes.
-        self._openings = _ANY.translate(None, _ANY.translate(None, b"".join(self._heads)))
-        self._few = len(self._heads) <= FEW
-        # The quickest to build, until it is known that there is much to search.
-        self._automaton = None if self._few else self._build(Implementation.NoncontiguousNFA)
-        self._until_faster = FASTER_AFTER
+        self._beginnings = {form[:HEAD] for form in forms}
+        self._lengths = {*map(len, self._beginnings)}
+        self._openings = _bytes_of(self._beginnings)
+        self._few = len(self._beginnings) <= FEW
+        self._automaton: BytesAhoCorasick | None = None
+        self._until_automaton, self._until_faster = BY_HAND, FASTER_AFTER
+
+    @cached_property
+    def _table(self) -> "_Heads":
+        """The heads, which are first needed when the beginning of a form is found, or an automaton."""
+        return _heads(self.forms)
 
     @cached_property
     def _longest(self) -> int:
@@ -64,8 +73,8 @@ class Matcher:
 
     def finds(self, buffer: bytes) -> bool:
         """Whether any form is in `buffer`."""
-        for index, start, _ in self._heads_in(buffer) if self.forms else ():
-            for form in self._groups[index]:
+        for index, start, _ in self._heads_in(buffer) if self._may_be_in(buffer) else ():
+            for form in self._table.groups[index]:
                 if buffer.startswith(form, start):
                     return True
         return False
@@ -74,51 +83,65 @@ class Matcher:
         """Where forms are in `buffer`, in order, and where a form may begin that is not complete yet."""
         end = partial = len(buffer)
         spans: list[Span] = []
-        for index, start, _ in self._heads_in(buffer):
-            for form in self._groups[index]:
-                if buffer.startswith(form, start):
-                    spans.append((start, start + len(form)))  # noqa: PERF401 - faster for so few
-            if start < partial and end - start < self._longest and self._begins_a_form(buffer[start:]):
-                partial = start
-        if buffer and buffer[-1] in self._openings:
-            partial = next(self._begun(buffer, partial), partial)
-        spans.sort()
+        openings, crowds = self._openings, _NONE  # no crowd has begun where no beginning is
+        if self._may_be_in(buffer):
+            groups, openings, crowds = self._table.groups, self._table.openings, self._table.crowds
+            for index, start, _ in self._heads_in(buffer):
+                for form in groups[index]:
+                    if buffer.startswith(form, start):
+                        spans.append((start, start + len(form)))  # noqa: PERF401 - faster for so few
+                if start < partial and end - start < self._longest and self._begins_a_form(buffer[start:]):
+                    partial = start
+            spans.sort()
+        if buffer and buffer[-1] in openings:
+            partial = next(self._begun(buffer, partial, crowds), partial)
         return spans, partial
 
-    def _begun(self, buffer: bytes, until: int) -> Iterator[int]:
+    def _may_be_in(self, buffer: bytes) -> bool:
+        """False where no beginning of a form is in `buffer`; true where one is, or where an automaton is to say it."""
+        if self._few and len(buffer) <= SHORT:
+            return any(map(buffer.__contains__, self._beginnings))
+        if self._automaton is not None or len(buffer) * len(self._lengths) > self._until_automaton:
+            return True
+        self._until_automaton -= len(buffer) * len(self._lengths)
+        return not all(
+            self._beginnings.isdisjoint([buffer[start : start + size] for start in range(len(buffer) - size + 1)])
+            for size in self._lengths
+        )
+
+    def _begun(self, buffer: bytes, until: int, crowds: AbstractSet[bytes]) -> Iterator[int]:
         """Where the beginning of a form is that has no whole head yet."""
         end = len(buffer)
-        if self._crowds:
-            for start in range(max(0, end - self._longest_head + 1), min(until, end - HEAD + 1)):
-                if buffer[start : start + HEAD] in self._crowds and self._begins_a_form(buffer[start:]):
+        if crowds:
+            for start in range(max(0, end - self._table.longest + 1), min(until, end - HEAD + 1)):
+                if buffer[start : start + HEAD] in crowds and self._begins_a_form(buffer[start:]):
                     yield start
         for start in range(max(0, end - HEAD + 1), until):
             if self._begins_a_form(buffer[start:]):
                 yield start
 
     def _heads_in(self, buffer: bytes) -> list[tuple[int, int, int]]:
-        if self._few and len(buffer) <= SHORT:
+        if len(self._table.heads) <= FEW and len(buffer) <= SHORT:
             return self._one_by_one(buffer)
         automaton = self._automaton
         if self._until_faster > 0:
             self._until_faster -= len(buffer)
             if self._until_faster <= 0:
-                few = len(self._heads) <= LARGEST_DFA
+                few = len(self._table.heads) <= LARGEST_DFA
                 automaton = self._build(Implementation.DFA if few else Implementation.ContiguousNFA)
         if automaton is None:
+            # The quickest to build, until it is known that there is much to search.
             automaton = self._build(Implementation.NoncontiguousNFA)
         return automaton.find_matches_as_indexes(buffer, overlapping=True)
 
     def _build(self, kind: Implementation) -> BytesAhoCorasick:
-        self._automaton = BytesAhoCorasick(self._heads, implementation=kind)
+        self._automaton = BytesAhoCorasick(self._table.heads, implementation=kind)
         return self._automaton
 
     def _one_by_one(self, buffer: bytes) -> list[tuple[int, int, int]]:
         """As the automaton finds them, in another order."""
         found: list[tuple[int, int, int]] = []
-        if not any(map(buffer.__contains__, self._heads)):
-            return found
-        for index, head in enumerate(self._heads):
+        for index, head in enumerate(self._table.heads):
             start = buffer.find(head)
             while start >= 0:
                 found.append((index, start, start + len(head)))
@@ -138,6 +161,7 @@ class _Heads(NamedTuple):
     groups: list[list[bytes]]
     crowds: set[bytes]  # beginnings whose forms have longer heads
     longest: int  # no head has more bytes
+    openings: bytes  # a form that is incomplete after less than a head ends in one of these
 
 
 def _heads(forms: Iterable[bytes]) -> _Heads:
@@ -151,7 +175,12 @@ def _heads(forms: Iterable[bytes]) -> _Heads:
         pending = [head for each in longer for head, these in each.items() if len(these) > CROWD]
         for each in longer:
             groups.update(each)
-    return _Heads(list(groups), list(groups.values()), crowds, length)
+    return _Heads(list(groups), list(groups.values()), crowds, length, _bytes_of(groups))
+
+
+def _bytes_of(heads: Iterable[bytes]) -> bytes:
+    """Each byte that is in any of these, once."""
+    return _ANY.translate(None, _ANY.translate(None, b"".join(heads)))
 
 
 def _grouped(forms: Iterable[bytes], length: int) -> dict[bytes, list[bytes]]:

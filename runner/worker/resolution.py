@@ -171,10 +171,15 @@ def _is_local(name: AssetName, sealed: Snapshot) -> bool:
 def _open(
     sealed: Snapshot, here: dict[AssetName, Entry], keyring: Keyring, *, local: LocalValues
 ) -> dict[AssetName, Secret | None]:
+    if not sealed.values:
+        return {}
     try:
+        opened = keyring.open_all(sealed)
+        if not sealed.unset:
+            return {**opened}
         return {
-            value.name: keyring.open(sealed, value)
-            if value.envelope is not None
+            value.name: opened[value.name]
+            if value.name in opened
             else local.open(here[value.name])
             if value.name in here
             else None

@@ -1,5 +1,6 @@
 """What a worker remembers of the values that it took before: never more than the database says now."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from vault import assets, chain, db, keyhost
 from vault.assets import Scope
 from vault.audit import Actor
 from vault.direct import Direct
-from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope, Unavailable
+from vault.errors import Conflict, DamagedRow, DecryptError, NotFound, TamperedEnvelope, Unavailable
 from vault.identities import key_path
 from vault.models import AssetValue, CurrentValue, Reading
 from vault.names import AssetName
@@ -55,7 +56,14 @@ class World:
 
     def values(self) -> dict[str, bytes]:
         taken = self.take()
-        return {str(value.name): self.keyring.open(taken, value).reveal() for value in taken.values}
+        try:
+            opened = {str(name): secret.reveal() for name, secret in self.keyring.open_all(taken).items()}
+        except DecryptError as error:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                [self.keyring.open(taken, value) for value in taken.values]
+            raise
+        assert opened == {str(value.name): self.keyring.open(taken, value).reveal() for value in taken.stored}
+        return opened
 
 
 @pytest.fixture
@@ -188,6 +196,18 @@ def test_each_attempt_has_its_readings_whether_its_snapshot_was_known_or_not(wor
     with db.reading(world.engine) as session:
         counted = select(Reading.job_id, func.count()).group_by(Reading.job_id)
         assert dict(session.execute(counted).all()) == dict.fromkeys(jobs, 2)
+
+
+def test_a_reading_says_what_was_read_in_either_scope(world: World) -> None:
+    world.set_value(PASSWORD, b"own", scope=Scope(world.workspace_id, world.bot_id))
+    world.set_value(USER, b"another")
+    job_id, taken = uuid.uuid4(), world.take()
+    world.snapshots.record(taken, job_id=job_id, attempt=3, runner="r1")
+    with db.reading(world.engine) as session:
+        rows = session.scalars(select(Reading).where(Reading.job_id == job_id).order_by(Reading.asset)).all()
+        found = [(row.asset, row.scope, row.number, row.attempt, row.environment, row.runner) for row in rows]
+        assert [row.asset_id for row in rows] == [taken.by_name[name].asset_id for name in (PASSWORD, USER)]
+    assert found == [("SAP.PASSWORD", "report", 1, 3, "dev", "r1"), ("SAP.USER", "workspace", 2, 3, "dev", "r1")]
 
 
 def test_readings_said_to_be_the_first_may_be_there_already(world: World) -> None:

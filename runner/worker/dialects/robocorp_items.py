@@ -47,10 +47,10 @@ class Items:
         *,
         bot: str,
         manifest: Manifest,
-        masker: Callable[[], Masker | None],
+        masker: Masker,
         parameters: Callable[[], Any],
     ) -> None:
-        """`parameters` gives those of the job with references resolved; `masker` is `None` where there is none yet."""
+        """`parameters` gives those of the job with references resolved."""
         robot = manifest.robot
         self._input = (robot and robot.input) or bot[:_TRAY]
         self._output = (robot and robot.output) or f"{bot[: _TRAY - 7]}.output"
@@ -141,7 +141,7 @@ class Items:
                 work_items.complete(session, item_id, holder=self._holder)
                 return
             words = [str(exception[key]) for key in ("code", "message") if exception.get(key)]
-            message = self._known_masker().mask_text(": ".join(words))
+            message = self._masker.mask_text(": ".join(words))
             business = exception.get("type") == "BUSINESS"
             work_items.fail(session, item_id, holder=self._holder, business=business, message=message)
 
@@ -150,7 +150,7 @@ class Items:
         draft = Draft(
             tray=self._output,
             environment=self._claim.environment,
-            data=masked(payload, self._known_masker()),
+            data=masked(payload, self._masker),
             not_before=now + FILLING,
             retries=0,
         )
@@ -177,7 +177,7 @@ class Items:
         if item_id == self._own:
             self._own_data = value
             return
-        clean = masked(value, self._known_masker())
+        clean = masked(value, self._masker)
         with db.writing(self._engine) as session:
             work_item_files.require_running(session, self._holder)
             work_item_files.change(session, item_id, clean, holder=self._holder, by=self._by)
@@ -205,18 +205,12 @@ class Items:
             return work_item_files.content(session, item_id, file_id, holder=self._holder, by=self._by)
 
     def _store(self, item_id: uuid.UUID, name: str, content: bytes) -> None:
-        clean = self._known_masker().mask(content)
+        clean = self._masker.mask(content)
         if clean != content and b"\0" in content:
             raise Invalid("The file holds a value of an asset and is no text, so it is not kept; leave the value out.")
         with db.writing(self._engine) as session:
             work_item_files.require_running(session, self._holder)
             work_item_files.put(session, item_id, name, clean, holder=self._holder, by=self._by)
-
-    def _known_masker(self) -> Masker:
-        masker = self._masker()
-        if masker is None:
-            raise Conflict("The runner is not ready for this; try again in a moment.")
-        return masker
 
 
 def file_of(body: bytes, kind: str) -> bytes:

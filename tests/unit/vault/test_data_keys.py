@@ -58,6 +58,21 @@ def test_an_expired_key_leaves_without_being_asked_for() -> None:
     assert keys.get(b"b") is not None
 
 
+def test_many_keys_are_given_together_while_all_are_held_and_count_as_used() -> None:
+    clock = Clock()
+    keys = DataKeys(limit=3, lifetime=timedelta(seconds=10), clock=clock)
+    kept = {name: key() for name in (b"a", b"b", b"c")}
+    for name, each in kept.items():
+        keys.put(name, each)
+    assert keys.get_all([b"b", b"a"]) == [kept[b"b"], kept[b"a"]]
+    keys.put(b"d", key())
+    assert keys.get_all([b"a", b"c"]) is None
+    assert keys.get_all([b"a", b"b"]) is not None
+    clock.now += 10
+    assert keys.get_all([b"a"]) is None
+    assert len(keys) == 0
+
+
 def test_the_least_recently_used_key_makes_room() -> None:
     keys = DataKeys(limit=2)
     keys.put(b"a", key())

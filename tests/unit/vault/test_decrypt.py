@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vault.decrypt import DataKeys, Identity, Secret, open_envelope, rewrap
+from vault.decrypt import DataKeys, Identity, Sealed, Secret, open_all, open_envelope, rewrap
 from vault.encrypt import encrypt
 from vault.envelope import Context, Envelope
 from vault.errors import (
@@ -196,6 +196,24 @@ def test_a_warm_cache_still_refuses_a_process_without_the_identity() -> None:
     other = Context(WORKSPACE, "-", "SAP", "PASSWORD", "prod", 2)
     with pytest.raises(TamperedEnvelope):
         open_envelope(data, holding(prod), context=other, keys=keys)
+
+
+def test_many_values_open_as_each_of_them_whether_their_keys_are_held_or_not() -> None:
+    prod, other, keys = Identity.generate("prod"), Identity.generate("prod"), DataKeys()
+    contexts = [Context(WORKSPACE, "-", "SAP", f"PASSWORD_{number}", "prod", 1) for number in range(4)]
+    data = [encrypt(b"%d" % number, prod.recipient, context=each) for number, each in enumerate(contexts)]
+    data[2] = encrypt(b"2", other.recipient, context=contexts[2])
+    sealed = [Sealed(each, context=context) for each, context in zip(data, contexts, strict=True)]
+    for _ in range(2):
+        opened = open_all(sealed, holding(prod, other), keys=keys)
+        assert [secret.reveal() for secret in opened] == [b"0", b"1", b"2", b"3"]
+    with pytest.raises(WrongIdentity, match=r"SAP\.PASSWORD_2"):
+        open_all(sealed, holding(prod), keys=keys)
+    with pytest.raises(WrongIdentity):
+        open_all(sealed, {}, keys=keys)
+    sealed[3] = Sealed(data[3][:-1] + bytes([data[3][-1] ^ 1]), context=contexts[3])
+    with pytest.raises(TamperedEnvelope, match=r"SAP\.PASSWORD_3"):
+        open_all(sealed, holding(prod, other), keys=keys)
 
 
 def test_a_warm_cache_opens_without_unwrapping() -> None:

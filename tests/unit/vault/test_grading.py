@@ -62,7 +62,21 @@ def test_json_that_is_nested_too_deep_is_taken_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b" ", b"\t\r\n", b"a", b"abc", b"  abc  ", b"***abc", b"ab***cd", b"\xff\xfe\xfd"]
+    "value",
+    [
+        b"",
+        b" ",
+        b"\t\r\n",
+        b"a",
+        b"abc",
+        b"  abc  ",
+        b"***abc",
+        b"ab***cd",
+        b"\xff\xfe\xfd",
+        b"abc" + b" *" * 20,
+        b"ab***" * 6,
+        "äöü".encode() + b" " * 20,
+    ],
 )
 def test_what_is_too_weak_is_not_masked(value: bytes) -> None:
     assert too_weak(value)

@@ -9,11 +9,19 @@ from runner.worker import matcher as module
 from runner.worker.masker import MASK, WINDOW, Masker, Stream
 from runner.worker.matcher import CROWD, HEAD
 
+#: How a matcher looks for forms: the values of its constants FEW and BY_HAND.
+WAYS = {
+    "few heads one by one": (module.FEW, module.BY_HAND),
+    "always an automaton": (-1, 0),
+    "by hand until a form begins": (-1, 1 << 30),
+}
 
-@pytest.fixture(autouse=True, params=["few heads one by one", "always an automaton"])
-def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "always an automaton":
-        monkeypatch.setattr(module, "FEW", -1)
+
+@pytest.fixture(autouse=True, params=WAYS)
+def _each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, by_hand = WAYS[request.param]
+    monkeypatch.setattr(module, "FEW", few)
+    monkeypatch.setattr(module, "BY_HAND", by_hand)
 
 
 def masker(*values: bytes) -> Masker:
@@ -148,7 +156,7 @@ def test_values_of_a_crowd_that_begins_alike_are_told_apart() -> None:
     assert mask.mask(b" ".join(values[: CROWD * 20])) == b" ".join([MASK] * CROWD * 20)
     assert mask.mask(prefix + b"0x001") == prefix + b"0x001"
     assert bytewise(mask, b"<" + values[3] + b"> " + prefix + b"0000") == b"<***> " + prefix + b"0000"
-    assert max(map(len, mask._matchers[0]._groups)) <= CROWD
+    assert max(map(len, mask._matchers[0]._table.groups)) <= CROWD
     assert masker(*values).mask(prefix) == MASK + prefix[HEAD * 2 :]
 
 
@@ -300,4 +308,4 @@ def test_a_beginning_that_a_crowd_shares_is_held_until_it_is_told_apart() -> Non
     assert streamed(mask, b"see https://bots.exam", b"ple.com and https://bo", b"ts.example.org/004!") == [
         b"see ", b"https://bots.example.com and ", b"***!", b"",
     ]  # fmt: skip
-    assert b"https://" not in mask._matchers[0]._heads
+    assert b"https://" not in mask._matchers[0]._table.heads

@@ -73,7 +73,7 @@ def test_a_hold_knows_its_bot_no_more_when_the_attempt_has_ended() -> None:
 def test_a_desk_and_the_masker_behind_it_go_when_it_is_closed() -> None:
     masker = Masker()
     gone = weakref.ref(masker)
-    desk = Desk(ENGINE, new_claim(Parameters()), masker=lambda kept=masker: kept)  # type: ignore[misc]
+    desk = Desk(ENGINE, new_claim(Parameters()), masker=masker)
     desk.close()
     del desk, masker
     assert gone() is None
