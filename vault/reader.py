@@ -34,8 +34,9 @@ from uuid_utils.compat import uuid7
 from vault.decrypt import DataKeys, Identities, Sealed, Secret
 from vault.direct import Direct, Row
 from vault.envelope import NONE, Context
+from vault.errors import DamagedRow
 from vault.models import Asset, AssetValue, CurrentValue
-from vault.names import AssetName, matches, parse_pattern
+from vault.names import AssetName, matches, parse_pattern, stored
 
 #: The scope of an asset that every bot of the workspace may see.
 WORKSPACE_SCOPE = "workspace"
@@ -186,6 +187,7 @@ class Snapshots:
         asset hides the workspace's asset of the same name in every environment, filled there or not.
 
         Raises:
+            DamagedRow: for an asset whose row was changed by hand into what cannot be one.
             Unavailable: when the database cannot be reached.
         """
         declared = None if patterns is None else tuple(patterns)
@@ -197,7 +199,14 @@ class Snapshots:
                 self._latest.move_to_end(place)
         if known is not None and known[0] == rows:
             return known[1]
-        taken = Snapshot(str(workspace_id), environment, _values(rows, bot=bot, patterns=declared))
+        try:
+            values = _values(rows, bot=bot, patterns=declared)
+        except ValueError:
+            raise DamagedRow(
+                "A row of the database was changed by hand, or damaged: an asset's id, or the number of its value, is "
+                "none. Restore the database from a backup."
+            ) from None
+        taken = Snapshot(str(workspace_id), environment, values)
         self._remember(place, rows, taken)
         return taken
 
@@ -287,7 +296,7 @@ def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) ->
     parsed = None if patterns is None else [parse_pattern(pattern) for pattern in patterns]
     chosen: dict[AssetName, SealedValue] = {}
     for row in rows:  # workspace assets come first, so that the bot's own replace them
-        name = AssetName(row.group_name, row.name)
+        name = stored(row.group_name, row.name)
         if parsed is not None and not any(matches(pattern, name) for pattern in parsed):
             continue
         chosen[name] = SealedValue(
@@ -295,7 +304,7 @@ def _values(rows: Iterable[Row], *, bot: str, patterns: Sequence[str] | None) ->
             name=name,
             scope=LOCAL_SCOPE if row.local else WORKSPACE_SCOPE if row.bot_id is None else bot,
             bot=NONE if row.bot_id is None else str(uuid.UUID(row.bot_id)),
-            number=row.number,
+            number=None if row.number is None else int(row.number),  # SQLite keeps text in it
             # A number without a row is no unset value: the row was removed by hand, and this opens as little.
             envelope=b"" if row.envelope is None and row.number is not None else row.envelope,
             local=bool(row.local),
