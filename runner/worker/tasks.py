@@ -31,6 +31,9 @@ LANE, JOB = "lane", "job"
 #: The header that says that somebody looked: such a message is not given back to its lane.
 BEGUN = "begun"
 
+#: Longest wait between two tries to claim from a database that is away, in seconds.
+_BACKOFF = 5.0
+
 _log = logger()
 _celery_log = logging.getLogger(__name__)
 
@@ -56,15 +59,14 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
         environment, group = hint.environment, hint.group
         try:
             while not stopping.is_set():
-                claim = execute(environment, group, ended)
+                claim = _when_database_is_back(stopping, hint, lambda: execute(environment, group, ended))
                 if claim is None or not claim.limited:
                     return
                 for lane in set(limited()) - {(environment, group)}:
                     lanes.remind(app, claim.job_id, environment=lane[0], group=lane[1])
             hint.give_back()
-        except Unavailable as error:
-            # The jobs are still queued in the database; the rescuer announces them again.
-            _log.warning("claim.delayed", environment=environment, group=group, error=str(error))
+        except Unavailable:
+            hint.give_back()
         except Exception:
             _log.exception("attempt.broken", environment=environment, group=group)
 
@@ -72,6 +74,23 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
         _look_on(look, first, hints, full=lambda: full() and not stopping.is_set())
 
     app.task(look_on, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
+
+
+def _when_database_is_back(stopping: threading.Event, hint: Hint, execute: Callable[[], Claim | None]) -> Claim | None:
+    """What was executed, as soon as the database is there: a connection of before its restart is found broken here.
+
+    Raises:
+        Unavailable: when it is still away and the worker is to stop.
+    """
+    pause = 0.1
+    while True:
+        try:
+            return execute()
+        except Unavailable as error:
+            _log.warning("claim.delayed", environment=hint.environment, group=hint.group, error=str(error))
+            if stopping.wait(pause):
+                raise
+            pause = min(2 * pause, _BACKOFF)
 
 
 def _look_on(look: Look, first: Hint, hints: Hints, *, full: Callable[[], bool]) -> None:
