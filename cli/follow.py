@@ -128,7 +128,7 @@ def ending(job: Item, *, colour: bool) -> str:
 def why(job: Item) -> str:
     """The reason of a job and its particulars, as far as there are any."""
     reason, code, detail = job.get("reason"), job.get("exit_code"), job.get("detail")
-    particulars = str(detail) if detail else f"exit status {code}" if code else ""
+    particulars = " ".join(str(detail).split()) if detail else f"exit status {code}" if code else ""
     return plain(": ".join(part for part in (str(reason or ""), particulars) if part))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Text, cast, select
 from sqlalchemy.orm import Session
 
 from runner import ends, retry, statements
@@ -116,7 +116,7 @@ def _wait(
     attempt: int,
     *,
     reason: Reason,
-    manifest: dict[str, object],
+    manifest: str,
     lot: float,
 ) -> timedelta | None:
     counted = session.connection().execute(statements.EARLIER, {"job": job_id, "fence": attempt})
@@ -147,7 +147,7 @@ def _last_words(report: Report, attempt: int) -> Report:
 def _late(session: Session, job_id: uuid.UUID, attempt: int, *, report: Report) -> Conclusion | None:
     """What comes for an attempt that was given up: it counts as long as nothing else was begun for it."""
     row = session.execute(
-        select(Job.state, Job.attempt, Job.reason, Job.warnings, PackageVersion.manifest)
+        select(Job.state, Job.attempt, Job.reason, Job.warnings, cast(PackageVersion.manifest, Text).label("manifest"))
         .join(PackageVersion, PackageVersion.id == Job.version_id)
         .where(Job.id == job_id)
     ).one_or_none()

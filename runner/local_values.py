@@ -17,7 +17,7 @@ from runner import runners
 from runner.models import Bot, Runner
 from vault.db import database_time
 from vault.models import Asset
-from vault.names import AssetName
+from vault.names import AssetName, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,7 @@ def definitions(session: Session) -> list[Definition]:
         .order_by(Bot.name, Asset.group_name, Asset.name)
     ).all()
     return [
-        Definition(row.id, row.workspace_id, row.bot, AssetName(row.group_name, row.name), row.description)
-        for row in rows
+        Definition(row.id, row.workspace_id, row.bot, stored(row.group_name, row.name), row.description) for row in rows
     ]
 
 

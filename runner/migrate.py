@@ -6,8 +6,11 @@ does nothing.
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,8 +60,12 @@ def _config() -> Config:
     return config
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Migrate the database that the settings name; prints its revision."""
+    about = "Bring the database that BOTKEEP_DATABASE_URL or BOTKEEP_HOME names to this version's schema."
+    parser = argparse.ArgumentParser(prog="python -m runner.migrate", description=about)
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    options = parser.parse_args(argv)
     os.umask(0o077)  # a SQLite file is made here
     try:
         settings = load(StoreSettings)
@@ -66,7 +73,8 @@ def main() -> int:
     except (RunnerError, VaultError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the command's answer
         return 6 if isinstance(error, Unavailable) else 5
-    print(f"The database is at schema {done}.")  # noqa: T201 - the command's answer
+    answer = json.dumps({"schema": done}) if options.json else f"The database is at schema {done}."
+    print(answer)  # noqa: T201 - the command's answer
     return 0
 
 

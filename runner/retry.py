@@ -11,11 +11,9 @@ Refuses to repeat what a repeat cannot mend (see `states.REPEATABLE`), and a bot
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
-
-from pydantic import ValidationError
 
 from runner.manifest import Retries
 from runner.states import REPEATABLE, Reason
@@ -30,11 +28,12 @@ STOPPED_LIMIT = 20
 UNREADABLE = Retries(runner_lost=0)
 
 
-def policy_of(manifest: Mapping[str, Any]) -> Retries:
-    """The policy in a stored manifest."""
+def policy_of(manifest: str) -> Retries:
+    """The policy in a stored manifest, which is JSON unless somebody edited its row."""
     try:
-        return Retries.model_validate(manifest.get("retries", {}))
-    except ValidationError:
+        stored = json.loads(manifest)
+        return Retries.model_validate(stored.get("retries", {})) if isinstance(stored, dict) else UNREADABLE
+    except ValueError:  # of JSON, and of pydantic
         return UNREADABLE
 
 

@@ -10,8 +10,10 @@ from sqlalchemy import (
     CTE,
     Float,
     Insert,
+    Text,
     and_,
     bindparam,
+    cast,
     exists,
     func,
     insert,
@@ -335,7 +337,8 @@ CIRCUMSTANCES = (
         _jobs.c.warnings,
         _jobs.c.cancel_requested_at,
         _jobs.c.cancel_requested_by,
-        _versions.c.manifest,
+        # As text: a row that was edited must not keep a job from its end.
+        cast(_versions.c.manifest, Text).label("manifest"),
     )
     .join(_versions, _versions.c.id == _jobs.c.version_id)
     .where(_jobs.c.id == bindparam("job"), _jobs.c.state == RUNNING, _jobs.c.attempt == bindparam("fence"))

@@ -20,6 +20,7 @@ from runner import loading  # noqa: E402 - nothing of ours may be imported befor
 if __name__ == "__main__":
     loading.begin()
 
+import argparse  # noqa: E402
 import signal  # noqa: E402
 import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
@@ -44,8 +45,10 @@ from vault.errors import Unavailable, VaultError  # noqa: E402
 from vault.settings import load  # noqa: E402
 
 
-def main(_argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; every reason not to start is one sentence on stderr."""
+    about = "The scheduler: the duties that must happen although nobody asks. Its settings are environment variables."
+    argparse.ArgumentParser(prog="python -m scheduler", description=about).parse_args(argv)
     try:
         settings = load(SchedulerSettings)
         configure("scheduler", level=settings.log_level)

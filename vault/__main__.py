@@ -156,7 +156,8 @@ def _forget(options: argparse.Namespace, settings: VaultSettings, engine: Engine
 
 def _verify(options: argparse.Namespace, settings: VaultSettings, engine: Engine) -> int:
     failures: list[keyhost.Failure] = []
-    environments = options.environments or list(ENVIRONMENTS)
+    with_keys = {key.environment for key in keyhost.describe_keys(engine)}
+    environments = options.environments or [each for each in ENVIRONMENTS if each in with_keys]
     checked = 0
     for environment in environments:
         verification = keyhost.verify(engine, environment, settings=settings, failures=failures, now=datetime.now(UTC))

@@ -22,7 +22,7 @@ from vault.envelope import Context
 from vault.errors import AssetExists, Conflict, InvalidValue, LocalAsset, UnknownAsset, UnknownValue
 from vault.grading import grade
 from vault.models import Asset, AssetValue, CurrentValue, LastReading
-from vault.names import AssetName, check_environment
+from vault.names import AssetName, check_environment, stored
 from vault.recipients import current
 from vault.variables import claim_variables, release_variables
 
@@ -274,7 +274,7 @@ def remove_of_bot(session: Session, *, scope: Scope, actor: Actor, now: datetime
         raise ValueError("A bot's scope is needed; this one is the workspace's.")
     assets: Sequence[Asset] = session.scalars(select(Asset).where(Asset.bot_id == scope.bot_id)).all()
     for asset in assets:
-        remove(session, AssetName(asset.group_name, asset.name), scope=scope, actor=actor, now=now)
+        remove(session, stored(asset.group_name, asset.name), scope=scope, actor=actor, now=now)
     return len(assets)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from vault.models import Asset, AssetValue, CurrentValue, LastReading
-from vault.names import ENVIRONMENTS, AssetName
+from vault.names import ENVIRONMENTS, AssetName, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def slots(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID, envir
         .where(Asset.workspace_id == workspace_id, or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id))
         .order_by(Asset.bot_id.is_not(None))
     ).all()
-    return [Slot(AssetName(*pair), given) for pair, given in {(row[0], row[1]): row.given for row in rows}.items()]
+    return [Slot(stored(*pair), given) for pair, given in {(row[0], row[1]): row.given for row in rows}.items()]
 
 
 def of_names(
@@ -198,7 +198,7 @@ def names_for(session: Session, *, workspace_id: uuid.UUID, bot_id: uuid.UUID, l
         .order_by(Asset.group_name, Asset.name)
         .limit(limit)
     ).all()
-    return [AssetName(group, name) for group, name in rows]
+    return [stored(group, name) for group, name in rows]
 
 
 def describe(session: Session, asset: Asset) -> Described:
@@ -251,7 +251,7 @@ def known_names(
             or_(Asset.bot_id.is_(None), Asset.bot_id == bot_id),
         )
     ).all()
-    return {AssetName(group, name) for group, name in rows} & set(names)
+    return {stored(group, name) for group, name in rows} & set(names)
 
 
 def _shared_pairs(session: Session, workspace_id: uuid.UUID) -> frozenset[tuple[str, str]]:
@@ -281,7 +281,7 @@ def _described(session: Session, assets: Sequence[Asset], *, shared: frozenset[t
     return [
         Described(
             id=asset.id,
-            name=AssetName(asset.group_name, asset.name),
+            name=stored(asset.group_name, asset.name),
             bot_id=asset.bot_id,
             description=asset.description,
             environments={environment: values[asset.id].get(environment) for environment in ENVIRONMENTS},

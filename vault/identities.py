@@ -28,7 +28,7 @@ from vault import private_files
 from vault.decrypt import Identity
 from vault.encrypt import base64url, parse_base64url
 from vault.errors import IdentityFileError, InvalidName
-from vault.names import check_environment
+from vault.names import ENVIRONMENTS, check_environment
 from vault.passphrases import SALT_SIZE, check_new, passphrase_key
 
 #: How long a command may take to print a key file, in seconds: it may have to ask a server.
@@ -168,7 +168,9 @@ def _where(source: Source) -> str:
 
 
 def _read_file(path: Path, *, forbidden: int = 0o077, owners: frozenset[int] | None = None) -> bytes:
-    missing = f"There is no key file {path}: create it with `python -m vault keygen --all --if-missing`, or restore it."
+    missing = f"There is no key file {path}: bring it from a key host or from a backup."
+    if path.stem in ENVIRONMENTS:
+        missing += f" Where {path.stem} has no key yet, make it on a key host: python -m vault keygen --env {path.stem}"
     return private_files.read_private(path, missing=missing, limit=MAX_SIZE, forbidden=forbidden, owners=owners)
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vault.errors import InvalidName, NameCollision
+from vault.errors import DamagedRow, InvalidName, NameCollision
 
 #: In the order people promote a bot; the first is the default wherever none is given.
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -72,6 +72,17 @@ class AssetName:
         if not dot or "." in name:
             raise InvalidName(f"{shown(text)} is not an asset: write GROUP.NAME, for example SAP.PASSWORD.")
         return cls(group, name)
+
+
+def stored(group: str, name: str) -> AssetName:
+    """The name of an asset's row; raises `DamagedRow` where the row holds one that saving refuses."""
+    try:
+        return AssetName(group, name)
+    except InvalidName:
+        raise DamagedRow(
+            f"A row of the database was changed by hand, or damaged: {shown(f'{group}.{name}')} is the name of no "
+            "asset. Give the row its former name, or restore the database from a backup."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ from uuid_utils.compat import uuid7
 from vault.decrypt import DataKeys, Identities, Sealed, Secret, open_all
 from vault.direct import Direct, Raw
 from vault.envelope import NONE, Context
+from vault.errors import DamagedRow
 from vault.models import Asset, AssetValue, CurrentValue
-from vault.names import AssetName, matches, parse_pattern
+from vault.names import AssetName, matches, parse_pattern, stored
 
 #: The scope of an asset that every bot of the workspace may see.
 WORKSPACE_SCOPE = "workspace"
@@ -229,6 +230,7 @@ class Snapshots:
         asset hides the workspace's asset of the same name in every environment, filled there or not.
 
         Raises:
+            DamagedRow: for an asset whose row was changed by hand into what cannot be one.
             Unavailable: when the database cannot be reached.
         """
         declared = None if patterns is None else tuple(patterns)
@@ -240,7 +242,14 @@ class Snapshots:
                 self._latest.move_to_end(place)
         if known is not None and known[0] == rows:
             return known[1]
-        taken = Snapshot(str(workspace_id), environment, _values(rows, bot=bot, patterns=declared))
+        try:
+            values = _values(rows, bot=bot, patterns=declared)
+        except ValueError:
+            raise DamagedRow(
+                "A row of the database was changed by hand, or damaged: an asset's id, or the number of its value, is "
+                "none. Restore the database from a backup."
+            ) from None
+        taken = Snapshot(str(workspace_id), environment, values)
         self._remember(place, rows, taken)
         return taken
 
@@ -311,7 +320,7 @@ def _values(rows: Iterable[Raw], *, bot: str, patterns: Sequence[str] | None) ->
     chosen: dict[AssetName, SealedValue] = {}
     # Workspace assets come first, so that the bot's own replace them.
     for asset_id, bot_id, group, part, local, number, envelope in rows:
-        name = AssetName(group, part)
+        name = stored(group, part)
         if parsed is not None and not any(matches(pattern, name) for pattern in parsed):
             continue
         chosen[name] = SealedValue(
@@ -319,7 +328,7 @@ def _values(rows: Iterable[Raw], *, bot: str, patterns: Sequence[str] | None) ->
             name=name,
             scope=LOCAL_SCOPE if local else WORKSPACE_SCOPE if bot_id is None else bot,
             bot=NONE if bot_id is None else str(uuid.UUID(bot_id)),
-            number=number,
+            number=None if number is None else int(number),  # SQLite keeps text in it
             # A number without a row is no unset value: the row was removed by hand, and this opens as little.
             envelope=b"" if envelope is None and number is not None else envelope,
             local=bool(local),

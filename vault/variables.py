@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import String, Uuid, column, delete, insert, select, table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from vault.errors import NameCollision
 from vault.models import Asset, AssetVariable
-from vault.names import AssetName, check_reserved, variables
+from vault.names import AssetName, check_reserved, stored, variables
+
+# The bots belong to another package; an answer to a person needs these columns of theirs.
+_bots = table("bots", column("id", Uuid()), column("name", String()))
 
 
 def claim_variables(session: Session, name: AssetName, *, workspace_id: uuid.UUID) -> None:
@@ -36,7 +39,9 @@ def claim_variables(session: Session, name: AssetName, *, workspace_id: uuid.UUI
         except IntegrityError:
             owner = _owner(session, variable, workspace_id=workspace_id)
             if owner is not None and owner != name:
-                raise NameCollision(variable, str(name), str(owner)) from None
+                raise NameCollision(
+                    variable, str(name), _described(session, owner, workspace_id=workspace_id)
+                ) from None
 
 
 def release_variables(session: Session, name: AssetName, *, workspace_id: uuid.UUID) -> None:
@@ -62,4 +67,16 @@ def _owner(session: Session, variable: str, *, workspace_id: uuid.UUID) -> Asset
             AssetVariable.workspace_id == workspace_id, AssetVariable.variable == variable
         )
     ).one_or_none()
-    return None if row is None else AssetName(row.group_name, row.name)
+    return None if row is None else stored(row.group_name, row.name)
+
+
+def _described(session: Session, name: AssetName, *, workspace_id: uuid.UUID) -> str:
+    """The name; and where lists of the workspace's assets do not show it, the bot that has it."""
+    bots = session.scalars(
+        select(_bots.c.name)
+        .select_from(Asset)
+        .join(_bots, _bots.c.id == Asset.bot_id, isouter=True)
+        .where(Asset.workspace_id == workspace_id, Asset.group_name == name.group, Asset.name == name.name)
+        .order_by(_bots.c.name)
+    ).all()
+    return str(name) if not bots or None in bots else f"{name} of the bot {bots[0]}"

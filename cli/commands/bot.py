@@ -164,7 +164,7 @@ def _facts(bot: Item, *, now: datetime) -> list[tuple[str, str]]:
 
 @app.command()
 def remove(name: NameArgument, *, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Remove a bot; its jobs stay in history."""
+    """Remove a bot with its own assets; its jobs stay in history."""
     to = screen(as_json=as_json)
     agreed(f"Take the bot {plain(name)} out of use, and remove its own assets?", yes=yes)
     with connected() as client:
@@ -172,4 +172,4 @@ def remove(name: NameArgument, *, yes: Yes = False, as_json: AsJson = False) -> 
     if as_json:
         to.item({"name": name, "removed": True})
     else:
-        to.line(f"{plain(name)} removed. Its jobs stay in history.")
+        to.line(f"{plain(name)} removed with its own assets. Its jobs stay in history.")

@@ -107,7 +107,7 @@ def _warn_unless_served(client: Client, job: Item, to: Screen) -> None:
     with contextlib.suppress(CliError):
         now = client.ask("GET", path_of("jobs", str(job.get("id"))))
         if (now.get("waiting_for") or {}).get("code") == "no_runner":
-            to.remark(f"{waits_for(now)} The job waits.")
+            to.remark(f"The job waits: {waits_for(now)}")
 
 
 def parameters(pairs: list[str]) -> dict[str, str]:

@@ -27,6 +27,10 @@ GROUP = "GLOBAL"
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The asset GLOBAL.NAME.")]
 
 
+def _full(name: str) -> str:
+    return f"{GROUP}.{name.removeprefix(f'{GROUP}.')}"
+
+
 @app.command()
 def write(
     name: NameArgument,
@@ -37,8 +41,8 @@ def write(
 ) -> None:
     """Set GLOBAL.NAME from stdin, from a prompt without echo, or from a file."""
     to = screen(as_json=as_json)
-    asset = asset_parts(f"{GROUP}.{name}")
-    content = read_value(to, f"{GROUP}.{name}", file=file)
+    asset = asset_parts(_full(name))
+    content = read_value(to, _full(name), file=file)
     save_value(to, asset, environment, content=content, bot=None, description=None)
 
 
@@ -69,16 +73,16 @@ def read(
     as_json: AsJson = False,
 ) -> None:
     """Show the value of GLOBAL.NAME; on a key host only, and audited."""
-    asset_parts(f"{GROUP}.{name}")
+    asset_parts(_full(name))
     chosen = [] if workspace is None else ["--workspace", workspace]
-    become("vault", ["read", f"{GROUP}.{name}", "--env", environment, *chosen, *(["--json"] if as_json else [])])
+    become("vault", ["read", _full(name), "--env", environment, *chosen, *(["--json"] if as_json else [])])
 
 
 @app.command()
 def delete(name: NameArgument, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Remove GLOBAL.NAME with its values in every environment."""
     to = screen(as_json=as_json)
-    group, asset = asset_parts(f"{GROUP}.{name}")
+    group, asset = asset_parts(_full(name))
     agreed(f"Remove {group}.{asset} with its values in every environment?", yes=yes)
     with connected() as client:
         client.ask("DELETE", path_of("assets", group, asset))

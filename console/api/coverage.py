@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from console.deps import After, Allowed, Limit
 from console.paging import Page, cut
 from runner import bots, preflight
+from runner.manifest import Manifest
 from scheduler import flow_preflight
 from vault import coverage
 from vault.coverage import Described
@@ -17,7 +18,7 @@ from vault.coverage import Described
 router = APIRouter(prefix="/api/v1/coverage", tags=["assets"])
 
 Status = Literal["set", "empty", "missing", "local"]
-ForBot = Annotated[str | None, Query(description="All that this bot can see, its own before the workspace's.")]
+ForBot = Annotated[str | None, Query(description="All that this bot gets, its own before the workspace's.")]
 
 
 class CoverageItem(BaseModel):
@@ -32,13 +33,15 @@ class CoverageItem(BaseModel):
 
 @router.get("", summary="Show which assets have values")
 def grid(call: Allowed, bot: ForBot = None, limit: Limit = 50, after: After = None) -> Page[CoverageItem]:
-    """The workspace's assets, or what one bot can see."""
+    """The workspace's assets, or what one bot can see: of those that its newest version declares, where it does."""
     with call.reading() as session:
         if bot is None:
             rows = coverage.listing(session, workspace_id=call.workspace_id)
         else:
             bot_id = bots.require(session, bot, workspace_id=call.workspace_id).id
-            rows = coverage.visible(session, workspace_id=call.workspace_id, bot_id=bot_id)
+            manifest = Manifest.from_json(bots.versions(session, bot_id)[0].manifest)
+            visible = coverage.visible(session, workspace_id=call.workspace_id, bot_id=bot_id)
+            rows = [row for row in visible if manifest.declares(row.name)]
     page, following = cut(rows, key=lambda row: str(row.name), limit=limit, after=after)
     return Page(items=[_item(row, bot) for row in page], next=following)
 

@@ -22,7 +22,7 @@ from runner.worker.typed import Typed
 from vault import tokens
 from vault.decrypt import Secret
 from vault.direct import Direct
-from vault.errors import InvalidToken, InvalidValue, VaultError
+from vault.errors import DamagedRow, InvalidToken, InvalidValue, VaultError
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
 from vault.tokens import JSON, Reference
@@ -70,13 +70,7 @@ def resolve(
             that does not open. Where it is raised before the readings are written, none is left behind.
         Unavailable: when the database cannot be reached.
     """
-    sealed = snapshots.take(
-        workspace_id=claim.workspace_id,
-        bot_id=claim.bot_id,
-        bot=bot,
-        environment=claim.environment,
-        patterns=manifest.assets,
-    )
+    sealed = _taken(snapshots, claim, bot=bot, manifest=manifest)
     references = _checked_references(claim, manifest, sealed)
     here = _here(sealed, local)
     lacking = _lacking(manifest, sealed, here)
@@ -109,6 +103,19 @@ def resolve(
             *delivery.warnings,
         ),
     )
+
+
+def _taken(snapshots: Snapshots, claim: Claim, *, bot: str, manifest: Manifest) -> Snapshot:
+    try:
+        return snapshots.take(
+            workspace_id=claim.workspace_id,
+            bot_id=claim.bot_id,
+            bot=bot,
+            environment=claim.environment,
+            patterns=manifest.assets,
+        )
+    except DamagedRow as error:
+        raise Refusal(Reason.UNDECRYPTABLE, str(error)) from None
 
 
 def _checked_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> tuple[Reference, ...]:

@@ -32,6 +32,9 @@ LANE, JOB = "lane", "job"
 #: The header that says that somebody looked: such a message is not given back to its lane.
 BEGUN = "begun"
 
+#: Longest wait between two tries to claim from a database that is away, in seconds.
+_BACKOFF = 5.0
+
 _log = logger()
 _celery_log = logging.getLogger(__name__)
 
@@ -54,15 +57,14 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
         environment, group = turn.hint.environment, turn.hint.group
         try:
             while turn.bound or not stopping.is_set():
-                claim = execute(turn)
+                claim = _when_database_is_back(stopping, turn, execute)
                 if claim is None or not claim.limited:
                     return
                 for lane in set(limited()) - {(environment, group)}:
                     lanes.remind(app, claim.job_id, environment=lane[0], group=lane[1])
             turn.hint.give_back()
-        except Unavailable as error:
-            # The jobs are still queued in the database; the rescuer announces them again.
-            _log.warning("claim.delayed", environment=environment, group=group, error=str(error))
+        except Unavailable:
+            turn.hint.give_back()
         except Exception:
             _log.exception("attempt.broken", environment=environment, group=group)
 
@@ -73,6 +75,23 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
             turn = turn.following()
 
     app.task(look_on, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
+
+
+def _when_database_is_back(stopping: threading.Event, turn: Turn, execute: Execute) -> Claim | None:
+    """What was executed, as soon as the database is there: a connection of before its restart is found broken here.
+
+    Raises:
+        Unavailable: when it is still away and the worker is to stop.
+    """
+    pause = 0.1
+    while True:
+        try:
+            return execute(turn)
+        except Unavailable as error:
+            _log.warning("claim.delayed", environment=turn.hint.environment, group=turn.hint.group, error=str(error))
+            if stopping.wait(pause):
+                raise
+            pause = min(2 * pause, _BACKOFF)
 
 
 def strategy(task: Task, app: Celery, consumer: Any, **_options: object) -> Callable[..., None]:  # noqa: ANN401

@@ -96,6 +96,21 @@ def test_an_order_that_met_a_restart_and_is_repeated_makes_one_job(own: tuple[Sy
     assert_ran_once(system, answers[0].json()["id"], bot)
 
 
+def test_a_job_after_a_restart_of_postgresql_is_not_left_to_the_rescuer(
+    own_postgres: PostgresServer, new_redis: Callable[[str], RedisServer]
+) -> None:
+    url = own_postgres.create_database("own", template=own_postgres.migrated_template())
+    never = {"BOTKEEP_REPUBLISH_AFTER": "600", "BOTKEEP_CONCURRENCY": "1"}
+    with running(Stores("server", url, new_redis("server").url), env=never) as system:
+        system.add_bot(source=COUNTS)
+        for _ in range(2):
+            bot = counted(system)
+            bot.gate.touch()
+            assert_ran_once(system, system.enqueue(parameters=bot.parameters), bot)
+            with patient(system):
+                restart(own_postgres, signal.SIGINT)
+
+
 def forget(system: System, *, away: Callable[[], None] = lambda: None) -> None:
     """Redis restarts without anything it knew; `away` happens meanwhile."""
     assert system.broker is not None

@@ -77,6 +77,15 @@ def test_a_bots_own_asset_hides_the_workspaces(api: Api) -> None:
     assert api.client.get("/api/v1/assets/SAP/PASSWORD").status_code == 200
 
 
+def test_the_coverage_of_a_bot_is_what_its_newest_version_declares(api: Api) -> None:
+    for declared in ('"DB.*"', '"SAP.*"'):
+        api.add_bot("report", **{"bot.toml": f'name = "report"\nentry = "main.py"\nassets = [{declared}]\n'})
+    for name in ("DB.URL", "SAP.PASSWORD"):
+        api.set_value(name, b"of everyone")
+    grid = api.client.get("/api/v1/coverage", params={"bot": "report"}).json()["items"]
+    assert [row["asset"] for row in grid] == ["SAP.PASSWORD"]
+
+
 def test_an_unknown_bot_or_asset_names_itself(api: Api) -> None:
     for method, path in (
         ("GET", "/api/v1/assets?bot=nobody"),

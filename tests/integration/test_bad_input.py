@@ -85,6 +85,7 @@ def test_a_bots_own_asset_collides_with_the_workspaces_too(
     for scope in (first, second, "two"):
         status, message = sentence(system, "A.B_C", bot=scope)
         assert (status, "A_B.C" in message, "A.B_C" in message) == (409, True, True)
+        assert ("A_B.C of the bot one." in message) == (first == "one"), message
     assert system.set_value("A_B.C", "value-2", bot=second)["number"] == 1, "the same pair is the override"
 
 
@@ -273,6 +274,21 @@ def test_an_asset_renamed_by_hand_does_not_open(filled: System) -> None:
     assert_undecryptable(filled)
     with filled.edit() as session:
         session.execute(update(Asset).where(Asset.name == "RENAMED").values(name="PASSWORD"))
+
+
+@pytest.mark.parametrize("name", ["PASS-WORD", "PASSWORD\n", "PASSWORD=X", "PÄSSWORD", ""])
+def test_a_row_with_a_name_that_saving_refuses_names_itself(filled: System, name: str) -> None:
+    with filled.edit() as session:
+        session.execute(update(Asset).where(Asset.name == "PASSWORD").values(name=name))
+    job = filled.run()
+    answer = filled.client.get("/api/v1/assets")
+    with filled.edit() as session:
+        session.execute(update(Asset).where(Asset.name == name).values(name="PASSWORD"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "damaged")
+    assert (job["state"], job["reason"], job["readings"]) == ("failed", "undecryptable", []), job
+    for said in (job["detail"], answer.json()["error"]["message"]):
+        assert ascii(f"SAP.{name}") in said
+        assert "changed by hand" in said
 
 
 def test_a_workspace_value_given_to_a_bot_by_hand_does_not_open(filled: System) -> None:

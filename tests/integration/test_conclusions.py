@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from runner import announcements, conclusion, jobs
 from runner.conclusion import Conclusion, Lost
@@ -114,6 +114,17 @@ def test_a_repeat_waits_by_the_databases_clock_and_is_announced_when_it_is_due(y
         session.execute(update(Job).values(not_before=db.clock(EXPIRED)))
     assert due(yard) == [job_id]
     assert yard.claim() is not None
+
+
+@pytest.mark.parametrize("manifest", ["[]", "5", "null", '"x"', "none of it is JSON"])
+def test_a_bots_row_that_was_edited_by_hand_keeps_no_job_from_its_end(yard: Yard, manifest: str) -> None:
+    ends, lost = claimed(yard), claimed(yard, lease=EXPIRED)
+    with db.writing(yard.engine) as session:
+        if yard.engine.dialect.name == "postgresql" and manifest.startswith("none"):
+            manifest = "[1]"  # its column takes nothing else than JSON
+        session.execute(text("UPDATE package_versions SET manifest = :manifest"), {"manifest": manifest})
+    assert conclude(yard, ends, 1, BROKEN) == Conclusion(State.FAILED, Reason.EXIT_CODE)
+    assert [(one.job_id, one.conclusion.state) for one in rescue(yard)] == [(lost, State.FAILED)]
 
 
 def test_a_success_and_a_business_error_are_final_whatever_the_policy(yard: Yard) -> None:

@@ -77,6 +77,21 @@ def test_nobody_works_on_another_schema(stores: Stores, home: Path, process: str
     assert revision(stores) == given
 
 
+@pytest.mark.parametrize("words", [("runner.migrate", "--help"), ("scheduler", "--help"), ("scheduler", "--unknown")])
+def test_a_question_for_help_or_an_unknown_option_changes_and_starts_nothing(
+    stores: Stores, home: Path, words: tuple[str, ...]
+) -> None:
+    change(stores, OLDER)
+    done = run(stores, home, *words)
+    assert done.returncode == (0 if "--help" in words else 2)
+    assert "usage: python -m" in done.stdout + done.stderr
+    assert revision(stores) == OLDER
+
+
+def test_a_migration_answers_in_json_where_it_is_asked_to(stores: Stores, home: Path) -> None:
+    assert json.loads(run(stores, home, "runner.migrate", "--json").stdout) == {"schema": schema.REVISION}
+
+
 def test_what_a_newer_version_made_is_not_migrated(stores: Stores, home: Path) -> None:
     change(stores, NEWER)
     done = run(stores, home, "runner.migrate")

@@ -67,7 +67,7 @@ def test_a_job_that_nobody_serves_is_queued_with_a_warning(console: Console, bot
     console.on("POST", "/api/v1/jobs", Answer(job("queued"), 201))
     console.on("GET", "/api/v1/jobs/j1", Answer(waiting()))
     result = botkeep("run", "report", "--env", "staging", "--group", "windows")
-    assert (result.status, result.out, result.err) == (0, "j1\n", "No runner serves staging.windows. The job waits.\n")
+    assert (result.status, result.out, result.err) == (0, "j1\n", "The job waits: No runner serves staging.windows.\n")
 
 
 @pytest.mark.parametrize("now", [waiting("turn", "A moment."), waiting("busy", "All are busy."), job("running")])

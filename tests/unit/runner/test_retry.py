@@ -1,5 +1,6 @@
 """When an attempt is followed by another."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -105,7 +106,9 @@ def test_without_jitter_waits_never_shrink_and_there_are_as_many_as_the_limit(po
 
 
 def test_a_stored_policy_is_read_and_one_that_cannot_be_read_repeats_nothing() -> None:
-    assert policy_of({"retries": EXACT.model_dump(mode="json")}) == EXACT
-    assert policy_of({}) == Retries()
-    assert policy_of({"retries": {"limit": 3, "of_a_newer_version": 1}}) == UNREADABLE
+    assert policy_of(json.dumps({"retries": EXACT.model_dump(mode="json")})) == EXACT
+    assert policy_of("{}") == Retries()
+    assert policy_of('{"retries": {"limit": 3, "of_a_newer_version": 1}}') == UNREADABLE
+    for edited in ("[]", "5", "null", '"x"', "none of it is JSON", ""):
+        assert policy_of(edited) == UNREADABLE
     assert waits(UNREADABLE, Reason.RUNNER_LOST) == waits(UNREADABLE, Reason.EXIT_CODE) == [None]
