@@ -10,23 +10,44 @@ import pytest
 
 from tests.fault.staying import COUNTS, assert_ran_once, counted
 from tests.services import PostgresServer, RedisServer, Services
-from tests.support import Stores, wait_until
+from tests.support import ProcessId, Stores, wait_until
 from tests.system import System, running
 
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture
-def own(
-    own_postgres: PostgresServer, new_redis: Callable[[str], RedisServer], services: Services
-) -> Iterator[tuple[System, PostgresServer]]:
-    """A system on a PostgreSQL and a Redis that the test may restart."""
-    url = own_postgres.create_database("own", template=own_postgres.migrated_template())
-    broker = new_redis("server")
+@pytest.fixture(scope="module")
+def shared(postgres: PostgresServer, services: Services) -> Iterator[tuple[System, PostgresServer]]:
+    """What `own` gives to each test in turn."""
+    server = PostgresServer(postgres.directory.with_name(f"own-{os.getpid()}-of-stores"), os.getpid())
+    broker = services.new_redis("server", services.root / f"own-redis-{os.getpid()}-of-stores")
+    server.create()
+    server.start()
+    broker.start()
+    url = server.create_database("own", template=server.migrated_template())
     with running(Stores("server", url, broker.url)) as system:
+        kept = {process.identity for process in system.processes.values()}
+        services.kept.update(kept)
         system.broker, system.services = broker, services
-        system.add_bot(source=COUNTS)
-        yield system, own_postgres
+        yield system, server
+        services.kept.difference_update(kept)
+    broker.stop()
+    server.stop()
+    shutil.rmtree(server.directory)
+
+
+@pytest.fixture
+def own(shared: tuple[System, PostgresServer], services: Services) -> Iterator[tuple[System, PostgresServer]]:
+    """A system on a PostgreSQL and a Redis that the test may restart."""
+    system, server = shared
+    system.check()
+    system.add_bot(source=COUNTS)
+    yield system, server
+    system.clear()
+    assert server.guard is not None
+    restarted = ProcessId.of(server.guard.pid)
+    assert restarted is not None
+    services.kept.add(restarted)  # it is there for the next test
 
 
 def restart(postgres: PostgresServer, how: signal.Signals) -> None:
