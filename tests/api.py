@@ -4,6 +4,7 @@
 `python -m console`.
 """
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -167,7 +168,7 @@ def listening(console: Console, given: ConsoleSettings) -> Iterator[str]:
     """Serves the console's application on a free port, in a thread; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    running = uvicorn.Server(server.configured(console, given))
+    running = PromptServer(server.configured(console, given))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -175,9 +176,35 @@ def listening(console: Console, given: ConsoleSettings) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         console.stopping.set()
-        running.should_exit = True
+        running.leave()
         thread.join(60)  # what it still answers holds a connection, and the engine is about to let go of them
         listener.close()
+
+
+class PromptServer(uvicorn.Server):
+    """Stops when it is told to and has answered. uvicorn looks ten times a second, and rests 0.1 s when it stops."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._told.wait()
+
+    def leave(self) -> None:
+        """Stop; called by another thread, once it has started."""
+        self._loop.call_soon_threadsafe(self._told.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+            while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - sets that nobody announces
+                await asyncio.sleep(0.002)
+        await self.lifespan.shutdown()
 
 
 def zipped(source: str, files: Mapping[str, str] | None = None) -> bytes:

@@ -9,24 +9,48 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fault.staying import COUNTS, assert_ran_once, counted
-from tests.services import PostgresServer, RedisServer, Services
-from tests.support import Stores, wait_until
+from tests.services import PostgresServer, Services
+from tests.support import ProcessId, Stores, wait_until
 from tests.system import System, running
 
 pytestmark = pytest.mark.timeout(240)
 
+#: What the runner did not hear of waits longer than any test; what nobody announced yet does not.
+LEFT_ALONE = {"BOTKEEP_REPUBLISH_AFTER": "600"}
+
+
+@pytest.fixture(scope="module")
+def shared(postgres: PostgresServer, services: Services) -> Iterator[tuple[System, PostgresServer]]:
+    """What `own` gives to each test in turn."""
+    server = PostgresServer(postgres.directory.with_name(f"own-{os.getpid()}-of-stores"), os.getpid())
+    broker = services.new_redis("server", services.root / f"own-redis-{os.getpid()}-of-stores")
+    server.create()
+    server.start()
+    broker.start()
+    url = server.create_database("own", template=server.migrated_template())
+    with running(Stores("server", url, broker.url), env=LEFT_ALONE) as system:
+        kept = {process.identity for process in system.processes.values()}
+        services.kept.update(kept)
+        system.broker, system.services = broker, services
+        yield system, server
+        services.kept.difference_update(kept)
+    broker.stop()
+    server.stop()
+    shutil.rmtree(server.directory)
+
 
 @pytest.fixture
-def own(
-    own_postgres: PostgresServer, new_redis: Callable[[str], RedisServer], services: Services
-) -> Iterator[tuple[System, PostgresServer]]:
+def own(shared: tuple[System, PostgresServer], services: Services) -> Iterator[tuple[System, PostgresServer]]:
     """A system on a PostgreSQL and a Redis that the test may restart."""
-    url = own_postgres.create_database("own", template=own_postgres.migrated_template())
-    broker = new_redis("server")
-    with running(Stores("server", url, broker.url)) as system:
-        system.broker, system.services = broker, services
-        system.add_bot(source=COUNTS)
-        yield system, own_postgres
+    system, server = shared
+    system.check()
+    system.add_bot(source=COUNTS)
+    yield system, server
+    system.clear()
+    assert server.guard is not None
+    restarted = ProcessId.of(server.guard.pid)
+    assert restarted is not None
+    services.kept.add(restarted)  # it is there for the next test
 
 
 def restart(postgres: PostgresServer, how: signal.Signals) -> None:
@@ -96,19 +120,20 @@ def test_an_order_that_met_a_restart_and_is_repeated_makes_one_job(own: tuple[Sy
     assert_ran_once(system, answers[0].json()["id"], bot)
 
 
-def test_a_job_after_a_restart_of_postgresql_is_not_left_to_the_rescuer(
-    own_postgres: PostgresServer, new_redis: Callable[[str], RedisServer]
-) -> None:
-    url = own_postgres.create_database("own", template=own_postgres.migrated_template())
-    never = {"BOTKEEP_REPUBLISH_AFTER": "600", "BOTKEEP_CONCURRENCY": "1"}
-    with running(Stores("server", url, new_redis("server").url), env=never) as system:
-        system.add_bot(source=COUNTS)
-        for _ in range(2):
-            bot = counted(system)
+def test_jobs_after_a_restart_of_postgresql_are_not_left_to_the_rescuer(own: tuple[System, PostgresServer]) -> None:
+    system, postgres = own
+    for _ in range(2):
+        bots = [counted(system) for _ in range(4)]  # one for each thread, which then has a connection
+        ids = [system.enqueue(parameters=bot.parameters) for bot in bots]
+        for bot in bots:
+            bot.begun()
+        for bot in bots:
             bot.gate.touch()
-            assert_ran_once(system, system.enqueue(parameters=bot.parameters), bot)
-            with patient(system):
-                restart(own_postgres, signal.SIGINT)
+        for job_id, bot in zip(ids, bots, strict=True):
+            assert_ran_once(system, job_id, bot)
+        with patient(system):
+            restart(postgres, signal.SIGINT)
+    system.check()
 
 
 def forget(system: System, *, away: Callable[[], None] = lambda: None) -> None:
