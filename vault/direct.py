@@ -197,16 +197,18 @@ def pooled(engine: Engine) -> Iterator[Run]:
         except statements.driver.Error as error:
             raise statements.wrapped(error) from error
         finally:
-            _hand_back(connection, driver)
+            if statements.dialect == "postgresql":
+                _as_it_was(connection)
+            connection.close()  # the pool undoes what is not committed
 
 
-def _hand_back(connection: PoolProxiedConnection, driver: Any) -> None:  # noqa: ANN401  (either driver's)
-    """Give a connection back to its pool as it was, or nothing where it broke; what is not committed is undone."""
-    if getattr(driver, "closed", False):
+def _as_it_was(connection: PoolProxiedConnection) -> None:
+    """Make a connection to PostgreSQL what its pool gave, or leave the pool without it where it broke."""
+    driver: Any = connection.driver_connection
+    if driver.closed:
         connection.invalidate()
-    elif getattr(driver, "autocommit", False):
+    else:
         driver.autocommit = False
-    connection.close()
 
 
 class Direct:

@@ -85,18 +85,19 @@ def listed(
     "",
     status_code=201,
     summary="Run a bot",
+    response_model=JobAccepted,
     responses={200: {"model": JobAccepted, "description": "The key made this job before."}},
 )
-def enqueue(call: Allowed, order: Order, response: Response) -> JobAccepted:
+def enqueue(call: Allowed, order: Order) -> Response:
     """Queue a job; a repeated idempotency key answers the job that it made.
 
     A group that no runner serves is taken, since its runner may come later; `waiting_for` says so.
     """
     call.require_environment(order.environment)
     item, new = place(call, order)
-    if not new:
-        response.status_code = 200
-    return JobAccepted(**item.model_dump(), waiting_for=_in_its_group(call, order, item))
+    accepted = JobAccepted(**dict(item), waiting_for=_in_its_group(call, order, item))
+    # Written here: FastAPI would hand the answer to another thread, to check it once more.
+    return Response(accepted.model_dump_json(), 201 if new else 200, media_type="application/json")
 
 
 def _in_its_group(call: Call, order: Order, item: JobItem) -> WaitItem | None:
