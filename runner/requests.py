@@ -52,7 +52,7 @@ class Order:
 
     workspace_id: uuid.UUID
     cause: Cause
-    environment: str = ENVIRONMENTS[0]
+    environment: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     priority: Priority = Priority.NORMAL
