@@ -229,6 +229,8 @@ class Direct:
         driver = self._statements.driver
         closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
         self._away: tuple[type[Exception], ...] = (driver.OperationalError, *closed)
+        #: SQLite's one writer at a time within this process.
+        self._turn: threading.Lock | None = engine.get_execution_options().get("writer")
         self._writer = db.turn(engine)
 
     def read(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
@@ -236,11 +238,20 @@ class Direct:
         return self._run(self._own, statement, parameters)
 
     def fetch(self, statement: Executable, parameters: Mapping[str, object]) -> list[Raw]:
-        """As `read`; the rows are the driver's own, of a statement whose columns need no conversion."""
+        """As `read`; the rows are the driver's own, of a statement whose columns need no conversion.
+
+        On SQLite by the writers' connection where nobody writes at this moment, since a thread's own must read each
+        page again after each write: 0.2 ms for 100 values.
+        """
+        shared = self._turn is not None and self._turn.acquire(blocking=False)
+        place = self._shared if shared else self._own
         try:
-            return self._statements.fetch(self._cursor(self._own), statement, parameters)
+            return self._statements.fetch(self._cursor(place), statement, parameters)
         except self._away as error:
-            self._give_up(self._own, error)
+            self._give_up(place, error)
+        finally:
+            if shared and self._turn is not None:
+                self._turn.release()
 
     def write(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:
         """One statement that changes something, as a transaction of its own. Raises `Unavailable`."""

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +90,15 @@ def world(stores: Stores, tmp_path: Path) -> Iterator[World]:
 def test_values_that_did_not_change_are_not_worked_out_again(world: World) -> None:
     assert world.take() is world.take()
     assert world.values() == world.values() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
+def test_a_snapshot_is_taken_while_another_thread_writes(world: World) -> None:
+    before = world.values()
+    with ThreadPoolExecutor() as threads, world.direct.transaction() as run:
+        run(text("UPDATE current_values SET number = 7"), {})
+        assert threads.submit(world.values).result(timeout=30) == before
+    with pytest.raises(TamperedEnvelope):
+        world.values()
 
 
 def test_a_new_value_is_seen_by_the_next_snapshot(world: World) -> None:
