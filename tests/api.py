@@ -201,9 +201,8 @@ class PromptServer(uvicorn.Server):
             listener.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        async with asyncio.timeout(self.config.timeout_graceful_shutdown):
-            while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - sets that nobody announces
-                await asyncio.sleep(0.002)
+        state = self.server_state
+        await asyncio.to_thread(wait_until, lambda: not (state.connections or state.tasks), 30, "the last answer")
         await self.lifespan.shutdown()
 
 
