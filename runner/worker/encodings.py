@@ -11,6 +11,7 @@ ASCII white space around a value is never part of a form: it is nothing to hide,
 break would hold back every line of a log. `runner.worker.parts` says which lines and parts count.
 """
 
+import codecs
 import json
 import re
 from binascii import b2a_base64
@@ -38,6 +39,8 @@ _JSON_PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b"\"\\/<>&
 _MASK_RUN = re.compile(rb"\*{3,}")
 _ascii_json = json.JSONEncoder().encode
 _native_json = json.JSONEncoder(ensure_ascii=False).encode
+# Looked up now: a codec's first use reads a file, and what is said of a lack of descriptors is masked, too.
+_little_endian, _big_endian = (codecs.lookup(name).encode for name in ("utf-16-le", "utf-16-be"))
 
 
 def forms(*values: bytes) -> set[bytes]:
@@ -221,8 +224,8 @@ def base64(value: bytes) -> list[bytes]:
 def utf16(value: bytes) -> tuple[bytes, ...]:
     """As UTF-16 of either byte order; for ASCII one form without the outermost zero byte is both."""
     text = as_text(value)
-    encoded = text.encode("utf-16-le", "surrogatepass")
-    return (encoded[:-1],) if value.isascii() else (encoded, text.encode("utf-16-be", "surrogatepass"))
+    encoded, _ = _little_endian(text, "surrogatepass")
+    return (encoded[:-1],) if value.isascii() else (encoded, _big_endian(text, "surrogatepass")[0])
 
 
 #: What a person or a library writes readable text as; the lines of a value get only these. Each writes a character

@@ -1,5 +1,7 @@
 """Maskers of attempts: made when something is to be masked, shared by the same values, gone with the last."""
 
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -100,3 +102,23 @@ def test_what_another_thread_makes_is_waited_for(monkeypatch: pytest.MonkeyPatch
     for thread in threads:
         thread.join(30)
     assert masked == [b"a *** b"] * 3
+
+
+#: Masks for the first time in its life, in a process that may open nothing.
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from runner.worker.masker import Masker
+values = [f"{name}-{number:03}".encode() for name in ("value", "wert-\\u20ac", "line\\nof") for number in range(40)]
+values += [b"-----BEGIN X-----\\n" + b"QUJD" * 4096, b'{"key": "of-a-json-value"}', b"\\xff\\xfe-no-text-at-all"]
+mask = Masker((f"G.V{number}", value) for number, value in enumerate(values))
+resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0), 20000))
+assert mask.mask(b"<value-007> " * 1000) == b"<***> " * 1000
+masked = mask.mask("<wert-\\u20ac-001>".encode("utf-16-be"))
+assert b"***" in masked and b"1" not in masked, masked
+"""
+
+
+def test_it_is_made_in_a_process_that_may_open_nothing() -> None:
+    """Else the first complaint about a lack of descriptors, which is masked, ends the thread that complains."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
