@@ -63,6 +63,17 @@ class Hints:
             return
         own.asks = True
 
+    def answered(self, *, patience: float) -> bool:
+        """Whether `answer` would not wait, or not longer than some seconds from now."""
+        own = self._own
+        if not getattr(own, "asks", False):
+            return False
+        try:
+            return bool(own.line.can_read(patience))
+        except AWAY:
+            own.asks = False
+            return False
+
     def answer(self) -> Hint | None:
         """What was answered to this thread; nothing where no hint waits, and where it did not ask."""
         own = self._own

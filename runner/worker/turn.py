@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from runner.jobs import Claim
 from runner.worker.hints import Hint, Hints
 
+#: Seconds that the end of a job waits for a Redis that takes its time. It answers before the end is to be written.
+PATIENCE = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -50,7 +53,7 @@ class Turn:
 
     def offer(self) -> Hint | None:
         """The next hint, for who claims in its lane now and says with `win` what came of it; once."""
-        if self._next is not None or not self._full():
+        if self._next is not None or not self._full() or not self._hints.answered(patience=PATIENCE):
             return None
         self._next = self._hints.answer()
         return self._next

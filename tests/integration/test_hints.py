@@ -103,6 +103,27 @@ def test_a_redis_that_is_away_has_no_hint_and_has_one_again_later(new_redis: Cal
         assert some.take() == (FIRST, known)
 
 
+def test_a_redis_that_stands_still_is_waited_for_as_long_as_is_said(new_redis: Callable[[str], RedisServer]) -> None:
+    server = new_redis("server")
+    with contextlib.closing(lanes.transport(server.url)) as app:
+        some = Lanes(app, server.url, FIRST)
+        assert not some.hints.answered(patience=0.01), "it was asked nothing"
+        known = [published(app, FIRST, number) for number in (1, 2)]
+        assert some.take() == (FIRST, known[0])
+        with contextlib.closing(redis.Redis.from_url(server.url)) as client:
+            client.client_pause(600_000, all=False)  # in milliseconds; what writes waits
+            some.hints.ask(hint(FIRST))
+            assert not some.hints.answered(patience=0.01)
+            client.client_unpause()
+            assert some.hints.answered(patience=30)
+            assert some.named(some.hints.answer()) == (FIRST, known[1])
+            client.client_pause(600_000, all=False)
+            some.hints.ask(hint(FIRST))
+        server.stop()
+        assert not some.hints.answered(patience=30)
+        assert some.hints.answer() is None
+
+
 def test_what_is_published_meanwhile_is_not_taken_for_the_answer(app: Celery, stores: Stores) -> None:
     some = Lanes(app, stores.redis_url, FIRST)
     one = published(app, FIRST, 1)

@@ -30,11 +30,17 @@ class Waiting:
         self.hints = list(hints)
         self.asked: list[Hint] = []
         self._asks = False
+        #: Whether Redis takes its time.
+        self.slow = False
 
     def ask(self, before: Hint) -> None:
         if not self._asks:
             self.asked.append(before)
             self._asks = True
+
+    def answered(self, *, patience: float) -> bool:
+        assert patience < 1
+        return self._asks and not self.slow
 
     def answer(self) -> Hint | None:
         asked, self._asks = self._asks, False
@@ -160,6 +166,17 @@ def test_a_hint_that_was_offered_and_won_nothing_is_looked_at_as_any_other() -> 
     assert following is not None
     assert (following.hint, following.bound, following.take()) == (SECOND, False, None)
     assert waiting.asked == [FIRST]
+
+
+def test_an_end_does_not_wait_for_a_hint_that_comes_late() -> None:
+    waiting = Waiting(SECOND)
+    waiting.slow = True
+    turn = Turn(FIRST, cast("Hints", waiting), full=lambda: True)
+    turn.ask()
+    assert turn.offer() is None
+    following = turn.following()
+    assert following is not None
+    assert (following.hint, following.bound) == (SECOND, False)
 
 
 def test_an_acknowledgement_is_seen_though_it_comes_while_the_limit_is_looked_at() -> None:
