@@ -268,13 +268,13 @@ _done = FINISH.cte("done")
 FINISH_AT_ONCE = END_ATTEMPT.where(exists(select(_done.c.id))).returning(_attempts.c.number)
 
 _ended = FINISH_AT_ONCE.cte("ended")
-_both = select(literal(1).label("one")).subquery("both")
+_always = select(literal(1).label("row")).subquery("always")
 
 #: Both ends and the claim of the next job in one statement, for PostgreSQL; parameters as for `FINISH_AT_ONCE` and
-#: `CLAIM_NEXT`. It answers one row: `ended` where the fence let the ends through, and what `CLAIM_NEXT` answers.
+#: `CLAIM_NEXT`. It answers one row: `ended` where the fence let the ends through, and the job where one was won.
 FINISH_AND_CLAIM = (
-    select(_ended.c.number.label("ended"), _picked.c.workspace_id.label("limited_in"), _won)
-    .select_from(_both.outerjoin(_ended, true()).outerjoin(_picked, true()).outerjoin(_won, _won.c.id == _picked.c.id))
+    select(_ended.c.number.label("ended"), _won)
+    .select_from(_always.outerjoin(_ended, true()).outerjoin(_won, true()))
     .add_cte(_attempt)
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import py_compile
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,16 +19,21 @@ from runner.logging import logger
 #: (https://peps.python.org/pep-0552/); without the zeros it is valid by its hash.
 _HEADER = 16
 
+_BY_TIME = py_compile.PycInvalidationMode.TIMESTAMP  # whatever SOURCE_DATE_EPOCH says
+
 _log = logger()
 
 
 def prepare(sources: Iterable[Path]) -> None:
-    """Write the bytecode of these files where this interpreter looks for it, unless it is there."""
+    """Write the bytecode of these files where a bot's interpreter looks for it, unless it is there.
+
+    Bots have the interpreter of this process, and none of the variables that move its bytecode or optimise it.
+    """
     for source in sources:
-        cached = Path(importlib.util.cache_from_source(str(source)))
+        cached = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
         try:
             if not _is_current(source, cached):
-                py_compile.compile(str(source), cfile=str(cached), doraise=True)
+                py_compile.compile(str(source), cfile=str(cached), doraise=True, optimize=0, invalidation_mode=_BY_TIME)
         except OSError as error:
             _log.warning(
                 "bytecode.missing",

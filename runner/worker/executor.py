@@ -182,9 +182,9 @@ def _steps(run: Run) -> Report:
     run.timeline.begin("start")
     sources = _sources(run, package)
     granted = _granted(run, package, resolved, sources)
-    run.masker.add(granted.named_values())
     succeeded = False
     try:
+        run.masker.add(granted.named_values())
         process = _start(run, package, resolved, python=python, granted=granted)
         with process:
             process.on_pause = run.hold.stands

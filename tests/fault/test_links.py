@@ -5,6 +5,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,19 +26,31 @@ def identity(pid: int | None) -> ProcessId:
     return found
 
 
-def test_the_next_bot_needs_no_spawner_and_is_ended_all_the_same_when_its_launcher_is_killed(bench: Bench) -> None:
+def idle_launcher(bench: Bench) -> ProcessId:
+    """The one launcher that there is, which has just ended a bot."""
     assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
     (launcher,) = launchers(bench.spawner)
-    frozen = identity(bench.spawner.pid)
-    frozen.send(signal.SIGSTOP)
+    return launcher
+
+
+@contextmanager
+def frozen(process: ProcessId) -> Iterator[None]:
+    """The process stands still for the time of the block."""
+    process.send(signal.SIGSTOP)
     try:
+        yield
+    finally:
+        process.send(signal.SIGCONT)
+
+
+def test_the_next_bot_needs_no_spawner_and_is_ended_all_the_same_when_its_launcher_is_killed(bench: Bench) -> None:
+    launcher = idle_launcher(bench)
+    with frozen(identity(bench.spawner.pid)):
         assert ended(bench.launch("exits", variables={"CODE": 5})).exit_code == 5
         process = bench.launch("sleeps")
         wait_for_line(process)
         bot = identity(process.pid)
         launcher.send(signal.SIGKILL)
-    finally:
-        frozen.send(signal.SIGCONT)
     outcome = ended(process)
     assert (outcome.reason, outcome.survivors) == ("launcher_died", 0)
     assert bench.entries[-1].read() == outcome
@@ -45,17 +58,12 @@ def test_the_next_bot_needs_no_spawner_and_is_ended_all_the_same_when_its_launch
 
 
 def test_what_a_killed_launcher_had_not_begun_another_one_does(bench: Bench) -> None:
-    assert ended(bench.launch("exits", variables={"CODE": 0})).exit_code == 0
-    (killed,) = launchers(bench.spawner)
-    frozen = identity(bench.spawner.pid)
-    frozen.send(signal.SIGSTOP)
-    try:
+    killed = idle_launcher(bench)
+    with frozen(identity(bench.spawner.pid)):
         killed.send(signal.SIGSTOP)
         process = bench.launch("exits", variables={"CODE": 5})
         killed.send(signal.SIGKILL)
         wait_until(lambda: not killed.alive, what="the launcher to die")
-    finally:
-        frozen.send(signal.SIGCONT)
     assert ended(process).exit_code == 5
     assert ended(bench.launch("exits", variables={"CODE": 6})).exit_code == 6
     wait_until(lambda: len(launchers(bench.spawner)) == 1, what="the second launcher to end with what it was for")

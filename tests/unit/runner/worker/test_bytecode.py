@@ -41,6 +41,19 @@ def test_what_is_missing_is_written_though_the_environment_forbids_imports_to(
     assert is_taken(source, monkeypatch)
 
 
+def test_it_lies_where_bots_look_for_it_whatever_this_process_was_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = cached(source)
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    bytecode.prepare([source])
+    monkeypatch.undo()
+    assert cached(source) == expected
+    assert is_taken(source, monkeypatch)
+    assert expected.read_bytes()[4:8] == bytes(4), "valid by time, which costs no reading of the source"
+
+
 def test_what_is_there_is_left_alone_and_what_is_old_is_written_again(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
