@@ -17,12 +17,12 @@
 -- A lock (SELECT ... FOR UPDATE) needs UPDATE on one column at least; every role that locks a table has that.
 
 \set ON_ERROR_STOP on
+-- Of this file a person wants to know whether all of it was done, and nothing of its hundred statements.
+\set botkeep_quiet :QUIET
+\set QUIET on
 
 BEGIN;
 SET LOCAL search_path = public;
-
--- The key of `runner.migrate`: a migration and this file never meet.
-SELECT pg_advisory_xact_lock(27707093526340976);
 
 DO $$
 DECLARE
@@ -31,6 +31,9 @@ DECLARE
     problem text;
     owned record;
 BEGIN
+    -- The key of `runner.migrate`: a migration and this file never meet.
+    PERFORM pg_advisory_xact_lock(27707093526340976);
+
     IF to_regclass('public.alembic_version') IS NULL THEN
         RAISE EXCEPTION 'The database % has no tables of Botkeep yet.', current_database()
             USING HINT = 'Run python -m runner.migrate first, with BOTKEEP_DATABASE_URL naming this database.';
@@ -227,3 +230,7 @@ END
 $$;
 
 COMMIT;
+
+\set QUIET :botkeep_quiet
+\unset botkeep_quiet
+\echo The roles of Botkeep have their rights in the database :DBNAME.

@@ -49,7 +49,7 @@ def copy_of_ruled(server: PostgresServer) -> Iterator[str]:
 
 def run_roles_sql(server: PostgresServer, database: str, *, user: str = "postgres") -> subprocess.CompletedProcess[str]:
     """Runs the file as an operator does."""
-    command = [str(postgres_binary("psql")), "-X", "-q", "-h", str(server.directory), "-U", user, "-d", database]
+    command = [str(postgres_binary("psql")), "-X", "-h", str(server.directory), "-U", user, "-d", database]
     return subprocess.run([*command, "-f", str(ROLES_SQL)], capture_output=True, text=True, check=False)
 
 

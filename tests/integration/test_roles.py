@@ -321,6 +321,7 @@ def test_the_owner_can_run_it_without_a_superuser(own_postgres: PostgresServer) 
     migrate(own_postgres.url("botkeep", user="botkeep_owner"))
     done = run_roles_sql(own_postgres, "botkeep", user="botkeep_owner")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "The roles of Botkeep have their rights in the database botkeep.\n"
     assert privileges(own_postgres, "botkeep")[0] == {(role, table): verbs for role, table, verbs in cells()}
 
 
