@@ -7,13 +7,9 @@ key, a password or a token.
 from __future__ import annotations
 
 import ctypes
-import json
-import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cli import processes, resp, root
@@ -21,10 +17,9 @@ from cli.client import Client, Probe
 from cli.connection import connection
 from cli.database_checks import check_database, check_schema
 from cli.errors import CliError
-from cli.finding import Finding
-from cli.home import OTHERS, PASSAGE, Home
-
-ENVIRONMENTS = ("dev", "staging", "prod")
+from cli.finding import Finding, private
+from cli.home import PASSAGE, Home
+from cli.key_checks import check_keys
 
 #: Seconds between our clock and the console's that are noticed, and that are a fault.
 CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
@@ -102,42 +97,7 @@ def check_home(home: Home) -> Iterator[Finding]:
     if not home.path.is_dir():
         yield Finding("home", "warn", f"{home.path} does not exist.", "Run `botkeep up`, or set BOTKEEP_HOME.")
         return
-    yield _private("home", home.path, 0o700, but=PASSAGE)
-
-
-def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether the private keys are their owner's alone; a host without keys is a fine host for a client."""
-    if environ.get("BOTKEEP_KEY_COMMAND"):
-        yield _key_command(environ["BOTKEEP_KEY_COMMAND"])
-        return
-    chosen = environ.get("BOTKEEP_KEY_DIR")
-    passed = environ.get("CREDENTIALS_DIRECTORY")
-    if passed and not chosen:
-        found = [environment for environment in ENVIRONMENTS if (Path(passed) / f"{environment}.key").exists()]
-        if found:
-            yield Finding("keys", "ok", f"The service manager passes the keys of {', '.join(found)} in {passed}.")
-            return
-    keys = Path(chosen) if chosen else home.keys
-    if not keys.is_dir():
-        if chosen:
-            mend = "Correct BOTKEEP_KEY_DIR, or bring the key files there."
-            yield Finding("keys", "fail", f"BOTKEEP_KEY_DIR names {keys}, which is no folder.", mend)
-        else:
-            yield Finding("keys", "warn", "This host has no keys.", "Expected on a client; else run `botkeep up`.")
-        return
-    yield _private("keys", keys, 0o700)
-    for environment in ENVIRONMENTS:
-        path = keys / f"{environment}.key"
-        if path.is_symlink():
-            yield Finding(f"key {environment}", "fail", f"{path} is a link.", "Put the file itself in its place.")
-        elif path.exists() and not path.is_file():
-            mend = "Put the file itself in its place."
-            yield Finding(f"key {environment}", "fail", f"{path} is no plain file.", mend)
-        elif not path.exists():
-            mend = "Bring it from a key host if this one is to serve the environment."
-            yield Finding(f"key {environment}", "warn", f"{path} is not there.", mend)
-        else:
-            yield _private(f"key {environment}", path, 0o600)
+    yield private("home", home.path, 0o700, but=PASSAGE)
 
 
 def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -165,34 +125,6 @@ def judge_local_values(found: Mapping[str, Any]) -> Finding:
     return Finding("local values", "ok", f"{numbers}; the key is protected as {found.get('protection')}.")
 
 
-def _key_command(text: str) -> Finding:
-    """Whether the runner can read and find the command that prints its keys; it is not run."""
-    try:
-        words = json.loads(text)
-    except ValueError:
-        words = None
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        mend = 'Write words, as ["pass", "show", "botkeep/{environment}"].'
-        return Finding("keys", "fail", "BOTKEEP_KEY_COMMAND is no JSON list of words.", mend)
-    if shutil.which(words[0]) is None:
-        mend = "Install it, or name it by its path."
-        return Finding("keys", "fail", f"BOTKEEP_KEY_COMMAND names {words[0]}, which is not there.", mend)
-    return Finding("keys", "ok", f"The keys are printed by {words[0]}, which is not run here.")
-
-
-def _private(name: str, path: Path, mode: int, *, but: int = 0) -> Finding:
-    try:
-        status = path.stat()
-    except OSError as error:
-        return Finding(name, "fail", f"{path} cannot be looked at: {error.strerror}.", "Run this as its owner.")
-    if status.st_uid != os.geteuid():
-        return Finding(name, "fail", f"{path} belongs to another user.", "Run Botkeep as its owner.")
-    if status.st_mode & OTHERS & ~but:
-        now = stat.S_IMODE(status.st_mode)
-        return Finding(name, "fail", f"{path} is open to others ({now:04o}).", f"chmod {mode:o} {path}")
-    return Finding(name, "ok", f"{path} is for its owner only.")
-
-
 def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the broker answers, keeps what it is told, and evicts nothing."""
     url = environ.get("BOTKEEP_REDIS_URL", "")
@@ -200,7 +132,7 @@ def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         if not home.broker_url.exists():
             yield Finding("broker", "warn", "There is no broker yet.", "Run `botkeep up`, or set BOTKEEP_REDIS_URL.")
             return
-        yield _private("broker address", home.broker_url, 0o600)
+        yield private("broker address", home.broker_url, 0o600)
         url = home.broker_url.read_text().strip()
     try:
         (text,) = resp.ask(resp.parse_address(url), ("INFO",))

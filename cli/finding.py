@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from cli.home import OTHERS
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -16,3 +21,17 @@ class Finding:
     level: Level
     message: str
     mend: str = ""
+
+
+def private(name: str, path: Path, mode: int, *, but: int = 0) -> Finding:
+    """Whether a file or folder is its owner's alone, and that is who asks; `but` are bits that others may have."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return Finding(name, "fail", f"{path} cannot be looked at: {error.strerror}.", "Run this as its owner.")
+    if status.st_uid != os.geteuid():
+        return Finding(name, "fail", f"{path} belongs to another user.", "Run Botkeep as its owner.")
+    if status.st_mode & OTHERS & ~but:
+        now = stat.S_IMODE(status.st_mode)
+        return Finding(name, "fail", f"{path} is open to others ({now:04o}).", f"chmod {mode:o} {path}")
+    return Finding(name, "ok", f"{path} is for its owner only.")

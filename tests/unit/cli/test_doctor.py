@@ -15,7 +15,6 @@ from cli.doctor import (
     check_bot_users,
     check_broker,
     check_home,
-    check_keys,
     check_local_values,
     judge_broker,
     judge_local_values,
@@ -23,7 +22,10 @@ from cli.doctor import (
 )
 from cli.finding import Finding
 from cli.home import Home
+from cli.key_checks import check_keys
 from tests.unit.cli.conftest import Answer, Botkeep, Console, items
+from vault.decrypt import Identity
+from vault.identities import create_key_file
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 SOUND = {"aof_enabled": "1", "maxmemory_policy": "noeviction", "redis_version": "7.0.15", "cluster_enabled": "0"}
@@ -51,10 +53,9 @@ def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_p
 
 def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
-    keys.mkdir(mode=0o700)
-    for name, mode in (("dev", 0o600), ("staging", 0o640)):
-        (keys / f"{name}.key").write_text("not read")
-        (keys / f"{name}.key").chmod(mode)
+    create_key_file(keys / "dev.key", Identity.generate("dev"))
+    (keys / "staging.key").write_text("not read")
+    (keys / "staging.key").chmod(0o640)
     (keys / "prod.key").symlink_to(keys / "dev.key")
     found = list(check_keys(Home(tmp_path), {}))
     assert levels(found) == {"keys": "ok", "key dev": "ok", "key staging": "fail", "key prod": "fail"}
@@ -74,9 +75,10 @@ def test_keys_of_a_command_or_of_the_service_manager_are_known(tmp_path: Path) -
     assert "not there" in found(BOTKEEP_KEY_COMMAND='["no-such-program"]').message
     for wrong in ("sh", "[]", "[1]", "{}"):
         assert "no JSON list" in found(BOTKEEP_KEY_COMMAND=wrong).message
-    (tmp_path / "dev.key").touch()
-    passed = found(CREDENTIALS_DIRECTORY=str(tmp_path))
-    assert (passed.level, f"the keys of dev in {tmp_path}" in passed.message) == ("ok", True)
+    create_key_file(tmp_path / "prod.key", Identity.generate("prod"))
+    passed, key = check_keys(Home(tmp_path), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (passed.level, f"the keys of prod in {tmp_path}" in passed.message) == ("ok", True)
+    assert (key.name, key.level, "holds 1 key of prod" in key.message) == ("key prod", "ok", True)
 
 
 def test_keys_are_looked_for_where_the_runner_looks(tmp_path: Path) -> None:
@@ -84,11 +86,27 @@ def test_keys_are_looked_for_where_the_runner_looks(tmp_path: Path) -> None:
     environ = {"BOTKEEP_KEY_DIR": str(keys)}
     (missing,) = check_keys(Home(tmp_path), environ)
     assert (missing.level, "BOTKEEP_KEY_DIR" in missing.mend) == ("fail", True)
+    create_key_file(keys / "dev.key", Identity.generate("dev"))
+    found = list(check_keys(Home(tmp_path), environ))
+    assert levels(found) == {"keys": "ok", "key dev": "ok", "key staging": "warn", "key prod": "warn"}
+    assert f"{keys / 'dev.key'} holds 1 key of dev" in found[-1].message
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"], "something was made"
+
+
+def test_what_only_its_owner_can_read_and_is_no_key_fails(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
     keys.mkdir(mode=0o700)
     (keys / "dev.key").touch(mode=0o600)
-    assert levels(check_keys(Home(tmp_path), environ)) == {
-        "keys": "ok", "key dev": "ok", "key staging": "warn", "key prod": "warn",
-    }  # fmt: skip
+    create_key_file(keys / "prod.key", Identity.generate("staging"))
+    found = {finding.name: finding for finding in check_keys(Home(tmp_path), {})}
+    assert (found["key dev"].level, "there is no key" in found["key dev"].message) == ("fail", True)
+    assert (found["key prod"].level, "may have been swapped" in found["key prod"].message) == ("fail", True)
+
+
+def test_keys_that_cannot_be_asked_for_fail_with_how_to_see_why(tmp_path: Path) -> None:
+    create_key_file(tmp_path / "keys" / "dev.key", Identity.generate("dev"))
+    *_, finding = check_keys(Home(tmp_path), {"BOTKEEP_CONCURRENCY": "many"})
+    assert (finding.name, finding.level, "key_findings" in finding.mend) == ("keys", "fail", True)
 
 
 @pytest.mark.parametrize(
