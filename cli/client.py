@@ -231,6 +231,8 @@ def _error(response: httpx.Response) -> CliError:
         kind = NotFound
     elif 300 <= status < 500:
         kind = Refused
+    elif error.get("code") == "damaged":
+        kind = CliError  # nothing is away, and waiting mends nothing
     made = kind(message, hint=hint)
     if error.get("code"):
         made.code = str(error["code"])

@@ -9,14 +9,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 
-from sqlalchemy import String, Uuid, column, select, table
+from sqlalchemy import String, column, select, table
 from sqlalchemy.orm import Session
 
+from vault.models import Id
+
 #: Runs: their states are those of jobs, without `queued`.
-RUNS = table("runs", column("id", Uuid()), column("state", String()), column("restart_of", Uuid()))
+RUNS = table("runs", column("id", Id()), column("state", String()), column("restart_of", Id()))
 
 #: Which jobs were made for a run, or taken over by it from the run that it restarts.
-TRIES = table("run_tries", column("run_id", Uuid()), column("job_id", Uuid()))
+TRIES = table("run_tries", column("run_id", Id()), column("job_id", Id()))
 
 
 def runs_of(session: Session, job_ids: Collection[uuid.UUID]) -> list[uuid.UUID]:

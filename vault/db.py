@@ -7,6 +7,7 @@ instead of failing half-way (https://www.sqlite.org/lang_transaction.html).
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import threading
@@ -39,7 +40,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from vault.errors import DamagedRow, InvalidDatabase, Unavailable, VaultError
-from vault.models import UtcDateTime
+from vault.models import UtcDateTime, damaged
 
 #: How long a SQLite writer waits for another one, in seconds.
 BUSY_TIMEOUT = 30.0
@@ -196,6 +197,7 @@ def _sqlite(url: URL, *, pool_size: int) -> Engine:
         max_overflow=pool_size,
         # Writers of one process queue up here: SQLite itself makes them sleep and try again.
         execution_options={"writer": threading.Lock()},
+        json_deserializer=_document,
         connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
         hide_parameters=True,
     )
@@ -214,6 +216,13 @@ def _sqlite(url: URL, *, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return made
+
+
+def _document(stored: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(stored)
+    except (ValueError, TypeError, RecursionError):
+        raise damaged(stored, "a JSON document") from None
 
 
 @contextmanager
@@ -277,10 +286,10 @@ def turn(bind: Engine) -> AbstractContextManager[object]:
 def trouble(error: BaseException) -> VaultError:
     """What to raise for what a driver raised: `Unavailable`, or `DamagedRow` where waiting would not help."""
     # sqlite3 raises OperationalError also for a text that is none, with the column's name and the bytes themselves.
-    damaged = _NO_TEXT.match(str(error)) if isinstance(error, sqlite3.Error) else None
-    if damaged is not None:
+    no_text = _NO_TEXT.match(str(error)) if isinstance(error, sqlite3.Error) else None
+    if no_text is not None:
         return DamagedRow(
-            f"A row of the database was changed by hand, or damaged: its {damaged[1]} is no text. "
+            f"A row of the database was changed by hand, or damaged: its {no_text[1]} is no text. "
             "Restore the database from a backup."
         )
     # The driver's first line only: later lines may show statement parameters.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, LargeBinary, Row, Select, Uuid, cast, select, text
+from sqlalchemy import Engine, LargeBinary, Row, Select, cast, select, text
 from sqlalchemy.orm import Session
 
 from vault import audit, db, recipients
@@ -33,7 +33,7 @@ from vault.identities import (
     prompt_passphrase,
     read_identities,
 )
-from vault.models import Asset, AssetValue, CurrentValue, Workspace
+from vault.models import Asset, AssetValue, CurrentValue, Id, Workspace
 from vault.names import AssetName
 from vault.settings import VaultSettings
 
@@ -271,7 +271,7 @@ def _bot_ids(session: Session, bot: str) -> Sequence[uuid.UUID]:
     # The bots table belongs to another package; a key host needs these columns of it.
     found: Sequence[uuid.UUID] = (
         session.execute(
-            text("SELECT id FROM bots WHERE name = :name AND removed_at IS NULL").columns(id=Uuid()), {"name": bot}
+            text("SELECT id FROM bots WHERE name = :name AND removed_at IS NULL").columns(id=Id()), {"name": bot}
         )
         .scalars()
         .all()

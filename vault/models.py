@@ -8,6 +8,7 @@ a process whose database role may not select it never does so by accident; `vaul
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uuid_utils.compat import uuid7
+
+from vault.errors import DamagedRow
+from vault.names import shown
 
 #: Text of one JSON document: JSONB where the database has it.
 Document = JSON().with_variant(JSONB(), "postgresql")
@@ -58,6 +62,41 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ANN401 - SQLAlchemy's own
+        """As above; raises `DamagedRow` for what is no time, which SQLite keeps where an editor put it."""
+        return _distrusting(super().result_processor(dialect, coltype), "a time")
+
+
+class Id(Uuid[uuid.UUID]):
+    """An id: `uuid` on PostgreSQL, 32 hexadecimal digits on SQLite."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ANN401 - SQLAlchemy's own
+        """Raises `DamagedRow` for what is no id."""
+        return _distrusting(super().result_processor(dialect, coltype), "an id")  # type: ignore[no-untyped-call]
+
+
+def _distrusting(convert: Callable[[Any], object] | None, what: str) -> Callable[[object], object] | None:
+    if convert is None:
+        return None
+
+    def converted(stored: object) -> object:
+        try:
+            return convert(stored)
+        except (ValueError, TypeError, AttributeError):
+            raise damaged(stored, what) from None
+
+    return converted
+
+
+def damaged(stored: object, what: str) -> DamagedRow:
+    """The complaint about what is stored where only `what` can be; it is quoted, so that its row can be found."""
+    return DamagedRow(
+        f"A row of the database was changed by hand, or damaged: {shown(str(stored))} is not {what}, which belongs in "
+        "its place. Correct it, or restore the database from a backup."
+    )
+
 
 class Model(DeclarativeBase):
     """Base of every table; constraint names are derived, so migrations can name them."""
@@ -75,7 +114,7 @@ class Model(DeclarativeBase):
         datetime: UtcDateTime,
         dict[str, Any]: Document,
         list[Any]: Document,
-        uuid.UUID: Uuid,
+        uuid.UUID: Id,
     }
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import String, Uuid, column, delete, insert, select, table
+from sqlalchemy import String, column, delete, insert, select, table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from vault.errors import NameCollision
-from vault.models import Asset, AssetVariable
+from vault.models import Asset, AssetVariable, Id
 from vault.names import AssetName, check_reserved, stored, variables
 
 # The bots belong to another package; an answer to a person needs these columns of theirs.
-_bots = table("bots", column("id", Uuid()), column("name", String()))
+_bots = table("bots", column("id", Id()), column("name", String()))
 
 
 def claim_variables(session: Session, name: AssetName, *, workspace_id: uuid.UUID) -> None:

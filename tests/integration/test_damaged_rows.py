@@ -1,0 +1,91 @@
+"""What an editor or a disk put into SQLite, which keeps anything anywhere, is a sentence wherever it is read."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Table, select, text
+
+from scheduler.models import Flow  # the last of the models: it loads all
+from tests.api import Api, error_of, serving
+from tests.support import ROOT, Stores, clean_environment
+from vault import db
+from vault.errors import DamagedRow
+from vault.models import Id, UtcDateTime
+
+pytestmark = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
+
+TABLES: list[Table] = Flow.metadata.sorted_tables
+
+
+@pytest.fixture
+def api(stores: Stores, tmp_path: Path) -> Iterator[Api]:
+    with serving(stores, tmp_path) as running:
+        running.add_bot()
+        running.run()
+        yield running
+
+
+def is_typed(column: Column[object]) -> bool:
+    return isinstance(column.type, Id | UtcDateTime) or column.type.python_type is dict
+
+
+@pytest.mark.parametrize("junk", ["'junk'", "7", "x'00ff'", "''"])
+def test_junk_where_an_id_a_time_or_a_document_belongs_is_said_of_every_column(stores: Stores, junk: str) -> None:
+    engine = db.engine(stores.database_url)
+    seen = 0
+    with db.writing(engine) as session:
+        session.execute(text("PRAGMA defer_foreign_keys = ON"))
+        for table in TABLES:
+            session.execute(table.delete())
+            columns = ", ".join(f'"{column.name}"' for column in table.columns)
+            session.execute(
+                text(f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join([junk] * len(table.columns))})")
+            )
+            for column in filter(is_typed, table.columns):
+                if junk == "7" and column.type.python_type is dict:
+                    continue  # a document, if not one of ours
+                with pytest.raises(DamagedRow, match=r"changed by hand, or damaged: .* which belongs in its place"):
+                    session.execute(select(column)).all()
+                seen += 1
+        session.rollback()
+    engine.dispose()
+    assert seen > 100
+
+
+def spoil(api: Api, column: str) -> None:
+    table, name = column.split(".")
+    with api.console.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA foreign_keys = OFF")
+        driver.execute(f"UPDATE {table} SET {name} = 'ju<n>k'")
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+@pytest.mark.parametrize(
+    ("column", "path", "page", "words"),
+    [
+        ("jobs.created_at", "jobs", "/history", ("job", "list")),
+        ("jobs.id", "jobs", "/history", ("history",)),
+        ("jobs.parameters", "jobs", "/history", ("job", "list")),
+        ("bots.created_at", "bots", "/bots", ("bot", "list")),
+    ],
+)
+def test_a_damaged_row_is_one_sentence_for_every_kind_of_caller(
+    api: Api, home: Path, column: str, path: str, page: str, words: tuple[str, ...]
+) -> None:
+    spoil(api, column)
+    answer = api.client.get(f"/api/v1/{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "damaged")
+    assert "'ju<n>k' is not " in error_of(answer)
+    shown = api.client.get(page, headers={"Accept": "text/html"})
+    assert (shown.status_code, "ju&lt;n&gt;k" in shown.text) == (500, True)
+    env = {**clean_environment(), "BOTKEEP_HOME": str(home), "BOTKEEP_URL": api.url}
+    env["BOTKEEP_TOKEN"] = str(api.client.headers["Authorization"]).removeprefix("Bearer ")
+    command = [sys.executable, "-P", "-m", "cli", *words]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, "was changed by hand, or damaged" in done.stderr) == (1, True), done
+    assert "Traceback" not in done.stderr
