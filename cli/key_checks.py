@@ -41,17 +41,12 @@ def check_keys(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _key_files(keys: Path, home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
-    folder = private("keys", keys, 0o700)
-    yield folder
-    sound: list[str] = []
-    for environment in ENVIRONMENTS:
-        finding = _key_file(environment, keys / f"{environment}.key")
-        if finding.level == folder.level == "ok":
-            sound.append(environment)
-        else:
-            yield finding
-    if sound:
-        yield from _whose(home, environ, sound)
+    yield private("keys", keys, 0o700)
+    found = {environment: _key_file(environment, keys / f"{environment}.key") for environment in ENVIRONMENTS}
+    sound = [environment for environment, finding in found.items() if finding.level == "ok"]
+    whose = list(_whose(home, environ, sound)) if sound else []
+    found.update((finding.name.removeprefix("key "), finding) for finding in whose)
+    yield from found.values()
 
 
 def _key_file(environment: str, path: Path) -> Finding:
