@@ -115,7 +115,7 @@ class Scratch:
         self._made = count(1)
 
     def open(self) -> Folders:
-        """The folders of one attempt. All are private and empty, but `package` may hold what its last attempt left."""
+        """The folders of one attempt. All are private and empty, but `package` may hold an earlier one's unchanged."""
         try:
             tree = self._free.pop()
         except IndexError:
@@ -134,11 +134,20 @@ class Scratch:
         Not `again`: something of the attempt may live on and reach its folders, so no other attempt gets them.
         """
         tree = self._used.pop(id(folders))
-        if again and _emptied_values(tree) and (_untouched(tree) or _emptied(tree)):
+        if again and _emptied_values(tree) and self._without_changes(tree) and (_untouched(tree) or _emptied(tree)):
             self._free.append(tree)
             return
         self._remove(folders.assets)
         self._remove(folders.root)
+
+    def _without_changes(self, tree: _Tree) -> bool:
+        """Remove a package that its bot changed or added to; false where it cannot be removed by itself."""
+        try:
+            if tree.package.is_changed():
+                self._remove(tree.folders.package)
+        except OSError:
+            return False
+        return True
 
     def _remove(self, tree: Path) -> None:
         try:

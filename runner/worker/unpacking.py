@@ -3,6 +3,7 @@
 An attempt has a copy of its own, which its bot may change. The next attempt of the same package gets that copy again
 if it holds the package's bytes and nothing else, since looking costs a tenth of writing; else it is written anew. Every
 byte is compared each time; rights, attributes and names only where marks do not say that they are what they were.
+A copy that a bot changed goes with its attempt: what it wrote there may be a value.
 Refuses to follow or to replace anything that is in the way.
 """
 
@@ -56,6 +57,8 @@ class Layout:
         self._directory, self._path = directory, str(directory)
         #: What was found there, and the marks of its folders and files, where these say that they stayed as they were.
         self._listed: Listing | None = None
+        #: What the attempt that has it found there.
+        self._given: Listing | None = None
         self._folders: list[tuple[str, Mark]] = []
         self._files: dict[str, Mark] = {}
 
@@ -70,6 +73,20 @@ class Layout:
             self._listed = None
             remove(self._path)
             unpack(content, self._directory)
+        self._given = listed
+
+    def is_changed(self) -> bool:
+        """Whether the attempt that has it left something else than it found; asked once, at its end."""
+        given, self._given = self._given, None
+        if given is None:
+            return False
+        if self._listed is not given:
+            return not self._holds(given)
+        files = ((f"{self._path}/{name}", mark) for name, mark in self._files.items())
+        try:
+            return any(marks.at(path) != mark for path, mark in (*self._folders, *files))
+        except OSError:
+            return True
 
     def _holds(self, listed: Listing) -> bool:
         """Whether everything in it is as `unpack` leaves it; the content of each file is read in any case."""

@@ -124,6 +124,21 @@ def test_a_changed_copy_is_made_anew(
     assert {path.name for path in copy.rglob("*") if path.is_dir()} == {"lib", "deep"}
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_that_its_attempt_changed_is_known(
+    tmp_path: Path, layout: Layout, change: Callable[[Path], None]
+) -> None:
+    change(tmp_path / "copy")
+    assert layout.is_changed()
+
+
+def test_a_copy_that_its_attempt_left_as_it_was_is_known(content: bytes, tmp_path: Path, layout: Layout) -> None:
+    assert not layout.is_changed()
+    layout.restore(content, listed=layout._listed or listing(files_of(content)))
+    (tmp_path / "copy" / "main.py").read_text()
+    assert not layout.is_changed()
+
+
 def test_bytes_are_compared_although_marks_say_that_nothing_was_changed(
     content: bytes, tmp_path: Path, layout: Layout
 ) -> None:
