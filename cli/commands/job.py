@@ -22,6 +22,9 @@ from cli.options import AsJson, BotArgument, Environment, InEnvironment
 from cli.render import badge, duration, fields, moment, plain, word
 from cli.screen import Screen, screen
 
+#: Warnings of a job that are shown at its end: of a bot that sees every asset, each without a value has one.
+WARNINGS = 10
+
 app = typer.Typer(help="See, follow, pause, cancel and retry jobs.", no_args_is_help=True)
 app.command("list")(list_jobs)
 
@@ -150,8 +153,11 @@ def _see_to_its_end(
     except KeyboardInterrupt:
         to.remark(f"\nThe job goes on. To stop it: botkeep job cancel {job_id}")
         raise
-    for warning in job.get("warnings") or []:
+    warnings = job.get("warnings") or []
+    for warning in warnings[:WARNINGS]:
         to.remark(f"Warning: {plain(str(warning))}")
+    if more := len(warnings[WARNINGS:]):
+        to.remark(f"{more:,} more warnings; all of them: botkeep job show {job_id}")
     if to.json:
         to.item(job)
     else:

@@ -1,7 +1,7 @@
 """`botkeep secret`: assets of the group GLOBAL, in the words of Roboto's command.
 
 `read` shows a plaintext, so it works only where private keys are: it becomes `python -m vault`, which audits
-it.
+it. No other command shows one, so it takes the name of any asset.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 from cli.asking import Yes, agreed
 from cli.client import Item, connected, path_of
 from cli.commands.asset import asset_columns, read_value, save_value
+from cli.errors import Refused
 from cli.options import AsJson, Environment, InEnvironment, asset_parts
 from cli.processes import become
 from cli.screen import screen, show_list
@@ -28,6 +29,11 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The asset GLO
 
 
 def _full(name: str) -> str:
+    if "." in name and not name.startswith(f"{GROUP}."):
+        raise Refused(
+            f"{name!r} is not the name of an asset of the group {GROUP}.",
+            hint="Leave its group out, or see `botkeep asset --help` for the assets of other groups.",
+        )
     return f"{GROUP}.{name.removeprefix(f'{GROUP}.')}"
 
 
@@ -66,16 +72,19 @@ def _of_group(pages: Iterable[list[Item]]) -> Iterator[list[Item]]:
 
 @app.command()
 def read(
-    name: NameArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The asset GLOBAL.NAME; another one as GROUP.NAME.")],
     *,
     environment: InEnvironment = Environment.DEV,
+    bot: Annotated[str | None, typer.Option("--bot", help="The value that belongs to this bot alone.")] = None,
     workspace: Annotated[str | None, typer.Option("--workspace", help="Which, where several have such one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the value of GLOBAL.NAME; on a key host only, and audited."""
-    asset_parts(_full(name))
-    chosen = [] if workspace is None else ["--workspace", workspace]
-    become("vault", ["read", _full(name), "--env", environment, *chosen, *(["--json"] if as_json else [])])
+    """Show the value of an asset; on a key host only, and audited."""
+    full = name if "." in name else _full(name)
+    asset_parts(full)
+    chosen = [] if bot is None else ["--bot", bot]
+    chosen += [] if workspace is None else ["--workspace", workspace]
+    become("vault", ["read", full, "--env", environment, *chosen, *(["--json"] if as_json else [])])
 
 
 @app.command()

@@ -183,6 +183,13 @@ def test_global_assets_are_those_of_that_group_only(console: Console, botkeep: B
     assert [item["asset"] for item in found] == ["GLOBAL.A", "GLOBAL.C"]
 
 
+@pytest.mark.parametrize("command", ["write", "delete"])
+def test_an_asset_of_another_group_is_not_taken_for_a_global_one(botkeep: Botkeep, command: str) -> None:
+    result = botkeep("secret", command, "SAP.PASSWORD")
+    assert result.status == 5
+    assert "'SAP.PASSWORD' is not the name of an asset of the group GLOBAL" in result.err
+
+
 @pytest.mark.parametrize("name", ["A-B.C", "A B.C", "A", "A.B.C", "Ä.B", ".B", "A.", "A" * 129 + ".B", "A\n.B"])
 def test_a_malformed_asset_is_refused_before_anything_is_asked(console: Console, botkeep: Botkeep, name: str) -> None:
     result = botkeep("asset", "show", name)

@@ -117,6 +117,16 @@ def test_wait_looks_until_the_job_ended_and_tells_how(
     assert result.out.splitlines() == ["j1", f"Job j1 {state} [staging] in 2.5 s"]
 
 
+@pytest.mark.parametrize(("count", "more"), [(10, []), (1001, ["991 more warnings; all of them: botkeep job show j1"])])
+def test_the_end_of_a_job_is_not_buried_under_its_warnings(
+    console: Console, botkeep: Botkeep, log: None, count: int, more: list[str]
+) -> None:
+    warnings = [f"BULK.A{number} has no value in staging." for number in range(count)]
+    console.on("GET", "/api/v1/jobs/j1", Answer(job("succeeded", **ENDED, warnings=warnings)))
+    said = botkeep("run", "report", "--wait").err.splitlines()
+    assert said[-10 - len(more) :] == [*(f"Warning: {warning}" for warning in warnings[:10]), *more]
+
+
 def test_follow_shows_the_log_live_and_ends_with_state_and_reason(
     console: Console, botkeep: Botkeep, log: None
 ) -> None:

@@ -38,6 +38,7 @@ PASSING = {"console", "scheduler", "migrate", "runner", "local"}
         ("key rotate --env prod --prepare", "vault.__main__ rotate --env prod --prepare"),
         ("secret read API_KEY --env prod", "vault.__main__ read GLOBAL.API_KEY --env prod"),
         ("secret read GLOBAL.API_KEY", "vault.__main__ read GLOBAL.API_KEY --env dev"),
+        ("secret read SAP.PASSWORD --env prod --bot b", "vault.__main__ read SAP.PASSWORD --env prod --bot b"),
         ("secret read API_KEY --workspace other", "vault.__main__ read GLOBAL.API_KEY --env dev --workspace other"),
     ],
 )  # fmt: skip
