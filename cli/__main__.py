@@ -190,7 +190,7 @@ def _misused(error: typer.TyperException) -> CliError:
         return Misused(message)
     # The library writes choices one a line, and pydantic's words before ours.
     message = " ".join(message.split()).replace("Value error, ", "")
-    return Misused(message if message.endswith(".") else f"{message}.", hint=f"See: {command} --help")
+    return Misused(message if message.endswith((".", "?")) else f"{message}.", hint=f"See: {command} --help")
 
 
 def _silenced() -> int:

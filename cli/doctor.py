@@ -20,6 +20,7 @@ from cli.errors import CliError
 from cli.finding import Finding, private
 from cli.home import PASSAGE, Home
 from cli.key_checks import check_keys
+from cli.row_checks import check_rows
 
 #: Seconds between our clock and the console's that are noticed, and that are a fault.
 CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
@@ -38,6 +39,7 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     yield from check_local_values(home, environ)
     yield from check_database(home, environ)
     yield from check_schema(home, environ)
+    yield from check_rows(home, environ)
     yield from check_broker(home, environ)
     yield from check_console(home, environ, now=now)
 

@@ -94,7 +94,7 @@ def damaged(stored: object, what: str) -> DamagedRow:
     """The complaint about what is stored where only `what` can be; it is quoted, so that its row can be found."""
     return DamagedRow(
         f"A row of the database was changed by hand, or damaged: {shown(str(stored))} is not {what}, which belongs in "
-        "its place. Correct it, or restore the database from a backup."
+        "its place. `botkeep doctor` on the database's host says where; correct it, or restore a backup."
     )
 
 

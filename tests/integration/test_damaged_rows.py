@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, Table, select, text
 
+from cli.home import Home
+from cli.row_checks import check_rows
 from scheduler.models import Flow  # the last of the models: it loads all
 from tests.api import Api, error_of, serving
 from tests.support import ROOT, Stores, clean_environment
@@ -55,13 +57,39 @@ def test_junk_where_an_id_a_time_or_a_document_belongs_is_said_of_every_column(s
     assert seen > 100
 
 
-def spoil(api: Api, column: str) -> None:
+def test_doctor_says_where_junk_stands(stores: Stores, api: Api) -> None:
+    def found() -> list[tuple[str, str]]:
+        return [(each.level, each.message) for each in check_rows(Home(Path("/nonexistent")), stores.environment)]
+
+    api.set_value("SAP.PASSWORD", b"x7!Kq-live")
+    assert found() == [("ok", "Ids, times and documents can be read.")]
+    for column in ("jobs.id", "jobs.created_at", "jobs.parameters"):
+        spoil(api, column)
+    assert found() == [
+        ("fail", f"jobs.{column} of the row with rowid 1 is 'ju<n>k', {what}: changed by hand, or damaged.")
+        for column, what in (("id", "no id"), ("parameters", "no JSON document"), ("created_at", "no time"))
+    ]
+
+
+@pytest.mark.parametrize(
+    "junk", ["'2026-13-01 00:00:00.000000'", "'2026-08-01'", "'now'", "7", "x'ff00'", "CAST(x'ff' AS TEXT)"]
+)
+def test_doctor_finds_what_is_nearly_a_time_and_stops_after_some(stores: Stores, api: Api, junk: str) -> None:
+    for _ in range(12):
+        api.run()
+    spoil(api, "jobs.created_at", junk)
+    found = list(check_rows(Home(Path("/nonexistent")), stores.environment))
+    assert [each.level for each in found] == ["fail"] * 11
+    assert found[-1].message == "More values like these stand in the database."
+
+
+def spoil(api: Api, column: str, junk: str = "'ju<n>k'") -> None:
     table, name = column.split(".")
     with api.console.engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
         driver.execute("PRAGMA foreign_keys = OFF")
-        driver.execute(f"UPDATE {table} SET {name} = 'ju<n>k'")
+        driver.execute(f"UPDATE {table} SET {name} = {junk}")
         driver.execute("PRAGMA foreign_keys = ON")
 
 

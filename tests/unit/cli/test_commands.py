@@ -183,6 +183,10 @@ def test_global_assets_are_those_of_that_group_only(console: Console, botkeep: B
     assert [item["asset"] for item in found] == ["GLOBAL.A", "GLOBAL.C"]
 
 
+def test_a_command_that_is_nearly_one_is_asked_for_in_a_whole_sentence(botkeep: Botkeep) -> None:
+    assert "Did you mean 'workflow'? See: botkeep --help" in botkeep("flow").err
+
+
 @pytest.mark.parametrize("command", ["write", "delete"])
 def test_an_asset_of_another_group_is_not_taken_for_a_global_one(botkeep: Botkeep, command: str) -> None:
     result = botkeep("secret", command, "SAP.PASSWORD")
