@@ -197,7 +197,7 @@ def _sqlite(url: URL, *, pool_size: int) -> Engine:
         max_overflow=pool_size,
         # Writers of one process queue up here: SQLite itself makes them sleep and try again.
         execution_options={"writer": threading.Lock()},
-        json_deserializer=_document,
+        json_deserializer=document,
         connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
         hide_parameters=True,
     )
@@ -218,7 +218,8 @@ def _sqlite(url: URL, *, pool_size: int) -> Engine:
     return made
 
 
-def _document(stored: str) -> Any:  # noqa: ANN401 - JSON
+def document(stored: str) -> Any:  # noqa: ANN401 - JSON
+    """What SQLite keeps as JSON. Raises `DamagedRow` for what is none."""
     try:
         return json.loads(stored)
     except (ValueError, TypeError, RecursionError):

@@ -107,7 +107,8 @@ class _Statements:
         # As the server itself takes them: psycopg would put `$1` for each `%(name)s` again with each execution.
         style = "named" if self.dialect == "sqlite" else "numeric_dollar"
         dialect: Any = type(engine.dialect)
-        self._compiler = dialect(paramstyle=style)
+        known = {"json_deserializer": db.document} if self.dialect == "sqlite" else {}
+        self._compiler = dialect(paramstyle=style, **known)
         self._known: dict[int, tuple[Executable, _Prepared]] = {}
         # Answers of PostgreSQL in the wire's binary format: as text, ciphertexts would have twice their length.
         self._format: dict[str, Any] = {"binary": True} if self.dialect == "postgresql" else {}
