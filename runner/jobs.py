@@ -1,4 +1,4 @@
-"""Jobs: the only module, with `runner.ends` and `runner.succession`, that changes a job's state.
+"""Jobs: the only module, with `runner.ends`, `runner.succession` and `runner.unreadable`, that changes a job's state.
 
 Each transition is one guarded statement with the expected state, and for a report the attempt's number, in its
 WHERE; a statement that matches nothing is an expected loss and answers `None` or `False`. Leases are measured by

@@ -236,7 +236,7 @@ FINISH = (
         paused_at=None,
         warnings=bindparam("notes", type_=_jobs.c.warnings.type),
     )
-    .returning(_jobs.c.id)
+    .returning(_jobs.c.attempt)  # needs no conversion on either database
 )
 
 #: The end of its attempt. Parameters as above, and what the process used.
@@ -265,7 +265,7 @@ END_ATTEMPT = (
 _done = FINISH.cte("done")
 
 #: Both ends in one statement, for PostgreSQL; it answers a row where the fence let them through.
-FINISH_AT_ONCE = END_ATTEMPT.where(exists(select(_done.c.id))).returning(_attempts.c.number)
+FINISH_AT_ONCE = END_ATTEMPT.where(exists(select(_done.c.attempt))).returning(_attempts.c.number)
 
 _ended = FINISH_AT_ONCE.cte("ended")
 _always = select(literal(1).label("row")).subquery("always")

@@ -14,7 +14,7 @@ class State(StrEnum):
 
     QUEUED = "queued"
     """In by `enqueue`, or again for a further attempt (`retry`, `rescue`); out by a runner's claim, a cancellation,
-    or the late end of its lost attempt (`adopt`)."""
+    the late end of its lost attempt (`adopt`), or a runner that cannot read its row (`refuse`)."""
 
     RUNNING = "running"
     """In by a claim, which also counts the attempt; out by its report, or by the rescuer when its lease ran out."""
@@ -45,6 +45,7 @@ TRANSITIONS: tuple[tuple[State, State, str], ...] = (
     (State.RUNNING, State.CANCELLED, "rescue"),
     (State.QUEUED, State.SUCCEEDED, "adopt"),
     (State.QUEUED, State.FAILED, "adopt"),
+    (State.QUEUED, State.FAILED, "refuse"),
 )
 
 

@@ -223,7 +223,7 @@ def document(stored: str) -> Any:  # noqa: ANN401 - JSON
     try:
         return json.loads(stored)
     except (ValueError, TypeError, RecursionError):
-        raise damaged(stored, "a JSON document") from None
+        raise damaged("a JSON document") from None
 
 
 @contextmanager

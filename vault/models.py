@@ -74,7 +74,16 @@ class Id(Uuid[uuid.UUID]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ANN401 - SQLAlchemy's own
         """Raises `DamagedRow` for what is no id."""
-        return _distrusting(super().result_processor(dialect, coltype), "an id")  # type: ignore[no-untyped-call]
+        if dialect.name == "sqlite":
+            return _read_id
+        return super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
+
+
+def _read_id(stored: Any) -> uuid.UUID | None:  # noqa: ANN401 - SQLite keeps anything
+    try:
+        return None if stored is None else uuid.UUID(stored)
+    except (ValueError, TypeError, AttributeError):
+        raise damaged("an id", stored) from None
 
 
 def _distrusting(convert: Callable[[Any], object] | None, what: str) -> Callable[[object], object] | None:
@@ -85,15 +94,19 @@ def _distrusting(convert: Callable[[Any], object] | None, what: str) -> Callable
         try:
             return convert(stored)
         except (ValueError, TypeError, AttributeError):
-            raise damaged(stored, what) from None
+            raise damaged(what, stored) from None
 
     return converted
 
 
-def damaged(stored: object, what: str) -> DamagedRow:
-    """The complaint about what is stored where only `what` can be; it is quoted, so that its row can be found."""
+def damaged(what: str, stored: object = None) -> DamagedRow:
+    """The complaint about what is stored where only `what` can be; it is quoted, so that its row can be found.
+
+    Documents are not: those of jobs may hold what a person typed in the place of a reference.
+    """
+    found = "something" if stored is None else shown(str(stored))
     return DamagedRow(
-        f"A row of the database was changed by hand, or damaged: {shown(str(stored))} is not {what}, which belongs in "
+        f"A row of the database was changed by hand, or damaged: {found} is not {what}, which belongs in "
         "its place. `botkeep doctor` on the database's host says where; correct it, or restore a backup."
     )
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from runner import jobs
+from runner import jobs, unreadable
 from runner.archive import PackageTampered
 from runner.artefacts import Kept
 from runner.dependencies import Dependencies
@@ -51,7 +51,7 @@ from runner.worker.station import Station
 from runner.worker.timeline import Timeline
 from runner.worker.turn import Claimed, Turn
 from runner.worker.unopened import Sources, Unopened
-from vault.errors import Unavailable
+from vault.errors import DamagedRow, Unavailable
 
 #: Seconds between two looks for a database that is away before the bot was started.
 _DATABASE_PAUSE = 0.5
@@ -111,15 +111,20 @@ def execute(station: Station, turn: Turn) -> Claim | None:
 
 
 def _claim(station: Station, hint: Hint) -> Claimed | None:
-    settings, since = station.settings, time.monotonic()
-    claim = jobs.claim(
-        station.direct,
-        environment=hint.environment,
-        group=hint.group,
-        runner=settings.runner_name,
-        lease=timedelta(seconds=settings.lease),
-    )
-    return None if claim is None else Claimed(claim, since)
+    settings, direct, since = station.settings, station.direct, time.monotonic()
+    environment, group, lease = hint.environment, hint.group, timedelta(seconds=settings.lease)
+    while True:
+        try:
+            claim = jobs.claim(
+                direct, environment=environment, group=group, runner=settings.runner_name, lease=lease
+            )
+        except DamagedRow as error:  # of the next job, which would keep all others of its lane waiting
+            count = unreadable.refuse(direct, environment=environment, group=group)
+            if not count:
+                raise
+            _log.error("jobs.unreadable", environment=environment, group=group, count=count, error=str(error))  # noqa: TRY400 - it says all
+        else:
+            return None if claim is None else Claimed(claim, since)
 
 
 def _attempt(

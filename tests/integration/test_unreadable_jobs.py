@@ -1,0 +1,76 @@
+"""A queued job that nobody can read ends, and keeps no other job of its lane waiting."""
+
+import uuid
+
+import pytest
+from sqlalchemy import text
+
+from runner import unreadable
+from runner.states import Reason, State
+from tests.integration.test_claims import Yard, yard
+from tests.support import Start
+from tests.system import PARKED, System, start_runner
+from vault import db
+from vault.errors import DamagedRow
+
+__all__ = ["yard"]
+
+#: No document, and none that a reader would take for one.
+JUNK = ["''", "'{'", "x'00ff'", "'{\"a\": 1'"]
+
+
+def spoil(yard: Yard, job_id: uuid.UUID, column: str, junk: str) -> None:
+    with yard.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA foreign_keys = OFF")
+        driver.execute(f"UPDATE jobs SET {column} = {junk} WHERE id = '{job_id.hex}'")
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def refuse(yard: Yard, group: str = "default") -> int:
+    return unreadable.refuse(yard.direct, environment="dev", group=group)
+
+
+def ends(yard: Yard) -> list[tuple[str, str | None, str | None]]:
+    with db.reading(yard.engine) as session:
+        rows = session.execute(text("SELECT state, reason, detail FROM jobs ORDER BY turn, created_at, state")).all()
+    return [(state, reason, detail) for state, reason, detail in rows]
+
+
+@pytest.mark.parametrize("stores", ["embedded"], indirect=True)
+@pytest.mark.parametrize(
+    ("column", "junk"),
+    [*(("parameters", junk) for junk in JUNK), ("workspace_id", "'none'"), ("version_id", "7"), ("id", "'ju<n>k'")],
+)
+def test_only_what_cannot_be_read_ends_and_says_so(yard: Yard, column: str, junk: str) -> None:
+    spoiled, other = yard.enqueue(), yard.enqueue()
+    elsewhere = yard.enqueue(group="other")
+    spoil(yard, spoiled, column, junk)
+    spoil(yard, elsewhere, "parameters", "''")
+    with pytest.raises(DamagedRow):
+        yard.claim()
+    assert refuse(yard) == 1
+    assert ends(yard).count((State.FAILED, Reason.INTERNAL, unreadable.SENTENCE)) == 1
+    assert yard.order() == [other]
+    assert refuse(yard) == 0
+    assert [state for state, _, _ in ends(yard)].count(State.QUEUED) == 1
+
+
+def test_what_can_be_read_stays(yard: Yard) -> None:
+    jobs = [yard.enqueue(), yard.enqueue(parameters={"a": "'"})]
+    assert refuse(yard) == 0
+    assert yard.order() == jobs
+
+
+@pytest.mark.parametrize("shared_system", ["embedded"], indirect=True)
+def test_a_runner_goes_on_with_the_jobs_behind(system: System, start: Start) -> None:
+    system.add_bot("any", "print('done')")
+    spoiled, *behind = (system.enqueue("any", group=PARKED) for _ in range(4))
+    with system.engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET parameters = '' WHERE id = :id"), {"id": spoiled.replace("-", "")})
+    start_runner(system, start, name="parked", group=PARKED, env={"BOTKEEP_CONCURRENCY": "1"})
+    assert [system.wait_for(job_id)["state"] for job_id in behind] == ["succeeded"] * 3
+    with system.engine.connect() as connection:
+        (found,) = connection.execute(text("SELECT detail FROM jobs WHERE state = 'failed'")).all()
+    assert found == (unreadable.SENTENCE,)
