@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from tests.support import Stores
 from tests.values import ANN, NOW, USER, World, made_world
-from vault import assets, chain, db
+from vault import assets, chain, db, sights
 from vault.assets import Scope
 from vault.errors import TamperedEnvelope, Unavailable
 from vault.models import Asset, AssetValue, AuditEvent, CurrentValue, Reading
@@ -211,3 +211,19 @@ def test_other_workers_have_other_marks(world: World) -> None:
         assert known is not None
         marks.add(known.mark)
     assert len(marks) == 2
+
+
+def test_values_are_looked_for_by_their_key_in_a_small_table_with_statistics(world: World) -> None:
+    """Else each asset would be compared with all values."""
+    columns = "workspace_id, group_name, description, created_at, created_by"
+    more = f"INSERT INTO assets ({columns}, id, name) SELECT {columns}, gen_random_uuid(), name || number"
+    valued = "INSERT INTO current_values SELECT id, environment, 1, created_at, created_by"
+    with db.writing(world.engine) as session:
+        session.execute(text(f"{more} FROM assets, generate_series(1, 50) AS number"))
+        session.execute(text(f"{valued} FROM assets, unnest(ARRAY['staging', 'prod']) AS environment"))
+        session.execute(text("ANALYZE"))
+    wanted = world.snapshots._wanted(world.sight(EVERYTHING))
+    taking = world.direct._statements._prepared(sights.taking(EVERYTHING, "postgresql"))
+    cursor = world.direct._cursor(world.direct._own)
+    plan = "\n".join(row[0] for row in cursor.execute(f"EXPLAIN {taking.text}", taking.bound(wanted)).fetchall())
+    assert "Index Scan using pk_current_values" in plan
