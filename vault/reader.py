@@ -2,6 +2,7 @@
 
 `Snapshots.take` takes all values of one attempt in one statement, `record` commits the row of each reading with the
 audit row of them all, and only then `Snapshot.open` decrypts. So no plaintext exists before the rows that say so.
+On PostgreSQL `confirm` does both for a snapshot that is remembered, where it is what would be taken now.
 """
 
 from __future__ import annotations
