@@ -6,7 +6,7 @@ Promises one statement for each thing that is asked, which sees all assets and v
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Select,
+    Subquery,
     Text,
     and_,
     bindparam,
@@ -46,14 +47,17 @@ class Sight(NamedTuple):
     patterns: tuple[str, ...] | None
 
 
+#: A number needs no conversion on either database.
+_ASSET = (Asset.id, Asset.bot_id, Asset.group_name, Asset.name, cast(Asset.local, Integer).label("local"))
+
+
 @lru_cache(maxsize=1024)
 def taking(patterns: tuple[str, ...] | None, dialect: str) -> Select[Any]:
     """The statement that takes a snapshot for one declaration, built once (building it costs more than running it).
 
     Its rows are text and bytes, which are compared at once; ids would not be. PostgreSQL adds each row's mark.
     """
-    visible = _visible(patterns)
-    seen = visible.c
+    seen = (_joined(patterns) if dialect == "sqlite" else _visible(patterns)).c
     return select(
         cast(seen.id, Text).label("id"),
         cast(seen.bot_id, Text).label("bot_id"),
@@ -84,27 +88,35 @@ def _mark() -> ColumnElement[int]:
     return func.hash_record_extended(literal_column("visible"), bindparam("seed", type_=BigInteger), type_=BigInteger)
 
 
+def _joined(patterns: tuple[str, ...] | None) -> Subquery:
+    """What is visible, for SQLite: it always goes from assets to values by their keys, a third sooner in a join."""
+    number, value = CurrentValue, AssetValue
+    numbered = (number.asset_id == Asset.id) & (number.environment == bindparam("chosen"))
+    valued = (value.asset_id == number.asset_id) & (value.environment == number.environment)
+    return (
+        # SQLite keeps whatever an editor put into the column, text too.
+        select(*_ASSET, number.number, cast(value.envelope, LargeBinary).label("envelope"))
+        .select_from(Asset)
+        .outerjoin(number, numbered)
+        .outerjoin(value, valued & (value.number == number.number))
+        .where(*_seen(patterns))
+        .subquery("visible")
+    )
+
+
 def _visible(patterns: tuple[str, ...] | None) -> CTE:
+    """What is visible, for PostgreSQL."""
     number = select(CurrentValue.number).where(
         CurrentValue.asset_id == Asset.id, CurrentValue.environment == bindparam("chosen")
     )
     # With an offset PostgreSQL keeps it apart; else it would look for each number twice.
     numbered = (
-        select(
-            Asset.id,
-            Asset.bot_id,
-            Asset.group_name,
-            Asset.name,
-            cast(Asset.local, Integer).label("local"),  # a number needs no conversion on either database
-            number.correlate(Asset).scalar_subquery().label("number"),
-        )
-        .where(
-            Asset.workspace_id == bindparam("workspace"),
-            or_(Asset.bot_id.is_(None), Asset.bot_id == bindparam("own")),
-        )
+        select(*_ASSET, number.correlate(Asset).scalar_subquery().label("number"))
+        .where(*_seen(patterns))
         .offset(0)
+        .subquery("numbered")
     )
-    found = (numbered if patterns is None else numbered.where(_narrowed(patterns))).subquery("numbered").c
+    found = numbered.c
     # By asset, since a planner that has no statistics yet compares each asset's value with all others in a join.
     envelope = (
         select(AssetValue.envelope)
@@ -115,10 +127,15 @@ def _visible(patterns: tuple[str, ...] | None) -> CTE:
         )
         .scalar_subquery()
     )
-    # SQLite keeps whatever an editor put into the column, text too; PostgreSQL has bytes there anyway.
-    visible = select(*found, cast(envelope, LargeBinary).label("envelope")).cte("visible")
-    # Else PostgreSQL would look for an envelope again for the row's mark.
-    return visible.prefix_with("MATERIALIZED", dialect="postgresql")
+    # Else it would look for an envelope again for the row's mark.
+    return select(*found, envelope.label("envelope")).cte("visible").prefix_with("MATERIALIZED")
+
+
+def _seen(patterns: tuple[str, ...] | None) -> Iterator[ColumnElement[bool]]:
+    yield Asset.workspace_id == bindparam("workspace")
+    yield or_(Asset.bot_id.is_(None), Asset.bot_id == bindparam("own"))
+    if patterns is not None:
+        yield _narrowed(patterns)
 
 
 def _narrowed(patterns: Iterable[str]) -> ColumnElement[bool]:
