@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Select
 
 from runner import bots
 from runner.archive import canonical
@@ -17,7 +18,7 @@ from runner.worker.keyring import Keyring
 from runner.workspaces import default_workspace
 from tests.api import zipped
 from tests.support import Stores
-from vault import assets, db, keyhost
+from vault import assets, db, keyhost, sights
 from vault.assets import Scope
 from vault.audit import Actor
 from vault.direct import Direct
@@ -55,6 +56,11 @@ class World:
 
     def sight(self, patterns: tuple[str, ...] | None = ("SAP.*",)) -> Sight:
         return Sight(self.workspace_id, self.bot_id, "report", "dev", patterns)
+
+    def asked(self) -> tuple[Select[Any], dict[str, object]]:
+        """The statement that takes a snapshot, and its parameters."""
+        sight = self.sight()
+        return sights.taking(sight.patterns, self.direct.dialect), self.snapshots._wanted(sight)
 
     def values(self) -> dict[str, bytes]:
         taken = self.take()

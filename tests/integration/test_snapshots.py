@@ -10,8 +10,8 @@ from sqlalchemy import LargeBinary, Text, cast, delete, func, select, text, type
 
 from runner.workspaces import make
 from tests.support import Stores
-from tests.values import NOW, PASSWORD, USER, World, made_world
-from vault import chain, db, keyhost
+from tests.values import ANN, NOW, PASSWORD, USER, World, made_world
+from vault import assets, chain, db, keyhost
 from vault.assets import Scope
 from vault.direct import Direct
 from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope, Unavailable
@@ -44,6 +44,19 @@ def test_a_new_value_is_seen_by_the_next_snapshot(world: World) -> None:
     world.set_value(PASSWORD, b"second")
     assert world.values() == {"SAP.PASSWORD": b"second", "SAP.USER": b"ann"}
     assert [value.number for value in world.take().values] == [2, 1]
+
+
+def test_the_number_in_force_in_the_environment_is_taken_and_no_other(world: World) -> None:
+    keyhost.make_key(world.engine, "prod", settings=world.settings, protect=False, if_missing=False, now=NOW)
+    world.set_value(USER, b"bob")
+    scope = Scope(world.workspace_id)
+    with db.writing(world.engine) as session:
+        for value in (b"of prod", b"of prod, too", b"in force in prod"):
+            assets.set_value(session, USER, scope=scope, environment="prod", plaintext=value, actor=ANN, now=NOW)
+        assets.rollback(session, USER, scope=scope, environment="dev", number=1, actor=ANN, now=NOW)
+    world.set_value(USER, b"another's", scope=Scope(world.workspace_id, uuid.uuid4(), "another"))
+    assert world.values() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+    assert len(world.direct.fetch(*world.asked())) == 2
 
 
 def test_a_bots_own_value_hides_the_workspaces_from_the_next_snapshot(world: World) -> None:
