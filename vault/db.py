@@ -65,6 +65,12 @@ PATIENCE = {
 FROZEN_AFTER = 30
 
 
+#: How many pages read in turn PostgreSQL takes one at random to cost, for the statements of every job: what these look
+#: for is in memory (postgresql.org/docs/current/runtime-config-query.html). By its own 4 it would not use the key of a
+#: table of a few pages that it has statistics of: for each of 100 assets it compared all 300 values, 0.9 ms.
+PAGE_COST = 1.1
+
+
 #: What sqlite3 says of a text that is not UTF-8 (Modules/_sqlite/cursor.c of CPython).
 _NO_TEXT = re.compile(r"Could not decode to UTF-8 column '(\w+)'")
 
@@ -324,6 +330,7 @@ def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection
     pooled.detach()
     if bind.dialect.name == "postgresql":
         connection.autocommit = True
+        connection.execute(f"SET random_page_cost = {PAGE_COST}")
     return connection
 
 

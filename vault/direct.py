@@ -259,13 +259,12 @@ class Direct:
         with self._writer:
             return self._run(self._shared, statement, parameters)
 
-    def insert(self, statement: Executable, parameters: Mapping[str, object]) -> bool:
-        """As `write`; false, and nothing was written, where a constraint refuses it. Raises `Unavailable`."""
+    def insert(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row] | None:
+        """As `write`; none, and nothing was written, where a constraint refuses it. Raises `Unavailable`."""
         try:
-            self.write(statement, parameters)
+            return self.write(statement, parameters)
         except self._statements.driver.IntegrityError:
-            return False
-        return True
+            return None
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:

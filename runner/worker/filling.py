@@ -19,6 +19,7 @@ from vault.decrypt import Secret
 from vault.errors import DecryptError, InvalidToken, InvalidValue
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
+from vault.sights import Sight
 from vault.tokens import Reference
 
 #: Stands for no bot: a source uses the assets of its workspace, never a bot's own.
@@ -78,7 +79,7 @@ class Values:
 
 
 def names_of(references: Iterable[Reference]) -> tuple[str, ...]:
-    """The assets of references, each once, as patterns for `Snapshots.take`."""
+    """The assets of references, each once, as patterns for a `Sight`."""
     return tuple(sorted({str(reference.asset) for reference in references}))
 
 
@@ -90,13 +91,7 @@ def take(
     Raises:
         Unavailable: when the database cannot be reached.
     """
-    return snapshots.take(
-        workspace_id=workspace_id,
-        bot_id=NO_BOT,
-        bot="-",
-        environment=environment,
-        patterns=names_of(references),
-    )
+    return snapshots.take(Sight(workspace_id, NO_BOT, "-", environment, names_of(references)))
 
 
 def opened(sealed: Snapshot, keyring: Keyring) -> dict[AssetName, Secret | None]:

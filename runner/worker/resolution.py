@@ -7,7 +7,9 @@ snapshot, so an attempt never sees two generations of a value.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 
 from runner import jobs, workspaces
 from runner.jobs import Claim
@@ -25,6 +27,7 @@ from vault.direct import Direct
 from vault.errors import DamagedRow, InvalidToken, InvalidValue, VaultError
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
+from vault.sights import Sight
 from vault.tokens import JSON, Reference
 
 
@@ -52,6 +55,19 @@ class Resolved:
         self.parameters = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A snapshot that is enough for its attempt, and what it has for it."""
+
+    sealed: Snapshot
+    #: Of its local assets those that have a value on this host.
+    here: dict[AssetName, Entry]
+    #: Those of the job's parameters.
+    references: tuple[Reference, ...]
+    #: What the bot declares and is not given.
+    lacking: tuple[AssetName, ...]
+
+
 def resolve(
     direct: Direct,
     snapshots: Snapshots,
@@ -70,19 +86,12 @@ def resolve(
             that does not open. Where it is raised before the readings are written, none is left behind.
         Unavailable: when the database cannot be reached.
     """
-    sealed = _taken(snapshots, claim, bot=bot, manifest=manifest)
-    references = _checked_references(claim, manifest, sealed)
-    here = _here(sealed, local)
-    lacking = _lacking(manifest, sealed, here)
-    if lacking:
-        policy = workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id)
-        _check_unset(lacking, policy, sealed, bot=bot)
-    numbers = {name: entry.number for name, entry in here.items()}
-    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner, local=numbers, first=True)
+    found = _read(direct, snapshots, claim, local=local, bot=bot, manifest=manifest, runner=runner)
+    sealed, here = found.sealed, found.here
     values = _open(sealed, here, keyring, local=local)
     try:
         delivery = deliver(values, files=manifest.files)
-        parameters = _render(claim, values) if references else claim.parameters
+        parameters = _render(claim, values) if found.references else claim.parameters
         typed = Typed.of(claim.parameters, values)
     except Refusal:
         raise
@@ -98,24 +107,54 @@ def resolve(
         parameters=parameters,
         delivery=delivery,
         warnings=(
-            *(_unset_warning(name, sealed, bot=bot) for name in lacking),
+            *(_unset_warning(name, sealed, bot=bot) for name in found.lacking),
             *typed.warnings,
             *delivery.warnings,
         ),
     )
 
 
-def _taken(snapshots: Snapshots, claim: Claim, *, bot: str, manifest: Manifest) -> Snapshot:
+def _read(
+    direct: Direct,
+    snapshots: Snapshots,
+    claim: Claim,
+    *,
+    local: LocalValues,
+    bot: str,
+    manifest: Manifest,
+    runner: str,
+) -> _Found:
+    """The values of the attempt, still sealed, whose readings are committed."""
+    sight = Sight(claim.workspace_id, claim.bot_id, bot, claim.environment, manifest.assets)
+    check = partial(_checked, direct, claim, local=local, bot=bot, manifest=manifest)
+    known = snapshots.latest(sight)
+    if known is not None:
+        # What it lacks may be there by now: only what is taken below is refused.
+        with contextlib.suppress(Refusal):
+            found = check(known.snapshot)
+            if snapshots.confirm(known, job_id=claim.job_id, attempt=claim.attempt, runner=runner):
+                return found
     try:
-        return snapshots.take(
-            workspace_id=claim.workspace_id,
-            bot_id=claim.bot_id,
-            bot=bot,
-            environment=claim.environment,
-            patterns=manifest.assets,
-        )
+        sealed = snapshots.take(sight)
     except DamagedRow as error:
         raise Refusal(Reason.UNDECRYPTABLE, str(error)) from None
+    found = check(sealed)
+    numbers = {name: entry.number for name, entry in found.here.items()}
+    snapshots.record(sealed, job_id=claim.job_id, attempt=claim.attempt, runner=runner, local=numbers, first=True)
+    return found
+
+
+def _checked(
+    direct: Direct, claim: Claim, sealed: Snapshot, *, local: LocalValues, bot: str, manifest: Manifest
+) -> _Found:
+    """What the attempt will have of a snapshot; refused where that is not enough, before anything of it is read."""
+    references = _checked_references(claim, manifest, sealed)
+    here = _here(sealed, local)
+    lacking = _lacking(manifest, sealed, here)
+    if lacking:
+        policy = workspaces.unset_policy(direct, claim.environment, workspace_id=claim.workspace_id)
+        _check_unset(lacking, policy, sealed, bot=bot)
+    return _Found(sealed, here, references, lacking)
 
 
 def _checked_references(claim: Claim, manifest: Manifest, sealed: Snapshot) -> tuple[Reference, ...]:

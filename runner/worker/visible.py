@@ -31,7 +31,9 @@ from vault.audit import Actor
 from vault.decrypt import Secret
 from vault.models import Asset, CurrentValue
 from vault.names import AssetName
-from vault.reader import WORKSPACE_SCOPE, SealedValue, Snapshot
+from vault.reader import SealedValue, Snapshot
+from vault.readings import WORKSPACE_SCOPE
+from vault.sights import Sight
 
 
 class Visible:
@@ -176,11 +178,7 @@ class Visible:
         """The value that was just stored, alone in a snapshot, with the row of its reading."""
         claim = self._claim
         taken = self._station.snapshots.take(
-            workspace_id=claim.workspace_id,
-            bot_id=claim.bot_id,
-            bot=self._bot,
-            environment=claim.environment,
-            patterns=[str(name)],
+            Sight(claim.workspace_id, claim.bot_id, self._bot, claim.environment, (str(name),))
         )
         found = taken.by_name.get(name)
         if found is None or found.envelope is None:

@@ -45,6 +45,7 @@ from vault.identities import key_path
 from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
 from vault.settings import VaultSettings
+from vault.sights import Sight
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 ANN = Actor("ann")
@@ -91,15 +92,12 @@ class World:
         return claim
 
     def read(self, claim: Claim) -> Snapshot:
-        snapshots = Snapshots(self.direct)
-        taken = snapshots.take(
-            workspace_id=claim.workspace_id,
-            bot_id=claim.bot_id,
-            bot="report",
-            environment="dev",
-            patterns=["SAP.*"],
-        )
-        snapshots.record(taken, job_id=claim.job_id, attempt=claim.attempt, runner="r1")
+        snapshots, sight = Snapshots(self.direct), Sight(claim.workspace_id, claim.bot_id, "report", "dev", ("SAP.*",))
+        taken = snapshots.take(sight)
+        known = snapshots.latest(sight)
+        assert known is not None
+        if not snapshots.confirm(known, job_id=claim.job_id, attempt=claim.attempt, runner="r1"):
+            snapshots.record(taken, job_id=claim.job_id, attempt=claim.attempt, runner="r1")
         return taken
 
 

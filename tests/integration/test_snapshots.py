@@ -1,90 +1,28 @@
 """What a worker remembers of the values that it took before: never more than the database says now."""
 
-import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, LargeBinary, Text, cast, delete, func, select, text, type_coerce, update
+from sqlalchemy import LargeBinary, Text, cast, delete, func, select, text, type_coerce, update
 
-from runner import bots
-from runner.archive import canonical
-from runner.worker.keyring import Keyring
-from runner.workspaces import default_workspace, make
-from tests.api import zipped
+from runner.workspaces import make
 from tests.support import Stores
+from tests.values import ANN, NOW, PASSWORD, USER, World, made_world
 from vault import assets, chain, db, keyhost
 from vault.assets import Scope
-from vault.audit import Actor
 from vault.direct import Direct
-from vault.errors import Conflict, DamagedRow, DecryptError, NotFound, TamperedEnvelope, Unavailable
-from vault.identities import key_path
+from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope, Unavailable
 from vault.models import AssetValue, CurrentValue, Reading
-from vault.names import AssetName
-from vault.reader import Snapshot, Snapshots
-from vault.settings import VaultSettings
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ANN = Actor("ann")
-PASSWORD, USER = AssetName("SAP", "PASSWORD"), AssetName("SAP", "USER")
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """A database with one bot and two workspace-wide values, and who reads them."""
-
-    engine: Engine
-    direct: Direct
-    keyring: Keyring
-    snapshots: Snapshots
-    settings: VaultSettings
-    workspace_id: uuid.UUID
-    bot_id: uuid.UUID
-
-    def set_value(self, name: AssetName, value: bytes, *, scope: Scope | None = None) -> None:
-        where = scope or Scope(self.workspace_id)
-        with db.writing(self.engine) as session:
-            assets.set_value(session, name, scope=where, environment="dev", plaintext=value, actor=ANN, now=NOW)
-
-    def take(self, snapshots: Snapshots | None = None, *, patterns: tuple[str, ...] = ("SAP.*",)) -> Snapshot:
-        return (snapshots or self.snapshots).take(
-            workspace_id=self.workspace_id, bot_id=self.bot_id, bot="report", environment="dev", patterns=patterns
-        )
-
-    def values(self) -> dict[str, bytes]:
-        taken = self.take()
-        try:
-            opened = {str(name): secret.reveal() for name, secret in self.keyring.open_all(taken).items()}
-        except DecryptError as error:
-            with pytest.raises(type(error), match=re.escape(str(error))):
-                [self.keyring.open(taken, value) for value in taken.values]
-            raise
-        assert opened == {str(value.name): self.keyring.open(taken, value).reveal() for value in taken.stored}
-        return opened
+from vault.reader import Snapshots
 
 
 @pytest.fixture
 def world(stores: Stores, tmp_path: Path) -> Iterator[World]:
-    engine = db.engine(stores.database_url)
-    settings = VaultSettings(home=tmp_path, key_dir=tmp_path / "keys")
-    keyhost.make_key(engine, "dev", settings=settings, protect=False, if_missing=False, now=NOW)
-    with db.writing(engine) as session:
-        workspace_id = default_workspace(session)
-        package = canonical(zipped("pass\n"))
-        bots.add(session, "report", workspace_id=workspace_id, package=package, actor=ANN, now=NOW)
-        bot_id = bots.require(session, "report", workspace_id=workspace_id).id
-    direct = Direct(engine)
-    keyring = Keyring({"dev": key_path(settings.keys(), "dev")})
-    made = World(engine, direct, keyring, Snapshots(direct), settings, workspace_id, bot_id)
-    made.set_value(PASSWORD, b"first")
-    made.set_value(USER, b"ann")
-    yield made
-    direct.close()
-    engine.dispose()
+    with made_world(stores, tmp_path) as made:
+        yield made
 
 
 def test_values_that_did_not_change_are_not_worked_out_again(world: World) -> None:
@@ -106,6 +44,19 @@ def test_a_new_value_is_seen_by_the_next_snapshot(world: World) -> None:
     world.set_value(PASSWORD, b"second")
     assert world.values() == {"SAP.PASSWORD": b"second", "SAP.USER": b"ann"}
     assert [value.number for value in world.take().values] == [2, 1]
+
+
+def test_the_number_in_force_in_the_environment_is_taken_and_no_other(world: World) -> None:
+    keyhost.make_key(world.engine, "prod", settings=world.settings, protect=False, if_missing=False, now=NOW)
+    world.set_value(USER, b"bob")
+    scope = Scope(world.workspace_id)
+    with db.writing(world.engine) as session:
+        for value in (b"of prod", b"of prod, too", b"in force in prod"):
+            assets.set_value(session, USER, scope=scope, environment="prod", plaintext=value, actor=ANN, now=NOW)
+        assets.rollback(session, USER, scope=scope, environment="dev", number=1, actor=ANN, now=NOW)
+    world.set_value(USER, b"another's", scope=Scope(world.workspace_id, uuid.uuid4(), "another"))
+    assert world.values() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+    assert len(world.direct.fetch(*world.asked())) == 2
 
 
 def test_a_bots_own_value_hides_the_workspaces_from_the_next_snapshot(world: World) -> None:
