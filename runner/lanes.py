@@ -98,7 +98,7 @@ def transport(broker_url: str) -> Celery:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_enable_prefetch_count_reduction=False,
-        # Celery knows of nothing that runs (`runner.worker.tasks`), so nothing is cancelled; `False` warns at each loss.
+        # Nothing is: Celery knows of nothing that runs (`runner.worker.tasks`). `False` would warn at each loss.
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_soft_shutdown_timeout=0,
         broker_connection_max_retries=None,

@@ -21,7 +21,7 @@ SENTENCE = (
 )
 
 _jobs = Model.metadata.tables[Job.__tablename__]
-_IDS = ("id", "workspace_id", "bot_id", "version_id")
+_NO_ID = "typeof({0}) <> 'text' OR length({0}) <> 32 OR {0} GLOB '*[^0-9A-Fa-f]*'"
 
 #: Parameters: `environment`, `group`.
 _REFUSE = (
@@ -32,7 +32,7 @@ _REFUSE = (
         _jobs.c.group_name == bindparam("group"),
         or_(
             text("NOT json_valid(parameters)"),
-            *(text(f"typeof({name}) <> 'text' OR length({name}) <> 32 OR {name} GLOB '*[^0-9A-Fa-f]*'") for name in _IDS),
+            *(text(_NO_ID.format(name)) for name in ("id", "workspace_id", "bot_id", "version_id")),
         ),
     )
     .values(state=State.FAILED, reason=Reason.INTERNAL, detail=SENTENCE, finished_at=clock())

@@ -366,8 +366,8 @@ def _identity(recipient_id: bytes, identities: Identities, *, context: Context) 
     if identity is None or identity.environment != context.environment:
         raise WrongIdentity(
             f"The {context} is encrypted for the key {recipient_id.hex()}, which is not among the "
-            f"private keys of {context.environment} here. Give this host the key file that holds it; where every key of "
-            f"{context.environment} is here, the stored bytes are of another environment: set the value again."
+            f"private keys of {context.environment} here. Give this host the key file that holds it; where it has each "
+            f"key of {context.environment}, the stored bytes are of another environment: set the value again."
         )
     return identity
 

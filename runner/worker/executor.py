@@ -115,14 +115,12 @@ def _claim(station: Station, hint: Hint) -> Claimed | None:
     environment, group, lease = hint.environment, hint.group, timedelta(seconds=settings.lease)
     while True:
         try:
-            claim = jobs.claim(
-                direct, environment=environment, group=group, runner=settings.runner_name, lease=lease
-            )
+            claim = jobs.claim(direct, environment=environment, group=group, runner=settings.runner_name, lease=lease)
         except DamagedRow as error:  # of the next job, which would keep all others of its lane waiting
             count = unreadable.refuse(direct, environment=environment, group=group)
             if not count:
                 raise
-            _log.error("jobs.unreadable", environment=environment, group=group, count=count, error=str(error))  # noqa: TRY400 - it says all
+            _log.error("jobs.unreadable", environment=environment, group=group, count=count, error=str(error))
         else:
             return None if claim is None else Claimed(claim, since)
 

@@ -8,6 +8,7 @@ snapshot, so an attempt never sees two generations of a value.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,6 +30,9 @@ from vault.names import AssetName
 from vault.reader import Snapshot, Snapshots
 from vault.sights import Sight
 from vault.tokens import JSON, Reference
+
+#: Assets without a value that have a warning each.
+NAMED = 20
 
 
 @dataclass(slots=True)
@@ -107,7 +111,7 @@ def resolve(
         parameters=parameters,
         delivery=delivery,
         warnings=(
-            *(_unset_warning(name, sealed, bot=bot) for name in found.lacking),
+            *_unset_warnings(found.lacking, sealed, bot=bot),
             *typed.warnings,
             *delivery.warnings,
         ),
@@ -247,6 +251,17 @@ def _render(claim: Claim, values: dict[AssetName, Secret | None]) -> JSON:
             Reason.ASSET_MISSING,
             f"A parameter refers to a value that is no text ({error}); use the file or the SDK for it.",
         ) from None
+
+
+def _unset_warnings(lacking: Sequence[AssetName], sealed: Snapshot, *, bot: str) -> Iterator[str]:
+    """A sentence of each, and one that counts the rest: a bot that declares nothing sees every asset."""
+    yield from (_unset_warning(name, sealed, bot=bot) for name in lacking[:NAMED])
+    if more := len(lacking[NAMED:]):
+        verb = "has" if more == 1 else "have"
+        yield (
+            f"{more:,} more {verb} no value in {sealed.environment}; the bot got empty texts. "
+            "See: botkeep asset coverage. A bot that declares `assets` gets, and is warned of, these alone."
+        )
 
 
 def _unset_warning(name: AssetName, sealed: Snapshot, *, bot: str) -> str:

@@ -15,7 +15,7 @@ from runner.manifest import Manifest
 from runner.states import Reason
 from runner.worker.local.values import LocalValues
 from runner.worker.refusal import Refusal
-from runner.worker.resolution import Resolved, resolve
+from runner.worker.resolution import NAMED, Resolved, resolve
 from tests import local_values
 from tests.support import Stores
 from tests.values import ANN, NOW, USER, World, made_world
@@ -45,12 +45,14 @@ class Attempts:
     def __init__(self, world: World, local: LocalValues) -> None:
         self.world, self.local = world, local
         self.claim = Claim(uuid.uuid4(), 1, world.workspace_id, world.bot_id, uuid.uuid4(), "dev", {})
+        self.warnings: tuple[str, ...] = ()
 
     def run(self, parameters: dict[str, object] | None = None, *, again: bool = False) -> dict[str, bytes | None]:
         """The values of a further attempt; `again` for the step of the last one, run once more."""
         if not again:
             self.claim = replace(self.claim, job_id=uuid.uuid4(), parameters=parameters or {})
         found = self._resolve()
+        self.warnings = found.warnings
         return {str(name): None if value is None else value.reveal() for name, value in found.values.items()}
 
     def refused(self, parameters: dict[str, object] | None = None) -> Reason:
@@ -193,3 +195,17 @@ def test_an_attempt_that_finds_what_is_remembered_asks_the_database_once(attempt
         asked.append((tmp_path / f"{number}").read_text().count("\tSync"))
         attempts.world.set_value(USER, b"bob")
     assert asked == [1, 3], "what changed is taken and recorded as well"
+
+
+@pytest.mark.parametrize(("more", "words"), [(0, None), (1, "1 more has"), (2, "2 more have")])
+def test_a_thousand_assets_without_a_value_are_no_thousand_warnings(
+    attempts: Attempts, more: int, words: str | None
+) -> None:
+    names = [AssetName("BULK", f"A{number:03}") for number in range(NAMED + more)]
+    with db.writing(attempts.world.engine) as session:
+        for name in names:
+            assets.add(session, name, scope=Scope(attempts.world.workspace_id), description="", actor=ANN, now=NOW)
+    attempts.run()
+    warned = [one for one in attempts.warnings if "no value in dev" in one]
+    assert [one.split()[0] for one in warned[:NAMED]] == [str(name) for name in names[:NAMED]]
+    assert [one.startswith(f"{words} no value") for one in warned[NAMED:]] == [True] * (words is not None)
