@@ -70,6 +70,9 @@ FROZEN_AFTER = 30
 #: table of a few pages that it has statistics of: for each of 100 assets it compared all 300 values, 0.9 ms.
 PAGE_COST = 1.1
 
+#: Where libpq says that it looked for a server: a host with its address and port, or a socket (fe-connect.c of
+#: PostgreSQL).
+_PLACE = re.compile(r' (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)?')
 
 #: What sqlite3 says of a text that is not UTF-8 (Modules/_sqlite/cursor.c of CPython).
 _NO_TEXT = re.compile(r"Could not decode to UTF-8 column '(\w+)'")
@@ -299,8 +302,9 @@ def trouble(error: BaseException) -> VaultError:
             f"A row of the database was changed by hand, or damaged: its {no_text[1]} is no text. "
             "Restore the database from a backup."
         )
-    # The driver's first line only: later lines may show statement parameters.
-    words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    # The driver's first line only: later lines may show statement parameters. Where the database is, strangers need not
+    # know who ask the console whether it is ready.
+    words = _PLACE.sub("", (str(error).strip().splitlines() or [type(error).__name__])[0])
     if _lacks_tables(error):
         return Unavailable("The database has no tables of Botkeep, or not all of them; run: botkeep migrate")
     if words == "unable to open database file":

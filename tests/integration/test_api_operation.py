@@ -1,9 +1,11 @@
 """What an operator relies on: probes, numbers, headers, and errors that show nothing of our insides."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from sqlalchemy import text
@@ -56,7 +58,9 @@ def test_a_database_that_is_away_is_said_to_be_and_comes_back(
             assert answer.json()["error"]["code"] == "unavailable"
             assert "try again when it is back" in error_of(answer)
         assert api.client.get("/healthz").status_code == 200
-        assert api.client.get("/readyz").status_code == 503
+        ready = httpx.get(f"{api.url}/readyz")
+        assert (ready.status_code, "connection to server failed" in error_of(ready)) == (503, True)
+        assert not re.search(r"127\.0\.0\.1|localhost|/|\d{4}", error_of(ready)), "strangers need not know its place"
         own_postgres.start()
         wait_until(lambda: api.client.get("/readyz").status_code == 200, 20, "the console to be ready again")
         assert api.client.get("/api/v1/bots/hello").status_code == 200
