@@ -10,6 +10,7 @@ from sqlalchemy import (
     CTE,
     Float,
     Insert,
+    Integer,
     Text,
     and_,
     bindparam,
@@ -36,6 +37,9 @@ _attempts = Model.metadata.tables[Attempt.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
 _versions = Model.metadata.tables[PackageVersion.__tablename__]
 _environments = Model.metadata.tables[Environment.__tablename__]
+
+#: What SQLite calls a row, whatever its columns hold (https://www.sqlite.org/lang_createtable.html#rowid).
+_row = literal_column("jobs.rowid", Integer)
 
 #: The newest version of a bot in use, for who may lock no bot. Parameters: `workspace`, `name`.
 NEWEST_NOW = (
@@ -204,6 +208,19 @@ CLAIM = (
     .where(_jobs.c.id == _next.with_only_columns(_jobs.c.id).scalar_subquery())
     .values(_TAKEN)
     .returning(*_CLAIMED)
+)
+
+#: Which row of SQLite would be claimed next. Parameters: `environment`, `group`.
+NEXT_ROW = _next.with_only_columns(_row.label("row"))
+
+#: What a claim would answer of a row of SQLite. Parameters as above, and `row`.
+CLAIMABLE_ROW = select(*_CLAIMED).where(_row == bindparam("row"))
+
+#: The end of a queued job that cannot be read, on SQLite. Parameters: `row`, `end`, `why`, `words`.
+REFUSE = (
+    update(_jobs)
+    .where(_row == bindparam("row"), _jobs.c.state == QUEUED)
+    .values(state=bindparam("end"), reason=bindparam("why"), detail=bindparam("words"), finished_at=clock())
 )
 
 #: The attempt that belongs to a claim. Parameters: `job_id`, `number`, `runner`, `claimed_at`.

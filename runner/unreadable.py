@@ -1,18 +1,18 @@
 """Queued jobs that nobody can read, as an editor or a disk may leave them in SQLite, which keeps anything anywhere.
 
 Who claims the next job of a lane would find the same one each time, and the jobs behind it would wait for ever.
+Promises to end no job that a claim could read.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, literal, or_, text, update
+from collections.abc import Mapping
 
-from runner.models import Job
-from runner.saturation import QUEUED
+from runner import statements
 from runner.states import Reason, State
-from vault.db import clock
-from vault.direct import Direct
-from vault.models import Model
+from vault import db
+from vault.direct import Direct, Run
+from vault.errors import DamagedRow
 
 #: What a job is ended with whose row cannot be read.
 SENTENCE = (
@@ -20,32 +20,30 @@ SENTENCE = (
     "database's host says where; correct it and retry the job, or restore a backup."
 )
 
-_jobs = Model.metadata.tables[Job.__tablename__]
-_NO_ID = "typeof({0}) <> 'text' OR length({0}) <> 32 OR {0} GLOB '*[^0-9A-Fa-f]*'"
 
-#: Parameters: `environment`, `group`.
-_REFUSE = (
-    update(_jobs)
-    .where(
-        _jobs.c.state == QUEUED,
-        _jobs.c.environment == bindparam("environment"),
-        _jobs.c.group_name == bindparam("group"),
-        or_(
-            text("NOT json_valid(parameters)"),
-            *(text(_NO_ID.format(name)) for name in ("id", "workspace_id", "bot_id", "version_id")),
-        ),
-    )
-    .values(state=State.FAILED, reason=Reason.INTERNAL, detail=SENTENCE, finished_at=clock())
-    .returning(literal(1).label("refused"))
-)
-
-
-def refuse(direct: Direct, *, environment: str, group: str) -> int:
-    """End the queued jobs of a lane that cannot be read, and answer how many these were; none on PostgreSQL.
+def refuse(direct: Direct, *, environment: str, group: str) -> bool:
+    """End the next job of a lane if it cannot be read, and answer whether that was so; never on PostgreSQL.
 
     Raises:
         Unavailable: when the database cannot be reached.
     """
     if direct.dialect != "sqlite":
-        return 0
-    return len(direct.write(_REFUSE, {"environment": environment, "group": group}))
+        return False
+    with direct.transaction() as run:
+        wanted = {"environment": environment, "group": group}
+        found = run(statements.NEXT_ROW, wanted)
+        if not found or _is_readable(run, {**wanted, "row": found[0].row}):
+            return False
+        end = {"end": State.FAILED, "why": Reason.INTERNAL, "words": SENTENCE}
+        run(statements.REFUSE, {"row": found[0].row, **end})
+        return True
+
+
+def _is_readable(run: Run, place: Mapping[str, object]) -> bool:
+    try:
+        run(statements.CLAIMABLE_ROW, place)
+    except Exception as error:
+        if isinstance(error if isinstance(error, DamagedRow) else db.trouble(error), DamagedRow):
+            return False
+        raise
+    return True

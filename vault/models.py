@@ -7,6 +7,7 @@ a process whose database role may not select it never does so by accident; `vaul
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -68,7 +69,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Id(Uuid[uuid.UUID]):
-    """An id: `uuid` on PostgreSQL, 32 hexadecimal digits on SQLite."""
+    """An id: `uuid` on PostgreSQL, 32 lower-case hexadecimal digits on SQLite."""
 
     cache_ok = True
 
@@ -80,10 +81,13 @@ class Id(Uuid[uuid.UUID]):
 
 
 def _read_id(stored: Any) -> uuid.UUID | None:  # noqa: ANN401 - SQLite keeps anything
-    try:
-        return None if stored is None else uuid.UUID(stored)
-    except (ValueError, TypeError, AttributeError):
-        raise damaged("an id", stored) from None
+    if stored is None:
+        return None
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        read = uuid.UUID(stored)
+        if read.hex == stored:  # written otherwise no statement would find it
+            return read
+    raise damaged("an id", stored)
 
 
 def _distrusting(convert: Callable[[Any], object] | None, what: str) -> Callable[[object], object] | None:

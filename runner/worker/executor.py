@@ -117,10 +117,9 @@ def _claim(station: Station, hint: Hint) -> Claimed | None:
         try:
             claim = jobs.claim(direct, environment=environment, group=group, runner=settings.runner_name, lease=lease)
         except DamagedRow as error:  # of the next job, which would keep all others of its lane waiting
-            count = unreadable.refuse(direct, environment=environment, group=group)
-            if not count:
+            if not unreadable.refuse(direct, environment=environment, group=group):
                 raise
-            _log.error("jobs.unreadable", environment=environment, group=group, count=count, error=str(error))
+            _log.error("job.unreadable", environment=environment, group=group, error=str(error))
         else:
             return None if claim is None else Claimed(claim, since)
 

@@ -144,6 +144,8 @@ class Scratch:
         """Remove a package that its bot changed or added to; false where it cannot be removed by itself."""
         try:
             if tree.package.is_changed():
+                if _kind(os.lstat(tree.disk[0])) != tree.made[1]:
+                    return False  # what is below a link in its place is somebody else's
                 self._remove(tree.folders.package)
         except OSError:
             return False

@@ -80,13 +80,15 @@ class Layout:
         given, self._given = self._given, None
         if given is None:
             return False
-        if self._listed is not given:
-            return not self._holds(given)
+        # Marks differ, too, where another user had it meanwhile.
+        return not (self._listed is given and self._is_untouched()) and not self._holds(given)
+
+    def _is_untouched(self) -> bool:
         files = ((f"{self._path}/{name}", mark) for name, mark in self._files.items())
         try:
-            return any(marks.at(path) != mark for path, mark in (*self._folders, *files))
+            return all(marks.at(path) == mark for path, mark in (*self._folders, *files))
         except OSError:
-            return True
+            return False
 
     def _holds(self, listed: Listing) -> bool:
         """Whether everything in it is as `unpack` leaves it; the content of each file is read in any case."""

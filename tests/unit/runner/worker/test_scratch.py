@@ -134,6 +134,35 @@ def test_a_package_that_a_bot_made_hard_to_remove_takes_its_folders_along(
     assert made.open() != folders
 
 
+def test_a_package_is_not_removed_through_a_link(tmp_path: Path, packed: bytes) -> None:
+    made = scratch(tmp_path)
+    folders = made.open()
+    made.lay_out(folders, packed, listed=listing(files_of(packed)))
+    victim = tmp_path / "victim"
+    (victim / "package").mkdir(parents=True)
+    (victim / "package" / "kept").write_text("somebody else's")
+    folders.root.rename(tmp_path / "elsewhere")
+    folders.root.symlink_to(victim)
+    made.discard(folders)
+    assert (victim / "package" / "kept").read_text() == "somebody else's"
+    assert made.open() != folders
+
+
+def test_a_package_that_others_had_meanwhile_is_kept(
+    tmp_path: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "settled", lambda _marks: True)
+    made, listed = scratch(tmp_path), listing(files_of(packed))
+    folders = made.open()
+    made.lay_out(folders, packed, listed=listed)
+    before = (folders.package / "main.py").stat()
+    made.discard(folders)
+    made.lay_out(made.open(), packed, listed=listed)
+    (folders.package / "main.py").chmod(stat.S_IMODE(before.st_mode))  # as taking it back does: another ctime
+    made.discard(folders)
+    assert (folders.package / "main.py").stat().st_ino == before.st_ino
+
+
 def _opens(folder: Path) -> None:
     folder.chmod(0o777)
 
