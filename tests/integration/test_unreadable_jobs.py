@@ -1,6 +1,7 @@
 """A queued job that nobody can read ends, and keeps no other job of its lane waiting."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
@@ -70,14 +71,26 @@ def test_what_can_be_read_stays(yard: Yard) -> None:
     assert yard.order() == jobs
 
 
-@pytest.mark.parametrize("shared_system", ["embedded"], indirect=True)
-def test_a_runner_goes_on_with_the_jobs_behind(system: System, start: Start) -> None:
+@pytest.fixture
+def spoiled(system: System) -> Iterator[str]:
+    """A parked job that cannot be read until the test is over."""
     system.add_bot("any", "print('done')")
-    spoiled, *behind = (system.enqueue("any", group=PARKED) for _ in range(4))
+    job_id = system.enqueue("any", group=PARKED)
+    place = {"id": uuid.UUID(job_id).hex}
     with system.engine.begin() as connection:
-        connection.execute(text("UPDATE jobs SET parameters = '' WHERE id = :id"), {"id": spoiled.replace("-", "")})
+        connection.execute(text("UPDATE jobs SET parameters = '' WHERE id = :id"), place)
+    yield job_id
+    with system.engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET parameters = '{}' WHERE id = :id"), place)
+
+
+@pytest.mark.parametrize("shared_system", ["embedded"], indirect=True)
+def test_a_runner_goes_on_with_the_jobs_behind(system: System, start: Start, spoiled: str) -> None:
+    behind = [system.enqueue("any", group=PARKED) for _ in range(3)]
     start_runner(system, start, name="parked", group=PARKED, env={"BOTKEEP_CONCURRENCY": "1"})
     assert [system.wait_for(job_id)["state"] for job_id in behind] == ["succeeded"] * 3
     with system.engine.connect() as connection:
-        (found,) = connection.execute(text("SELECT detail FROM jobs WHERE state = 'failed'")).all()
-    assert found == (unreadable.SENTENCE,)
+        (found,) = connection.execute(
+            text("SELECT state, detail FROM jobs WHERE id = :id"), {"id": uuid.UUID(spoiled).hex}
+        ).all()
+    assert found == (State.FAILED, unreadable.SENTENCE)
