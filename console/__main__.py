@@ -1,7 +1,7 @@
 """`python -m console`: the HTTP API and the pages; `python -m console token` and `link`: made on this host.
 
-Before anything else this process locks itself out of what decrypts: importing one of these modules is an
-error from here on, whoever tries and however.
+Before anything else this process locks itself out of what decrypts or selects ciphertexts: importing one of these
+modules is an error from here on, whoever tries and however.
 """
 # ruff: noqa: E402 - the fence stands before every other import, which is its point
 
@@ -10,6 +10,8 @@ import sys
 for _closed in (
     "vault.decrypt",
     "vault.reader",
+    "vault.sights",
+    "vault.readings",
     "vault.identities",
     "vault.keyhost",
     "vault.rotation",

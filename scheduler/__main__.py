@@ -7,6 +7,8 @@ import sys
 for _module in (
     "vault.decrypt",
     "vault.reader",
+    "vault.sights",
+    "vault.readings",
     "vault.identities",
     "vault.keyhost",
     "vault.rotation",

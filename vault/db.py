@@ -65,9 +65,10 @@ PATIENCE = {
 FROZEN_AFTER = 30
 
 
-#: How many pages read in turn PostgreSQL takes one at random to cost, for the statements of every job: what these look
-#: for is in memory (postgresql.org/docs/current/runtime-config-query.html). By its own 4 it would not use the key of a
-#: table of a few pages that it has statistics of: for each of 100 assets it compared all 300 values, 0.9 ms.
+#: How many pages read in turn PostgreSQL takes one at random to cost, for the statements of every job and for what the
+#: scheduler asks again and again: what these look for is in memory
+#: (postgresql.org/docs/current/runtime-config-query.html). By its own 4 it would not use the key of a table of a few
+#: pages that it has statistics of: for each of 100 assets it compared all 300 values, 0.9 ms.
 PAGE_COST = 1.1
 
 #: Where libpq says that it looked for a server: a host with its address and port, or a socket (fe-connect.c of
@@ -321,7 +322,9 @@ def _lacks_tables(error: BaseException | None) -> bool:
 
 
 def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
-    """A new connection of the driver itself, set up as all are, which commits each statement by itself.
+    """A new connection of the driver itself, which commits each statement by itself.
+
+    It is set up as those of the pool are; on PostgreSQL it has `PAGE_COST`, too.
 
     Raises:
         Unavailable: when the database cannot be reached.

@@ -5,7 +5,8 @@ compiled once, with SQLAlchemy's own conversion of types. That leaves out a `Ses
 transaction (measured on SQLite: a guarded update in 0.013 ms of processor time instead of 0.099 ms). `within` runs
 such statements in the transaction of a `Session`, `pooled` on a connection of the engine's pool.
 Promises that `run` is one transaction, that `transaction` is one, and that a connection that failed is not used again.
-Refuses nothing that SQLAlchemy compiles, but statements must not be built per call: they are compiled by identity.
+Refuses nothing that SQLAlchemy compiles, but statements must not be built per call: they are compiled by identity, and
+what was made of one is forgotten with it. Of a connection's latest statements psycopg keeps 100 prepared, sqlite3 128.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
@@ -109,7 +110,7 @@ class _Statements:
         dialect: Any = type(engine.dialect)
         known = {"json_deserializer": db.document} if self.dialect == "sqlite" else {}
         self._compiler = dialect(paramstyle=style, **known)
-        self._known: dict[int, tuple[Executable, _Prepared]] = {}
+        self._known: dict[int, tuple[ref[Executable], _Prepared]] = {}
         # Answers of PostgreSQL in the wire's binary format: as text, ciphertexts would have twice their length.
         self._format: dict[str, Any] = {"binary": True} if self.dialect == "postgresql" else {}
         #: The module of the driver.
@@ -142,11 +143,16 @@ class _Statements:
         return found
 
     def _prepared(self, statement: Executable) -> _Prepared:
-        # The statement is kept beside what was made of it, so that its identity is not given to another.
         known = self._known.get(id(statement))
-        if known is None:
-            known = self._known[id(statement)] = (statement, _Prepared(statement, self._compiler))
-        return known[1]
+        return self._added(statement) if known is None else known[1]
+
+    def _added(self, statement: Executable) -> _Prepared:
+        place, known = id(statement), self._known
+        # Gone before its identity can be another's.
+        gone = ref(statement, lambda _: known.pop(place, None))
+        prepared = _Prepared(statement, self._compiler)
+        known[place] = (gone, prepared)
+        return prepared
 
     def wrapped(self, error: Exception) -> BaseException:
         """What SQLAlchemy raises for an error of the driver."""
@@ -260,7 +266,10 @@ class Direct:
             return self._run(self._shared, statement, parameters)
 
     def insert(self, statement: Executable, parameters: Mapping[str, object]) -> list[Row] | None:
-        """As `write`; none, and nothing was written, where a constraint refuses it. Raises `Unavailable`."""
+        """As `write`; `None`, and nothing was written, where a constraint refuses it. Raises `Unavailable`.
+
+        Test for `None`: a statement that returns no rows answers an empty list when it is done.
+        """
         try:
             return self.write(statement, parameters)
         except self._statements.driver.IntegrityError:

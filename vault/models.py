@@ -2,7 +2,8 @@
 
 `Model` is the declarative base of every table in Botkeep; the other packages build on it. The only
 ciphertext column is `AssetValue.envelope`: it is deferred and raises when touched through the ORM, so that
-a process whose database role may not select it never does so by accident; `vault.sights` names it.
+a process whose database role may not select it never does so by accident. Only modules that neither the console
+nor the scheduler can load select it.
 """
 
 from __future__ import annotations

@@ -129,10 +129,10 @@ class Remembered:
         return bool(self.snapshot.stored) and not self.snapshot.local and names == [name.upper() for name in names]
 
     @cached_property
-    def mark(self) -> int:
-        """What the database told of all that is in these rows; it tells the same as long as they are the same."""
-        marks: Iterator[int] = (row[-1] for row in self.rows)
-        return reduce(xor, marks)
+    def checksum(self) -> int:
+        """The one of all that is in these rows, as the database makes it of what it finds later."""
+        checksums: Iterator[int] = (row[-1] for row in self.rows)
+        return reduce(xor, checksums)
 
     @cached_property
     def hidden(self) -> str:
@@ -154,7 +154,7 @@ class Snapshots:
         self._latest: OrderedDict[Sight, Remembered] = OrderedDict()
         self._held = 0
         self._lock = threading.Lock()
-        # Nobody who does not see it can make up other rows that have the same mark.
+        # Rows that one worker takes for others by chance are told apart by the next.
         self._seed = secrets.randbits(63)
 
     def take(self, sight: Sight) -> Snapshot:
@@ -204,8 +204,8 @@ class Snapshots:
         read = taken.readings
         if local:
             read = read.and_of(_read(value, local[value.name]) for value in taken.local if value.name in local)
-        told = _told(taken, read, job_id=job_id, attempt=attempt, runner=runner)
-        readings.record(self._direct, read, told, first=first)
+        parameters = _parameters(taken, read, job_id=job_id, attempt=attempt, runner=runner)
+        readings.record(self._direct, read, parameters, first=first)
 
     def latest(self, sight: Sight) -> Remembered | None:
         """What was taken last, for `confirm`; nothing where that would be no use, such as on SQLite.
@@ -229,9 +229,9 @@ class Snapshots:
         sight, taken = known.sight, known.snapshot
         parameters = {
             **self._wanted(sight),
-            **_told(taken, taken.readings, job_id=job_id, attempt=attempt, runner=runner),
+            **_parameters(taken, taken.readings, job_id=job_id, attempt=attempt, runner=runner),
             "bot": sight.bot,
-            "mark": known.mark,
+            "checksum": known.checksum,
             "hidden": known.hidden,
         }
         return bool(self._direct.insert(sights.confirming(sight.patterns), parameters))
@@ -256,7 +256,7 @@ class Snapshots:
                 self._held -= _size(oldest.rows)
 
 
-def _told(taken: Snapshot, read: Readings, *, job_id: uuid.UUID, attempt: int, runner: str) -> dict[str, object]:
+def _parameters(taken: Snapshot, read: Readings, *, job_id: uuid.UUID, attempt: int, runner: str) -> dict[str, object]:
     return read.parameters(
         workspace=taken.workspace, environment=taken.environment, job_id=job_id, attempt=attempt, runner=runner
     )

@@ -167,7 +167,7 @@ def recorded(visible: CTE, same: CTE) -> Select[int]:
     # As text, of which the driver makes nothing else first.
     hidden = cast(bindparam("hidden", type_=Text), ARRAY(Uuid))
     rows = {
-        **_told("job_id", "attempt", "environment", "runner", table=_readings),
+        **_bound("job_id", "attempt", "environment", "runner", table=_readings),
         "asset_id": seen.id,
         "asset": seen.group_name.concat(literal_column("'.'")).concat(seen.name),
         "scope": scope,
@@ -175,7 +175,7 @@ def recorded(visible: CTE, same: CTE) -> Select[int]:
         "read_at": func.clock_timestamp(),
     }
     event = {
-        **_told("workspace_id", "actor", "object", "environment", table=_events),
+        **_bound("workspace_id", "actor", "object", "environment", table=_events),
         "id": bindparam("event_id", type_=Uuid),
         "at": func.clock_timestamp(),
         "address": literal_column("''"),
@@ -198,7 +198,7 @@ def recorded(visible: CTE, same: CTE) -> Select[int]:
     )
 
 
-def _told(*names: str, table: Table) -> dict[str, ColumnElement[Any]]:
+def _bound(*names: str, table: Table) -> dict[str, ColumnElement[Any]]:
     return {name: bindparam(name, type_=table.c[name].type) for name in names}
 
 

@@ -2,9 +2,9 @@
 
     /opt/botkeep/bin/python close.py console|scheduler|migrate
 
-Whatever else goes, all that decrypts does. Ends with 1, and so the build of the image, where a module is left that
-should not be, or one is gone that the process needs. It belongs into a stage of its own: a layer still holds what a
-later one removes. Works on the installation of the interpreter that runs it. Standard library only.
+Whatever else goes, all that decrypts or selects ciphertexts does. Ends with 1, and so the build of the image, where a
+module is left that should not be, or one is gone that the process needs. It belongs into a stage of its own: a layer
+still holds what a later one removes. Works on the installation of the interpreter that runs it. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-#: What decrypts, and what only serves that; the fences in `__main__` of console and scheduler name it, too.
+#: What decrypts or selects ciphertexts, and what only serves that; the fences in `__main__` of console and scheduler
+#: name it, too.
 DECRYPTS = (
     "runner.worker",
     "vault.__main__",
@@ -24,7 +25,9 @@ DECRYPTS = (
     "vault.identities",
     "vault.keyhost",
     "vault.reader",
+    "vault.readings",
     "vault.rotation",
+    "vault.sights",
 )
 
 #: What else a process has no use for.

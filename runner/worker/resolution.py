@@ -1,8 +1,8 @@
 """The step between a verified package and a started bot: one snapshot, decrypted, put into its places.
 
-All values of an attempt come from one statement, and their readings are committed before the first envelope is
-opened. References in parameters are replaced in one pass from the same
-snapshot, so an attempt never sees two generations of a value.
+All values of the database that a bot starts with are as one statement saw them: they are its answer, or it found them
+to be what this worker remembers. Their readings are committed before the first envelope is opened. References in
+parameters are replaced in one pass from the same snapshot, so none sees another generation of a value than the bot.
 """
 
 from __future__ import annotations

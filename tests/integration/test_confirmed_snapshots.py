@@ -200,17 +200,17 @@ def test_what_a_confirmation_cannot_write_is_not_remembered_for_one(world: World
     assert world.snapshots.latest(sight) is None, "there is nothing to read"
 
 
-def test_other_workers_have_other_marks(world: World) -> None:
-    """So a row that has the mark of another for one of them does not have it for the next."""
+def test_other_workers_have_other_checksums(world: World) -> None:
+    """So rows that one of them takes for others by chance are told apart by the next."""
     sight = world.sight(EVERYTHING)
-    marks = set()
+    checksums = set()
     for _ in range(2):
         snapshots = Snapshots(world.direct)
         snapshots.take(sight)
         known = snapshots.latest(sight)
         assert known is not None
-        marks.add(known.mark)
-    assert len(marks) == 2
+        checksums.add(known.checksum)
+    assert len(checksums) == 2
 
 
 def test_values_are_looked_for_by_their_key_in_a_small_table_with_statistics(world: World) -> None:

@@ -93,7 +93,7 @@ def test_it_listens_where_it_is_told(start: Start, env: dict[str, str]) -> None:
 
 
 def test_it_cannot_import_what_decrypts() -> None:
-    closed = ("vault.decrypt", "vault.reader", "vault.identities", "vault.canary", "runner.worker.masker")
+    closed = ("vault.decrypt", "vault.reader", "vault.sights", "vault.identities", "runner.worker.masker")
     tries = "".join(
         f"\ntry:\n    importlib.import_module({name!r})\nexcept ImportError:\n    print('closed')" for name in closed
     )

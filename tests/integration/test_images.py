@@ -27,7 +27,15 @@ from tests.support import ROOT, Started, Stores, clean_environment, free_port, w
 FOLDER = ROOT / "deploy" / "containers"
 
 #: What no image but the runner's may hold, as files.
-DECRYPTS = {"vault/decrypt.py", "vault/reader.py", "vault/identities.py", "vault/keyhost.py", "vault/rotation.py"}
+DECRYPTS = {
+    "vault/decrypt.py",
+    "vault/reader.py",
+    "vault/sights.py",
+    "vault/readings.py",
+    "vault/identities.py",
+    "vault/keyhost.py",
+    "vault/rotation.py",
+}
 
 PROCESSES = ("console", "scheduler", "migrate")
 
@@ -37,7 +45,7 @@ COMPILED = ("vault/decrypt.py", "runner/worker/executor.py")
 TRY = """
 import importlib, sys, vault.names, runner.jobs
 print(None not in sys.modules.values())
-for name in ("vault.decrypt", "vault.reader", "runner.worker.executor", "vault.__main__"):
+for name in ("vault.decrypt", "vault.reader", "vault.sights", "runner.worker.executor", "vault.__main__"):
     try:
         importlib.import_module(name)
     except ImportError as error:
@@ -119,9 +127,7 @@ def test_no_file_of_an_image_decrypts(images: dict[str, Image], wheel: Path, pro
     left = images[process].files
     assert not {name for name in left if name.startswith("runner/worker/")}
     assert not DECRYPTS & left
-    assert not {
-        name for name in left if Path(name).name.split(".")[0] in {"decrypt", "reader", "identities", "keyhost"}
-    }
+    assert not {name for name in left if Path(name).name.split(".")[0] in {Path(gone).stem for gone in DECRYPTS}}
     assert not (images[process].packages / "runner" / "worker").exists()
     (record,) = images[process].packages.glob("botkeep-*.dist-info/RECORD")
     assert {line.split(",")[0] for line in record.read_text().splitlines()} == left & before
@@ -135,7 +141,7 @@ def test_no_file_of_an_image_decrypts(images: dict[str, Image], wheel: Path, pro
 @pytest.mark.parametrize("process", PROCESSES)
 def test_without_any_fence_there_is_nothing_to_load_that_decrypts(images: dict[str, Image], process: str) -> None:
     said = images[process].say(TRY)
-    missing = ("vault.decrypt", "vault.reader", "runner.worker", "vault.__main__")
+    missing = ("vault.decrypt", "vault.reader", "vault.sights", "runner.worker", "vault.__main__")
     assert said.stdout.splitlines() == ["True", *(f"No module named '{name}'" for name in missing)], said.stderr
 
 

@@ -1,5 +1,6 @@
 """What a worker remembers of the values that it took before: never more than the database says now."""
 
+import gc
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from sqlalchemy import LargeBinary, Text, cast, delete, func, select, text, type
 from runner.workspaces import make
 from tests.support import Stores
 from tests.values import ANN, NOW, PASSWORD, USER, World, made_world
-from vault import assets, chain, db, keyhost
+from vault import assets, chain, db, keyhost, sights
 from vault.assets import Scope
 from vault.direct import Direct
 from vault.errors import Conflict, DamagedRow, NotFound, TamperedEnvelope, Unavailable
@@ -28,6 +29,22 @@ def world(stores: Stores, tmp_path: Path) -> Iterator[World]:
 def test_values_that_did_not_change_are_not_worked_out_again(world: World) -> None:
     assert world.take() is world.take()
     assert world.values() == world.values() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
+def test_what_was_made_of_a_statement_goes_with_it(world: World) -> None:
+    """Else a worker would keep something of each pattern that any bot ever had."""
+    taking, wanted = world.asked()
+    statements = world.direct._statements
+    kept = statements._prepared(taking)
+    gc.collect()
+    before = len(statements._known)
+    for number in range(20):
+        other = sights.taking.__wrapped__((f"SAP.NONE{number}",), world.direct.dialect)
+        assert world.direct.fetch(other, wanted) == []
+    del other
+    gc.collect()
+    assert len(statements._known) == before
+    assert statements._prepared(taking) is kept
 
 
 def test_a_snapshot_is_taken_while_another_thread_writes(world: World) -> None:

@@ -38,8 +38,11 @@ def test_the_code_keeps_every_contract(copy: Path) -> None:
     [
         ("console", "vault.decrypt", "The console and the scheduler cannot reach what decrypts"),
         ("scheduler", "vault.reader", "The console and the scheduler cannot reach what decrypts"),
+        ("console", "vault.sights", "The console and the scheduler cannot reach what decrypts"),
+        ("scheduler", "vault.readings", "The console and the scheduler cannot reach what decrypts"),
         ("console", "runner.worker", "Nothing imports the worker"),
         ("runner", "vault.decrypt", "Only the worker and the key commands import what decrypts"),
+        ("runner", "vault.sights", "Only the worker and the key commands import what decrypts"),
         ("runner", "vault.identities", "Only the worker and the key commands import what decrypts"),
         ("runner", "console", "Each package knows only what is below it"),
         ("vault", "runner", "Each package knows only what is below it"),
