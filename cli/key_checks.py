@@ -62,9 +62,10 @@ def _key_file(environment: str, path: Path) -> Finding:
 
 def _whose(home: Home, environ: Mapping[str, str], environments: Sequence[str]) -> Iterator[Finding]:
     """Whether these key files are those of their environments and of the database, as the runner's own code says."""
-    found = processes.answer_of("runner.worker.key_findings", home=home.path, environ=environ)
+    found, why = processes.answer_or_reason("runner.worker.key_findings", home=home.path, environ=environ)
     if not isinstance(found, list):
-        yield Finding("keys", "fail", "They cannot be read.", "Run `python -m runner.worker.key_findings` to see why.")
+        mend = "Correct that, or run `python -m runner.worker.key_findings` to see more."
+        yield Finding("keys", "warn", f"What is in them could not be looked at. {why}".strip(), mend)
         return
     for each in found:
         if each["environment"] in environments:

@@ -1,34 +1,26 @@
 """What `botkeep doctor` finds in rows of SQLite, which keeps anything anywhere: what is no id, time or document.
 
-Every process refuses to read such a value and quotes it; this says where it stands. PostgreSQL takes none.
+Every process refuses to read such a value; this says where it stands, as one of them judges that reads with the same
+code. PostgreSQL takes none.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+from cli import processes
 from cli.finding import Finding
 from cli.home import Home
-
-#: What is wrong with a column `{0}`, and what it should hold, by the type that migrations declare it with
-#: (https://www.sqlite.org/lang_datefunc.html, https://www.sqlite.org/json1.html).
-_WRONG = {
-    "CHAR(32)": ("typeof({0}) <> 'text' OR length({0}) <> 32 OR {0} GLOB '*[^0-9A-Fa-f]*'", "no id"),
-    "DATETIME": (
-        "typeof({0}) <> 'text' OR {0} NOT GLOB '????-??-?? ??:??:??*' OR strftime('%s', {0}) IS NULL",
-        "no time",
-    ),
-    "JSON": ("NOT json_valid({0})", "no JSON document"),
-}
 
 #: Values that are named; who has more of them restores a backup.
 NAMED = 10
 
-#: Characters of a value that are shown.
-_SHOWN = 40
+#: Seconds for looking; a million jobs take some.
+SECONDS = 20
+
+_JUDGE = "console.row_findings"
 
 
 def check_rows(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -37,35 +29,28 @@ def check_rows(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     path = Path(url.removeprefix("sqlite:///"))
     if not url.startswith("sqlite:///") or not path.is_file():
         return
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
-            database.text_factory = lambda stored: stored.decode(errors="replace")
-            found = list(_wrong(database))
-    except sqlite3.Error as error:
-        yield Finding("rows", "warn", f"The rows of {path} cannot be looked at: {error}.")
+    answer, why = processes.answer_or_reason(_JUDGE, str(SECONDS), home=home.path, environ=environ)
+    if not isinstance(answer, dict):
+        mend = f"Correct that, or run `python -m {_JUDGE}` to see more."
+        yield Finding("rows", "warn", f"The rows of {path} cannot be looked at. {why}".strip(), mend)
         return
-    for place in found[:NAMED]:
+    yield from _judged(answer["damaged"], answer["unseen"], path)
+
+
+def _judged(damaged: list[dict[str, Any]], unseen: str, path: Path) -> Iterator[Finding]:
+    for each in damaged[:NAMED]:
         mend = f"Stop Botkeep and correct it with `sqlite3 {path}`, or restore a backup."
-        yield Finding("rows", "fail", f"{place}: changed by hand, or damaged.", mend)
-    if len(found) > NAMED:
+        yield Finding("rows", "fail", f"{_place(each)}: changed by hand, or damaged.", mend)
+    if len(damaged) > NAMED:
         yield Finding("rows", "fail", "More values like these stand in the database.", "Restore a backup.")
-    if not found:
+    elif unseen:
+        mend = f"Run `python -m {_JUDGE}`, which looks at all of them."
+        yield Finding("rows", "warn", f"{SECONDS} s were over in the table {unseen}: not all rows were seen.", mend)
+    elif not damaged:
         yield Finding("rows", "ok", "Ids, times and documents can be read.")
 
 
-def _wrong(database: sqlite3.Connection) -> Iterator[str]:
-    left = NAMED + 1
-    for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
-        for _, column, kind, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
-            if kind not in _WRONG or not left:
-                continue
-            condition, what = _WRONG[kind]
-            named = f'"{column}"'
-            rows = database.execute(
-                f'SELECT rowid, CAST({named} AS TEXT) FROM "{table}" '  # noqa: S608 - names that the database itself told
-                f"WHERE {named} IS NOT NULL AND ({condition.format(named)}) LIMIT {left}"
-            ).fetchall()
-            left -= len(rows)
-            for row, stored in rows:
-                shown = ascii(stored if len(stored) <= _SHOWN else f"{stored[:_SHOWN]}...")
-                yield f"{table}.{column} of the row with rowid {row} is {shown}, {what}"
+def _place(damage: Mapping[str, Any]) -> str:
+    """Where a value stands and what it is; never of a document, which may hold what a person typed."""
+    is_what = f"no {damage['what']}" if damage["value"] is None else f"{damage['value']}, no {damage['what']}"
+    return f"{damage['table']}.{damage['column']} of the row with rowid {damage['rowid']} is {is_what}"

@@ -3,31 +3,40 @@
 Nothing is told at the end of a job, so nothing can be lost there: every second the ends since `watched_until` are
 compared with the firings, which are unique. An end counts by the database's clock of the statement that wrote it, and
 may be committed later than ends after it; so each look goes back by `OVERLAP`, longer than any transaction may wait
-(`vault.db.FROZEN_AFTER`).
+(`vault.db.FROZEN_AFTER`). An end that cannot be read is passed over.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from celery import Celery
 from sqlalchemy import ColumnElement, Engine, ScalarSelect, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
+from runner.logging import logger
 from runner.triggers import Kind, Trigger
 from scheduler import firing
+from scheduler.damage import readable
 from scheduler.definitions import Completion
 from scheduler.shots import Fired, Shot
-from scheduler.sources import Ended, Watched, ended_since, key_of, source
+from scheduler.sources import Ends, Watched, ended_since, key_of, source
 from vault import db
+from vault.errors import DamagedRow, Unavailable
+
+_log = logger()
 
 #: How far each look goes back behind the one before.
 OVERLAP = timedelta(seconds=2 * db.FROZEN_AFTER)
 
 #: Ends of one look; the rest follows at once.
 BATCH = 500
+
+#: More completion triggers than anybody has.
+_MOST = 1_000_000
 
 #: How rarely a trigger without ends is written to.
 _STEP = timedelta(seconds=30)
@@ -43,19 +52,54 @@ def waiting() -> ColumnElement[bool]:
 
 
 def fire_ended(engine: Engine, app: Celery) -> int:
-    """Fire every completion trigger for what has ended; answers how many firings there were."""
+    """Fire every completion trigger for what has ended; answers how many firings there were.
+
+    A trigger that cannot fire is told to the log, and holds up no other.
+
+    Raises:
+        Unavailable: when the database cannot be reached.
+    """
+    return sum(_fire(engine, app, trigger_id) for trigger_id in _with_news(engine))
+
+
+def _with_news(engine: Engine) -> list[uuid.UUID]:
+    found: list[uuid.UUID] = []
     with db.reading(engine) as session:
         now = db.database_time(session)
-        waiting = [trigger.id for trigger in _waiting(session) if _news(session, trigger, now=now)]
+        rows, unreadable = readable(session, select(Trigger).where(*_ACTIVE).order_by(Trigger.id), limit=_MOST)
+        if unreadable:
+            _log.warning("triggers.damaged", count=unreadable)
+        for (trigger,) in rows:
+            with _alone(trigger.id):
+                if _news(session, trigger, now=now):
+                    found.append(trigger.id)
+    return found
+
+
+def _fire(engine: Engine, app: Celery, trigger_id: uuid.UUID) -> int:
     count = 0
-    for trigger_id in waiting:
-        more = True
-        while more:
-            with db.writing(engine) as session:
-                fired, more = fire_batch(session, trigger_id, now=db.database_time(session))
-            firing.announce(engine, app, fired)
-            count += len(fired)
+    more = True
+    while more:
+        fired: list[Fired] = []
+        more = False
+        with _alone(trigger_id), db.writing(engine) as session:
+            fired, more = fire_batch(session, trigger_id, now=db.database_time(session))
+        firing.announce(engine, app, fired)
+        count += len(fired)
     return count
+
+
+@contextmanager
+def _alone(trigger_id: uuid.UUID) -> Iterator[None]:
+    """What goes wrong with one trigger is logged here, and does not hold up the others."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except DamagedRow as error:
+        _log.warning("trigger.damaged", trigger_id=str(trigger_id), error=str(error))
+    except Exception:
+        _log.exception("trigger.broken", trigger_id=str(trigger_id))
 
 
 def fire_batch(session: Session, trigger_id: uuid.UUID, *, now: datetime) -> tuple[list[Fired], bool]:
@@ -65,7 +109,10 @@ def fire_batch(session: Session, trigger_id: uuid.UUID, *, now: datetime) -> tup
     ).one_or_none()
     if trigger is None:
         return [], False
-    ended = _ended(session, trigger)
+    found = _ended(session, trigger)
+    if found.unreadable:
+        _log.warning("trigger.ends_damaged", trigger_id=str(trigger_id), count=found.unreadable)
+    ended = found.ends
     depths = firing.depth_of(session, [one.id for one in ended])
     shots = [
         Shot(trigger, key_of(one.id), one.finished_at, event=one.event, depth=depths.get(one.id, -1) + 1)
@@ -90,15 +137,11 @@ def _ago(span: timedelta) -> ScalarSelect[datetime]:
     return select(db.clock(-span)).scalar_subquery()
 
 
-def _waiting(session: Session) -> Sequence[Trigger]:
-    return session.scalars(select(Trigger).where(*_ACTIVE).order_by(Trigger.id)).all()
-
-
 def _news(session: Session, trigger: Trigger, *, now: datetime) -> bool:
-    return now - _watched(trigger) > _STEP or bool(_ended(session, trigger, limit=1))
+    return now - _watched(trigger) > _STEP or bool(_ended(session, trigger, limit=1).ends)
 
 
-def _ended(session: Session, trigger: Trigger, *, limit: int = BATCH) -> Sequence[Ended]:
+def _ended(session: Session, trigger: Trigger, *, limit: int = BATCH) -> Ends:
     wanted = Completion.model_validate(trigger.definition["completion"])
     kind, name = wanted.source
     watched = Watched(

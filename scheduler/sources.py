@@ -16,6 +16,7 @@ from runner.errors import Invalid, NotFound
 from runner.models import Bot, Job
 from runner.triggers import Firing
 from scheduler import flows
+from scheduler.damage import readable
 from scheduler.flows import Kind
 from scheduler.models import Flow, Run
 
@@ -41,14 +42,26 @@ class Ended:
     event: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Ends that were found, the oldest first, and how many between them cannot be read, which fire nothing."""
+
+    ends: Sequence[Ended]
+    unreadable: int
+
+
 class Source(Protocol):
     """One kind of thing that can have ended."""
 
     def check(self, session: Session, name: str, *, workspace_id: uuid.UUID) -> None:
         """Raises `NotFound` where there is no such thing."""
 
-    def ended(self, session: Session, watched: Watched, *, limit: int) -> Sequence[Ended]:
-        """The oldest ends since then for which the trigger has not fired, at most `limit`."""
+    def ended(self, session: Session, watched: Watched, *, limit: int) -> Ends:
+        """The oldest ends since then for which the trigger has not fired, at most `limit`.
+
+        Raises:
+            DamagedRow: where so many cannot be read that only a backup helps.
+        """
 
 
 def key_of(ended_id: uuid.UUID) -> str:
@@ -62,21 +75,22 @@ class _Bots:
     def check(self, session: Session, name: str, *, workspace_id: uuid.UUID) -> None:
         bots.require(session, name, workspace_id=workspace_id)
 
-    def ended(self, session: Session, watched: Watched, *, limit: int) -> Sequence[Ended]:
+    def ended(self, session: Session, watched: Watched, *, limit: int) -> Ends:
         fired = exists().where(
             Firing.trigger_id == watched.trigger_id,
             # As `key_of`: SQLite keeps an id without its hyphens.
             Firing.key == func.replace(cast(Job.id, String), "-", ""),
         )
         place = [] if watched.environment is None else [Job.environment == watched.environment]
-        rows = session.execute(
+        rows, unreadable = readable(
+            session,
             select(Job.id, Job.state, Job.reason, Job.environment, Job.exit_code, Job.parameters, Job.finished_at)
             .join(Bot, and_(Bot.id == Job.bot_id, Bot.workspace_id == watched.workspace_id, Bot.name == watched.name))
             .where(Job.finished_at >= watched.since, Job.state.in_(watched.states), ~fired, *place)
-            .order_by(Job.finished_at)
-            .limit(limit)
-        ).all()
-        return [
+            .order_by(Job.finished_at, Job.id),
+            limit=limit,
+        )
+        ends = [
             Ended(
                 row.id,
                 row.finished_at,
@@ -94,6 +108,7 @@ class _Bots:
             )
             for row in rows
         ]
+        return Ends(ends, unreadable)
 
 
 class _Flows:
@@ -105,20 +120,21 @@ class _Flows:
     def check(self, session: Session, name: str, *, workspace_id: uuid.UUID) -> None:
         flows.require(session, self._kind, name, workspace_id=workspace_id)
 
-    def ended(self, session: Session, watched: Watched, *, limit: int) -> Sequence[Ended]:
+    def ended(self, session: Session, watched: Watched, *, limit: int) -> Ends:
         fired = exists().where(
             Firing.trigger_id == watched.trigger_id, Firing.key == func.replace(cast(Run.id, String), "-", "")
         )
         place = [] if watched.environment is None else [Run.environment == watched.environment]
         of_flow = (Flow.workspace_id == watched.workspace_id, Flow.kind == self._kind, Flow.name == watched.name)
-        rows = session.execute(
+        rows, unreadable = readable(
+            session,
             select(Run.id, Run.state, Run.reason, Run.environment, Run.parameters, Run.finished_at)
             .join(Flow, and_(Flow.id == Run.flow_id, *of_flow))
             .where(Run.finished_at >= watched.since, Run.state.in_(watched.states), ~fired, *place)
-            .order_by(Run.finished_at)
-            .limit(limit)
-        ).all()
-        return [
+            .order_by(Run.finished_at, Run.id),
+            limit=limit,
+        )
+        ends = [
             Ended(
                 row.id,
                 row.finished_at,
@@ -135,6 +151,7 @@ class _Flows:
             )
             for row in rows
         ]
+        return Ends(ends, unreadable)
 
 
 SOURCES: Mapping[str, Source] = {"bot": _Bots(), "queue": _Flows(Kind.QUEUE), "workflow": _Flows(Kind.WORKFLOW)}

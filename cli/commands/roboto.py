@@ -29,12 +29,13 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The asset GLO
 
 
 def _full(name: str) -> str:
-    if "." in name and not name.startswith(f"{GROUP}."):
+    group, dot, rest = name.partition(".")
+    if dot and group.upper() != GROUP:
         raise Refused(
             f"{name!r} is not the name of an asset of the group {GROUP}.",
             hint="Leave its group out, or see `botkeep asset --help` for the assets of other groups.",
         )
-    return f"{GROUP}.{name.removeprefix(f'{GROUP}.')}"
+    return f"{GROUP}.{rest if dot else name}"
 
 
 @app.command()

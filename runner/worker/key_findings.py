@@ -15,6 +15,7 @@ if __name__ == "__main__":
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -57,15 +58,23 @@ def findings(settings: RunnerSettings) -> Iterator[tuple[str, Finding]]:
     Raises:
         InvalidDatabase: for a database's address that nobody could use.
     """
-    engine = _engine(settings)
+    database = _Database(_engine(settings))
     passphrase = _locked if settings.key_passphrase_file is None else file_passphrase(settings.key_passphrase_file)
     try:
         for environment, source in settings.key_sources().items():
             if not isinstance(source, Command) and _path(source).exists():
-                yield environment, _judged(engine, environment, source, passphrase)
+                yield environment, _judged(database, environment, source, passphrase)
     finally:
-        if engine is not None:
-            engine.dispose()
+        if database.engine is not None:
+            database.engine.dispose()
+
+
+@dataclass(slots=True)
+class _Database:
+    """What the keys are compared with, where there is one; it is asked no more once it was `away`."""
+
+    engine: Engine | None
+    away: bool = False
 
 
 def _engine(settings: RunnerSettings) -> Engine | None:
@@ -85,7 +94,7 @@ def _locked(_environment: str) -> str:
     raise _LockedError
 
 
-def _judged(engine: Engine | None, environment: str, source: Source, passphrase: Passphrase) -> Finding:
+def _judged(database: _Database, environment: str, source: Source, passphrase: Passphrase) -> Finding:
     try:
         identities: Identities = {environment: read_identities(source, environment, passphrase=passphrase)}
     except _LockedError:
@@ -94,24 +103,31 @@ def _judged(engine: Engine | None, environment: str, source: Source, passphrase:
         return "fail", str(error), ""
     count = len(identities[environment])
     return _compared(
-        engine, identities, f"{_path(source)} holds {count} {'key' if count == 1 else 'keys'} of {environment}"
+        database, identities, f"{_path(source)} holds {count} {'key' if count == 1 else 'keys'} of {environment}"
     )
 
 
-def _compared(engine: Engine | None, identities: Identities, held: str) -> Finding:
-    if engine is None:
+def _compared(database: _Database, identities: Identities, held: str) -> Finding:
+    if database.engine is None:
         return "ok", f"{held}; there is no database to compare with.", ""
+    if database.away:
+        return _not_compared(held)
     try:
-        with db.reading(engine) as session:
+        with db.reading(database.engine) as session:
             check_canaries(session, identities)
     except NoRecipient as error:
         mend = f"`botkeep up` registers it, or on a key host: python -m vault keygen --env {error.environment}"
         return "warn", f"{held}, and the database has none yet.", mend
     except (Unavailable, DBAPIError):
-        return "ok", f"{held}; the database cannot be asked whether they are its own.", ""
+        database.away = True
+        return _not_compared(held)
     except VaultError as error:
         return "fail", str(error), ""
     return "ok", f"{held}, and the database's is among them.", ""
+
+
+def _not_compared(held: str) -> Finding:
+    return "ok", f"{held}; the database cannot be asked whether they are its own.", ""
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import JSON, Column, Table, select, text
+from sqlalchemy import JSON, Column, Table, inspect, select, text
+from sqlalchemy.orm import Session
 
+from cli import row_checks
 from cli.home import Home
 from cli.row_checks import check_rows
+from console.row_findings import look
 from scheduler.models import Flow  # the last of the models: it loads all
 from tests.api import Api, error_of, serving
 from tests.support import ROOT, Stores, clean_environment
@@ -22,6 +25,26 @@ pytestmark = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 
 TABLES: list[Table] = Flow.metadata.sorted_tables
 
+#: What stands where an id, a time or a document belongs; each may be one.
+ODD = ("'junk'", "''", "7", "7.5", "x'00ff'", "x'7b7d'", "CAST(x'ff' AS TEXT)", "CAST(x'225cff22' AS TEXT)")
+MOMENTS = (
+    "2026-08-01 10:11:12.123456", "2026-08-01 10:11:12", "2026-08-01T10:11:12.123456", "2026-08-01", "20260801",
+    "2026-02-28 23:59:59.999999", "2026-02-29 00:00:00.000000", "2024-02-29 00:00:00.000000", "2026-02-31 00:00:00",
+    "2026-02-31 00:00:00.000000",
+    "2026-02-01 24:00:00", "2026-02-01 24:00:00.000000", "2026-02-01 23:60:00.000000", "2026-13-01 00:00:00.000000",
+    "2026-08-01 10:11:12.123456 ", " 2026-08-01 10:11:12", "0000-01-01 00:00:00.000000", "2026-08-01 10:11:12+02:00",
+    "2026-08-01 10:11:12.123456Z", "now", "2026-08-00 10:11:12.123456", "2026-08-01 10:11:1\N{ARABIC-INDIC DIGIT TWO}",
+)  # fmt: skip
+IDS = (
+    "0123456789abcdef0123456789abcdef", "0123456789ABCDEF0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef",
+    "{0123456789abcdef0123456789abcdef}", "0123456789abcdef0123456789abcde", "0123456789abcdef0123456789abcdef ",
+    "0123456789abcdef0123456789abcdeg", "0" * 32, "7" * 31 + "\N{ARABIC-INDIC DIGIT TWO}",
+)  # fmt: skip
+DOCUMENTS = (
+    "{}", "[]", "null", "[1] ", '{"A": 1}', '{"A": "\u00e4"}', '{"A": NaN}', '{"A"', "{} {}",
+    '{"A": "\t"}', "[" * 900 + "]" * 900, "[" * 100_000 + "]" * 100_000, "[" + "1" * 5000 + "]", "01", "true", "1e999",
+)  # fmt: skip
+
 
 @pytest.fixture
 def api(stores: Stores, tmp_path: Path) -> Iterator[Api]:
@@ -29,6 +52,11 @@ def api(stores: Stores, tmp_path: Path) -> Iterator[Api]:
         running.add_bot()
         running.run()
         yield running
+
+
+def doctor(stores: Stores) -> list[tuple[str, str]]:
+    found = check_rows(Home(Path("/nonexistent")), stores.environment)
+    return [(each.level, each.message) for each in found]
 
 
 def is_document(column: Column[object]) -> bool:
@@ -52,8 +80,6 @@ def test_junk_where_an_id_a_time_or_a_document_belongs_is_said_of_every_column(s
                 text(f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join([junk] * len(table.columns))})")
             )
             for column in filter(is_typed, table.columns):
-                if junk == "7" and is_document(column):
-                    continue  # a document, if not one of ours
                 with pytest.raises(DamagedRow, match=r"changed by hand, or damaged: .* which belongs in its place"):
                     session.execute(select(column)).all()
                 with pytest.raises(DamagedRow):
@@ -64,30 +90,75 @@ def test_junk_where_an_id_a_time_or_a_document_belongs_is_said_of_every_column(s
     assert seen > 100
 
 
-def test_doctor_says_where_junk_stands(stores: Stores, api: Api) -> None:
-    def found() -> list[tuple[str, str]]:
-        return [(each.level, each.message) for each in check_rows(Home(Path("/nonexistent")), stores.environment)]
-
+def test_doctor_says_where_junk_stands_and_never_what_a_document_holds(stores: Stores, api: Api) -> None:
     api.set_value("SAP.PASSWORD", b"x7!Kq-live")
-    assert found() == [("ok", "Ids, times and documents can be read.")]
-    for column in ("jobs.id", "jobs.created_at", "jobs.parameters"):
+    assert doctor(stores) == [("ok", "Ids, times and documents can be read.")]
+    for column in ("jobs.id", "jobs.created_at"):
         spoil(api, column)
-    assert found() == [
-        ("fail", f"jobs.{column} of the row with rowid 1 is 'ju<n>k', {what}: changed by hand, or damaged.")
-        for column, what in (("id", "no id"), ("parameters", "no JSON document"), ("created_at", "no time"))
+    spoil(api, "jobs.parameters", '\'{"PASSWORD": "typed-by-hand\'')
+    found = doctor(stores)
+    assert found == [
+        ("fail", f"jobs.{column} of the row with rowid 1 is {what}: changed by hand, or damaged.")
+        for column, what in (
+            ("id", "'ju<n>k', no id"),
+            ("parameters", "no JSON document"),
+            ("created_at", "'ju<n>k', no time"),
+        )
     ]
+    assert "typed" not in repr(found)
 
 
 @pytest.mark.parametrize(
-    "junk", ["'2026-13-01 00:00:00.000000'", "'2026-08-01'", "'now'", "7", "x'ff00'", "CAST(x'ff' AS TEXT)"]
+    ("column", "written"),
+    [("jobs.workspace_id", IDS), ("jobs.created_at", MOMENTS), ("jobs.parameters", DOCUMENTS)],
+    ids=["ids", "times", "documents"],
 )
-def test_doctor_finds_what_is_nearly_a_time_and_stops_after_some(stores: Stores, api: Api, junk: str) -> None:
+def test_damaged_is_what_a_process_cannot_read_and_nothing_else(
+    stores: Stores, api: Api, column: str, written: Sequence[str]
+) -> None:
+    table, name = column.split(".")
+    judged = {}
+    for junk in (*ODD, *(f"'{one}'" for one in written)):
+        spoil(api, column, junk)
+        found, _ = look(stores.database_url, until=float("inf"))
+        with db.reading(api.console.engine) as session:
+            judged[junk] = (can_be_read(session, Flow.metadata.tables[table].columns[name]), not found)
+    assert {junk for junk, (sound, said) in judged.items() if sound != said} == set()
+    assert {said for _, said in judged.values()} == {True, False}
+
+
+def can_be_read(session: Session, column: Column[object]) -> bool:
+    try:
+        with db.known_troubles():
+            session.execute(select(column)).all()
+    except DamagedRow:
+        return False
+    return True
+
+
+def test_doctor_stops_after_some(stores: Stores, api: Api) -> None:
     for _ in range(12):
         api.run()
-    spoil(api, "jobs.created_at", junk)
-    found = list(check_rows(Home(Path("/nonexistent")), stores.environment))
-    assert [each.level for each in found] == ["fail"] * 11
-    assert found[-1].message == "More values like these stand in the database."
+    spoil(api, "jobs.created_at")
+    found = doctor(stores)
+    assert [level for level, _ in found] == ["fail"] * 11
+    assert found[-1][1] == "More values like these stand in the database."
+
+
+def test_doctor_says_that_its_time_was_over(stores: Stores, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert api.url
+    monkeypatch.setattr(row_checks, "SECONDS", -1)
+    ((level, words),) = doctor(stores)
+    assert (level, "not all rows were seen" in words) == ("warn", True)
+
+
+def test_every_table_of_the_database_is_looked_at(stores: Stores) -> None:
+    engine = db.engine(stores.database_url)
+    there = set(inspect(engine).get_table_names()) - {"alembic_version"}
+    engine.dispose()
+    command = "import console.row_findings as f; print(*f.Model.metadata.tables)"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == there
 
 
 def spoil(api: Api, column: str, junk: str = "'ju<n>k'") -> None:

@@ -1,7 +1,10 @@
 """A host with the keys of some environments, as those who rotate and verify there use it."""
 
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,24 @@ def test_doctor_judges_keys_also_while_the_database_is_away(stores: Stores, key_
     assert (finding.level, "cannot be asked" in finding.message) == ("ok", True)
     spoil(key_host / "keys", "swapped")
     assert doctor(stores, key_host, **away)["key prod"].level == "fail"
+
+
+def test_doctor_asks_a_database_that_is_away_once_for_all_keys(stores: Stores, key_host: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port, calls = listening.getsockname()[1], []
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    listening.accept()[0].close()
+                    calls.append(port)
+
+        answering = threading.Thread(target=hang_up, daemon=True)
+        answering.start()
+        url = f"postgresql+psycopg://nobody@127.0.0.1:{port}/none?sslmode=disable&gssencmode=disable"
+        found = doctor(stores, key_host, BOTKEEP_DATABASE_URL=url)
+        listening.shutdown(socket.SHUT_RDWR)
+        answering.join()
+    assert [found[f"key {name}"].level for name in ("dev", "staging", "prod")] == ["ok"] * 3
+    assert all("the database cannot be asked" in found[f"key {name}"].message for name in ("dev", "staging", "prod"))
+    assert len(calls) == 1

@@ -91,6 +91,7 @@ def test_an_empty_list_says_what_to_do_next_and_is_no_error(
         ("runner remove r", "DELETE", "/api/v1/runners/r", DONE, None),
         ("token remove t", "DELETE", "/api/v1/tokens/t", DONE, None),
         ("secret delete N", "DELETE", "/api/v1/assets/GLOBAL/N", DONE, None),
+        ("secret delete Global.N", "DELETE", "/api/v1/assets/GLOBAL/N", DONE, None),
         (
             "environment set prod --unset refuse",
             "PUT",

@@ -1,6 +1,7 @@
 """Each thing a new operator gets wrong is found, and its mend is said."""
 
 import sqlite3
+import sys
 from collections.abc import Iterable
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import processes
 from cli.client import Probe
 from cli.database_checks import check_database
 from cli.doctor import (
@@ -23,6 +25,7 @@ from cli.doctor import (
 from cli.finding import Finding
 from cli.home import Home
 from cli.key_checks import check_keys
+from cli.row_checks import check_rows
 from tests.unit.cli.conftest import Answer, Botkeep, Console, items
 from vault.decrypt import Identity
 from vault.identities import create_key_file
@@ -105,10 +108,57 @@ def test_what_only_its_owner_can_read_and_is_no_key_fails(tmp_path: Path) -> Non
     assert (found["key prod"].level, "may have been swapped" in found["key prod"].message) == ("fail", True)
 
 
-def test_keys_that_cannot_be_asked_for_fail_with_how_to_see_why(tmp_path: Path) -> None:
+def test_rows_that_cannot_be_looked_at_are_a_warning_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "botkeep.db").write_bytes(b"no database" * 1000)
+    (finding,) = check_rows(Home(tmp_path), {})
+    assert (finding.level, "file is not a database" in finding.message) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "why"),
+    [
+        ("BOTKEEP_CONCURRENCY", "many", "BOTKEEP_CONCURRENCY: Input should be a valid integer"),
+        ("BOTKEEP_DATABASE_URL", "postgresql:://u:x7!Kq@host/db", "BOTKEEP_DATABASE_URL is not an address"),
+        ("BOTKEEP_DATABASE_URL", "mysql://u:x7!Kq@host/db", "BOTKEEP_DATABASE_URL"),
+    ],
+)
+def test_keys_that_cannot_be_looked_at_are_a_warning_with_the_reason(
+    tmp_path: Path, name: str, setting: str, why: str
+) -> None:
     create_key_file(tmp_path / "keys" / "dev.key", Identity.generate("dev"))
-    *_, finding = check_keys(Home(tmp_path), {"BOTKEEP_CONCURRENCY": "many"})
-    assert (finding.name, finding.level, "key_findings" in finding.mend) == ("keys", "fail", True)
+    found = list(check_keys(Home(tmp_path), {name: setting}))
+    assert [(each.name, each.level) for each in found if each.level != "ok"] == [
+        ("key staging", "warn"), ("key prod", "warn"), ("keys", "warn"),
+    ]  # fmt: skip
+    assert found[-1].message.startswith(f"What is in them could not be looked at. {why}")
+    assert "key_findings" in found[-1].mend
+    assert "x7!Kq" not in repr(found)
+
+
+def test_keys_whose_process_takes_too_long_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_key_file(tmp_path / "keys" / "dev.key", Identity.generate("dev"))
+    monkeypatch.setattr(processes, "PATIENCE", 0.01)
+    *_, finding = check_keys(Home(tmp_path), {})
+    assert (finding.level, "It took more than 0.01 s." in finding.message) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("", ""),
+        ("Traceback (most recent call last):\n  x\nValueError: x7!Kq\n", ""),
+        ("A warning.\nThe \x1b[31mreason.\n", "The ?[31mreason."),
+        ("long " * 1000, ("long " * 60)),
+    ],
+)
+def test_a_process_that_says_nothing_is_quoted_with_its_last_sentence_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, shown: str
+) -> None:
+    (tmp_path / "said").write_text(said)
+    program = "import sys, pathlib; sys.stderr.write(pathlib.Path(sys.argv[1]).read_text())"
+    monkeypatch.setattr(processes, "module", lambda *words: (sys.executable, "-c", program, words[1]))
+    answer = processes.answer_or_reason("a.module", str(tmp_path / "said"), home=tmp_path, environ={})
+    assert answer == (None, shown)
 
 
 @pytest.mark.parametrize(
