@@ -34,7 +34,7 @@ from vault import readings
 from vault.models import Asset, AssetValue, CurrentValue
 from vault.names import parse_pattern
 
-#: Statements of each kind that are kept, one for each declaration: 60 to 90 kB each (measured with what `Direct` keeps).
+#: Statements of each kind that are kept, one for each declaration: 60 to 90 kB each, with what `Direct` keeps.
 STATEMENTS = 512
 
 
