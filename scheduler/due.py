@@ -14,8 +14,10 @@ from celery import Celery
 from sqlalchemy import Engine, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
+from runner.logging import logger
 from runner.triggers import Trigger
 from scheduler import calendars, firing
+from scheduler.damage import readable
 from scheduler.misfire import due
 from scheduler.shots import Fired, Shot
 from scheduler.triggers import timing_of
@@ -25,6 +27,8 @@ from vault.models import Model
 
 #: Triggers in one transaction: enough that its cost is spread, few enough that another scheduler soon gets some.
 BATCH = 500
+
+_log = logger()
 
 #: Whether a schedule is due: one look into a small index.
 WAITING = exists().where(Trigger.next_fire_at <= moment())
@@ -49,13 +53,11 @@ def fire_due(engine: Engine, app: Celery) -> int:
 
 def fire_batch(session: Session, *, now: datetime, limit: int = BATCH) -> tuple[int, list[Fired]]:
     """Claim and fire some schedules that are due at `now`; answers how many were claimed, and their firings."""
-    claimed = session.scalars(
-        select(Trigger)
-        .where(Trigger.next_fire_at <= now)
-        .order_by(Trigger.next_fire_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+    waiting = select(Trigger).where(Trigger.next_fire_at <= now).order_by(Trigger.next_fire_at, Trigger.id)
+    rows, unreadable = readable(session, waiting.with_for_update(skip_locked=True), limit=limit)
+    if unreadable:
+        _log.warning("triggers.damaged", count=unreadable)
+    claimed = [trigger for (trigger,) in rows]
     shots, moves = _aimed(session, claimed, now=now)
     fired = firing.fire_all(session, shots, now=now) if shots else []
     if moves:
