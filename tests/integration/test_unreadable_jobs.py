@@ -71,10 +71,16 @@ def test_what_can_be_read_stays(yard: Yard) -> None:
     assert yard.order() == jobs
 
 
-@pytest.fixture
-def spoiled(system: System) -> Iterator[str]:
-    """A parked job that cannot be read until the test is over."""
+@pytest.fixture(params=[0, 2])
+def before(request: pytest.FixtureRequest, system: System) -> list[str]:
+    """Parked jobs that are claimed first."""
     system.add_bot("any", "print('done')")
+    return [system.enqueue("any", group=PARKED) for _ in range(request.param)]
+
+
+@pytest.fixture
+def spoiled(system: System, before: list[str]) -> Iterator[str]:
+    """A parked job that cannot be read until the test is over."""
     job_id = system.enqueue("any", group=PARKED)
     place = {"id": uuid.UUID(job_id).hex}
     with system.engine.begin() as connection:
@@ -85,10 +91,11 @@ def spoiled(system: System) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("shared_system", ["embedded"], indirect=True)
-def test_a_runner_goes_on_with_the_jobs_behind(system: System, start: Start, spoiled: str) -> None:
-    behind = [system.enqueue("any", group=PARKED) for _ in range(3)]
+def test_a_runner_goes_on_with_the_jobs_behind(system: System, start: Start, before: list[str], spoiled: str) -> None:
+    others = [*before, *(system.enqueue("any", group=PARKED) for _ in range(3))]
+    # Full with one job, it claims the next one together with the end of that.
     start_runner(system, start, name="parked", group=PARKED, env={"BOTKEEP_CONCURRENCY": "1"})
-    assert [system.wait_for(job_id)["state"] for job_id in behind] == ["succeeded"] * 3
+    assert [system.wait_for(job_id)["state"] for job_id in others] == ["succeeded"] * len(others)
     with system.engine.connect() as connection:
         (found,) = connection.execute(
             text("SELECT state, detail FROM jobs WHERE id = :id"), {"id": uuid.UUID(spoiled).hex}
