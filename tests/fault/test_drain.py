@@ -173,7 +173,10 @@ def test_what_a_killed_runner_had_not_begun_is_another_ones(system: System, star
     killed = start_runner(system, start, name="hoards", group=group, env=only_two)
     jobs = [system.enqueue(group=group, parameters={"gate": str(gate)}) for _ in range(4)]
     waiting = not_begun(system, f"dev.{group}", jobs, running_jobs=2)
+    bots = [bot_of(system, job_id) for job_id in jobs if job_id not in waiting]
     assert killed.stop(signal.SIGKILL) == -signal.SIGKILL
+    # A bot that found the gate open before its launcher killed it would have done its work, and not be lost.
+    wait_until(lambda: not any(bot.alive for bot in bots), 30, "the end of its bots")
     gate.touch()
     start_runner(system, start, name="rescued", group=group, env=only_two)
     for job_id in waiting:
