@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target works by itself on a fresh clone and does nothing twice.
 
-PYTHON ?= python3
+PYTHON ?= $(shell python3 deploy/interpreter.py 2>/dev/null || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed

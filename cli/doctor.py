@@ -7,7 +7,10 @@ key, a password or a token.
 from __future__ import annotations
 
 import ctypes
+import platform
 import shutil
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +35,7 @@ SCOPED_SINCE = 6
 def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
     """Every finding, in the order in which a mend is best done."""
     yield from check_user(environ)
+    yield from check_python()
     yield from check_isolation()
     yield from check_bot_users(home, environ)
     yield from check_home(home)
@@ -50,6 +54,24 @@ def check_user(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("user", "warn", words, "Use a plain user.")
     else:
         yield Finding("user", "ok", "Not root.")
+
+
+def check_python() -> Iterator[Finding]:
+    """Whether the Python that all our processes and most bots run on was built to be fast."""
+    yield judge_python(sysconfig.get_config_var("CONFIG_ARGS") or "", prefix=sys.base_prefix)
+
+
+def judge_python(arguments: str, *, prefix: str) -> Finding:
+    """The finding about a Python in `prefix` that was built with these arguments of its `configure`.
+
+    Distributions optimise theirs by other means than the argument.
+    """
+    version = platform.python_version()
+    if "--enable-optimizations" in arguments or prefix == "/usr":
+        return Finding("python", "ok", f"Python {version}, optimised.")
+    message = f"Python {version} in {prefix} was built without optimisation: a job takes a fifth more of the processor."
+    mend = "Install Botkeep with the system's Python, or build this one with --enable-optimizations."
+    return Finding("python", "warn", message, mend)
 
 
 def check_isolation() -> Iterator[Finding]:

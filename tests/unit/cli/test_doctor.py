@@ -20,6 +20,7 @@ from cli.doctor import (
     check_local_values,
     judge_broker,
     judge_local_values,
+    judge_python,
     judge_ready,
 )
 from cli.finding import Finding
@@ -174,6 +175,21 @@ def test_locked_local_values_that_bots_wait_for_are_a_fault(found: dict[str, obj
     finding = judge_local_values(found)
     assert finding.level == level
     assert words in finding.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prefix", "level"),
+    [
+        ("'--enable-optimizations' '--with-lto'", "/usr/local", "ok"),
+        ("'--enable-shared'", "/usr", "ok"),
+        ("'--enable-shared'", "/home/ann/.pyenv/versions/3.11.7", "warn"),
+        ("", "/opt/python", "warn"),
+    ],
+)
+def test_a_python_that_was_built_without_optimisation_is_noticed(arguments: str, prefix: str, level: str) -> None:
+    finding = judge_python(arguments, prefix=prefix)
+    assert (finding.level, prefix in finding.message) == (level, level == "warn")
+    assert bool(finding.mend) == (level == "warn")
 
 
 def test_local_values_are_asked_for_where_there_are_any(tmp_path: Path) -> None:
