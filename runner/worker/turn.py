@@ -62,6 +62,13 @@ class Turn:
         """Keep what was claimed in the lane that was offered for the turn after this one."""
         self._won = claimed
 
+    def look_around(self) -> Hint | None:
+        """The next hint of any lane, for the turn after this one: who would stay in a lane lets others have theirs."""
+        if self._next is None:
+            self._hints.ask(self.hint)
+            self._next = self._hints.answer()
+        return self._next
+
     def following(self) -> Turn | None:
         """The turn after this one; nothing where no hint waits, and where Celery's loop takes the next."""
         self.ask()
