@@ -124,6 +124,18 @@ def test_a_step_that_is_run_again_leaves_its_readings_once(attempts: Attempts) -
     assert count == 2
 
 
+def test_a_step_that_is_run_again_leaves_the_reading_of_what_the_bot_got(attempts: Attempts, world: World) -> None:
+    """The answer was lost when the database went away, and somebody set a value meanwhile."""
+    attempts.run()
+    world.set_value(USER, b"bob")
+    assert attempts.run(again=True)["SAP.USER"] == b"bob"
+    with db.reading(world.engine) as session:
+        numbers = session.scalars(
+            select(Reading.number).where(Reading.job_id == attempts.claim.job_id, Reading.asset == str(USER))
+        ).all()
+    assert sorted(numbers) == [1, 2]
+
+
 def test_an_unknown_reference_is_refused_until_its_asset_is_there(attempts: Attempts, world: World) -> None:
     parameters: dict[str, object] = {"url": "{{ASSET.SAP.MORE}}"}
     assert attempts.refused(parameters) == Reason.ASSET_MISSING

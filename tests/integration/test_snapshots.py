@@ -227,6 +227,19 @@ def test_a_reading_whose_audit_row_cannot_be_written_does_not_happen(world: Worl
         assert session.scalar(select(func.count()).select_from(Reading).where(Reading.job_id == job_id)) == 0
 
 
+def test_each_number_that_an_attempt_reads_is_a_reading_which_its_audit_rows_prove(world: World) -> None:
+    """As of a bot that sets what it was given, or whose data source is opened after somebody did."""
+    job_id = uuid.uuid4()
+    for number in (1, 2):
+        world.snapshots.record(world.take(), job_id=job_id, attempt=1, runner="r1", first=number == 1)
+        world.set_value(USER, b"another")
+    with db.writing(world.engine) as session:
+        numbers = session.scalars(select(Reading.number).where(Reading.asset == str(USER)).order_by(Reading.number))
+        assert numbers.all() == [1, 2]
+        chain.seal(session)
+        assert chain.verify(session, world.workspace_id, after=0, limit=100).findings == []
+
+
 def test_a_reading_that_was_edited_or_removed_is_found_by_its_audit_row(world: World) -> None:
     jobs = [uuid.uuid4(), uuid.uuid4()]
     for job_id in jobs:
