@@ -205,15 +205,16 @@ def pooled(engine: Engine) -> Iterator[Run]:
             raise statements.wrapped(error) from error
         finally:
             if statements.dialect == "postgresql":
-                _as_it_was(connection)
+                _as_it_was(connection, engine)
             connection.close()  # the pool undoes what is not committed
 
 
-def _as_it_was(connection: PoolProxiedConnection) -> None:
-    """Make a connection to PostgreSQL what its pool gave, or leave the pool without it where it broke."""
+def _as_it_was(connection: PoolProxiedConnection, engine: Engine) -> None:
+    """Make a connection to PostgreSQL what its pool gave; where it broke, the pool takes all it has for broken."""
     driver: Any = connection.driver_connection
     if driver.closed:
-        connection.invalidate()
+        # As a session does it: after a restart of the server each of them would cost somebody a failure.
+        engine.pool._invalidate(connection)  # noqa: SLF001 - SQLAlchemy has no public name for it
     else:
         driver.autocommit = False
 
