@@ -235,8 +235,8 @@ class Direct:
         self._open: set[Any] = set()
         # What the driver raises when the database is away; anything else is a defect and passes.
         driver = self._statements.driver
-        closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
-        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *closed)
+        others = () if self.dialect == "sqlite" else (driver.InterfaceError, *map(driver.errors.lookup, db.AWAY))
+        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *others)
         #: SQLite's one writer at a time within this process.
         self._turn: threading.Lock | None = engine.get_execution_options().get("writer")
         self._writer = db.turn(engine)
