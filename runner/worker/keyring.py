@@ -2,8 +2,8 @@
 
 Keys are read once at start and proved against the database's canaries. After a rotation the key file holds one
 more identity: the worker reads a file again that was changed, and whatever its keys come from as soon as a value needs
-one that it does not hold, at most every few seconds. A file that cannot be read, or that holds none of the keys that
-it held before, changes nothing.
+one that it does not hold, at most every few seconds where no file was changed. A file that cannot be read, or that
+holds none of the keys that it held before, changes nothing.
 """
 
 from __future__ import annotations
@@ -90,38 +90,45 @@ class Keyring:
         marks = _marks(self._sources)
         if marks == self._marks:
             return
-        self._marks = marks
         with self._reload:
+            if marks == self._marks:
+                return  # a value needed it meanwhile
+            self._marks = marks
             try:
-                found = load_identities(self._sources, passphrase=self._passphrase)
+                self._load()
             except VaultError as error:
                 _log.warning("keys.unreadable", error=str(error))
-                return
-            strange = [name for name, held in found.items() if not set(held) & set(self._identities[name])]
-            if strange:
-                _log.warning("keys.strange", environments=strange)
-                return
-            self._identities = found
 
     def expire(self) -> None:
         """Drop the data keys whose time is over, so that an idle worker does not keep them."""
         self._keys.expire()
 
     def _opened(self, snapshot: Snapshot, opening: Callable[[], T]) -> T:
+        held = self._identities
         try:
             return opening()
         except WrongIdentity:
-            if snapshot.environment not in self._sources or not self._read_again():
+            if snapshot.environment not in self._sources or not self._read_again(held):
                 raise
             return opening()
 
-    def _read_again(self) -> bool:
+    def _read_again(self, held: Identities) -> bool:
+        """Whether there are other identities by now than those that were `held`."""
         with self._reload:
-            if self._clock() - self._loaded_at < RELOAD_AFTER.total_seconds():
-                return False
-            self._identities = load_identities(self._sources, passphrase=self._passphrase)
-            self._loaded_at = self._clock()
-            return True
+            marks, now = _marks(self._sources), self._clock()
+            due = marks != self._marks or now - self._loaded_at >= RELOAD_AFTER.total_seconds()
+            if self._identities is held and due:
+                self._marks, self._loaded_at = marks, now
+                self._load()
+            return self._identities is not held
+
+    def _load(self) -> None:
+        found = load_identities(self._sources, passphrase=self._passphrase)
+        strange = [name for name, held in found.items() if not set(held) & set(self._identities[name])]
+        if strange:
+            _log.warning("keys.strange", environments=strange)
+            return
+        self._identities = found
 
 
 def _marks(sources: Mapping[str, Source]) -> dict[str, tuple[int, ...] | None]:

@@ -1,7 +1,9 @@
 """What an attempt gets, and is refused, is decided by what the database says now, whatever the worker remembers."""
 
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +21,13 @@ from runner.worker.resolution import NAMED, Resolved, resolve
 from tests import local_values
 from tests.support import Stores
 from tests.values import ANN, NOW, USER, World, made_world
-from vault import assets, db
+from vault import assets, db, rotation
 from vault.assets import Scope
+from vault.decrypt import Identity
+from vault.identities import create_key_file, key_path
 from vault.models import Asset, AuditEvent, CurrentValue, Reading
 from vault.names import AssetName
+from vault.reader import Snapshot
 
 MORE = AssetName("SAP", "MORE")
 
@@ -134,6 +139,48 @@ def test_a_step_that_is_run_again_leaves_the_reading_of_what_the_bot_got(attempt
             select(Reading.number).where(Reading.job_id == attempts.claim.job_id, Reading.asset == str(USER))
         ).all()
     assert sorted(numbers) == [1, 2]
+
+
+def rotate(world: World) -> None:
+    for _ in rotation.rotate(world.engine, "dev", settings=world.settings, now=NOW):
+        pass
+
+
+def test_attempts_at_once_open_what_a_rotation_has_just_wrapped_again(attempts: Attempts, world: World) -> None:
+    """One of them reads the key file, which the others wait for."""
+    for _ in range(2):  # within seconds
+        rotate(world)
+        taken, together = world.take(), threading.Barrier(3)
+
+        def opened(taken: Snapshot = taken, together: threading.Barrier = together) -> int:
+            tries = iter([together])
+
+            def opening() -> int:
+                try:
+                    return len(taken.open_all(world.keyring._identities, keys=world.keyring._keys))
+                finally:
+                    for barrier in tries:  # so that all find that they lack the key
+                        barrier.wait(30)
+
+            return world.keyring._opened(taken, opening)
+
+        with ThreadPoolExecutor(3) as threads:
+            assert [each.result() for each in [threads.submit(opened) for _ in range(3)]] == [2, 2, 2]
+    assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
+def test_a_key_file_of_another_installation_takes_away_nothing_when_a_value_needs_a_key(
+    attempts: Attempts, world: World
+) -> None:
+    path, kept = key_path(world.settings.keys(), "dev"), world.keyring.held()
+    rotate(world)
+    path.rename(path.with_name("its-own"))
+    create_key_file(path, Identity.generate("dev"))
+    with pytest.raises(Refusal):
+        attempts.run()
+    assert world.keyring.held() == kept
+    path.with_name("its-own").rename(path)
+    assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
 
 
 def test_an_unknown_reference_is_refused_until_its_asset_is_there(attempts: Attempts, world: World) -> None:
