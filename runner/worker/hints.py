@@ -58,7 +58,8 @@ class Hints:
             line = getattr(own, "line", None)
             if line is None:  # one that nobody else speaks on: the answer may wait there for a while
                 line = own.line = lanes.line(self._app)
-            line.send_packed_command(self._question(line, lanes.lane(before.environment, before.group)))
+            question = self._question(line, lanes.lane(before.environment, before.group))
+            line.send_packed_command(question, check_health=False)  # which would wait for an answer first
         except AWAY:
             return
         own.asks = True
