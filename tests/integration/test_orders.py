@@ -190,6 +190,7 @@ def test_a_key_answers_the_job_that_it_made_and_is_refused_for_another(yard: Yar
     assert (again.job.id, new) == (first.job.id, False)
     with pytest.raises(Conflict):
         yard.place(idempotency_key="k", parameters={"month": 9})
+    assert yard.place(idempotency_key="k", parameters={"month": 8}, environment=None)[0].job.id == first.job.id
     assert yard.count() == (2, 2)
 
 
