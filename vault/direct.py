@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, finalize, ref
 
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
@@ -219,6 +219,12 @@ def _as_it_was(connection: PoolProxiedConnection, engine: Engine) -> None:
         driver.autocommit = False
 
 
+class _Open:
+    """Stands in a thread's place for its connection, which is closed with it: at the latest when the thread ends."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Direct:
     """Runs statements on the calling thread's own connection to the database of `engine`.
 
@@ -292,7 +298,7 @@ class Direct:
                 raise
 
     def release(self) -> None:
-        """Close the calling thread's connection; what it had not committed is undone."""
+        """Close the calling thread's connection, before its end does; what it had not committed is undone."""
         self._release(self._own)
 
     def close(self) -> None:
@@ -311,18 +317,20 @@ class Direct:
     def _cursor(self, place: Any) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.RawCursor)
         cursor = getattr(place, "cursor", None)
         if cursor is None:
-            place.connection = db.driver_connection(self._engine)
-            cursor = place.cursor = self._statements.cursor(place.connection)
-            self._open.add(place.connection)
+            connection = db.driver_connection(self._engine)
+            self._open.add(connection)
+            place.open = _Open()
+            finalize(place.open, self._close, connection).atexit = False
+            cursor = place.cursor = self._statements.cursor(connection)
         return cursor
 
     def _release(self, place: Any) -> None:  # noqa: ANN401  (a thread's own, or the one that all share)
-        connection = getattr(place, "connection", None)
-        place.connection = place.cursor = None
-        if connection is not None:
-            self._open.discard(connection)
-            with contextlib.suppress(*self._away):
-                connection.close()
+        place.cursor = place.open = None
+
+    def _close(self, connection: Any) -> None:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
+        self._open.discard(connection)
+        with contextlib.suppress(*self._away):
+            connection.close()
 
     def _give_up(self, place: Any, error: Exception) -> NoReturn:  # noqa: ANN401
         self._release(place)

@@ -244,7 +244,7 @@ def test_a_number_without_a_row_is_read_and_does_not_open(attempts: Attempts, wo
 
 @pytest.mark.parametrize("stores", ["server"], indirect=True)
 def test_an_attempt_that_finds_what_is_remembered_asks_the_database_once(attempts: Attempts, tmp_path: Path) -> None:
-    connection = attempts.world.direct._own.connection.pgconn
+    connection = attempts.world.direct._own.cursor.connection.pgconn
     asked = []
     for number in range(2):
         with (tmp_path / f"{number}").open("w") as trace:

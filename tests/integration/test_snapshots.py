@@ -1,6 +1,7 @@
 """What a worker remembers of the values that it took before: never more than the database says now."""
 
 import gc
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import LargeBinary, Text, cast, delete, func, select, text, type_coerce, update
 
 from runner.workspaces import make
-from tests.support import Stores
+from tests.support import Stores, wait_until
 from tests.values import ANN, NOW, PASSWORD, USER, World, made_world
 from vault import assets, chain, db, keyhost, sights
 from vault.assets import Scope
@@ -54,6 +55,25 @@ def test_a_snapshot_is_taken_while_another_thread_writes(world: World) -> None:
         assert threads.submit(world.values).result(timeout=30) == before
     with pytest.raises(TamperedEnvelope):
         world.values()
+
+
+def test_a_connection_is_closed_when_its_thread_ends(world: World) -> None:
+    """As those of an endpoint, in which a bot sets values."""
+    world.take()
+    before = set(world.direct._open)
+
+    def look() -> None:
+        world.direct.read(*world.asked())
+        opened.append(world.direct._open - before)
+
+    opened: list[set[object]] = []
+    for _ in range(3):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join(30)
+    assert [len(each) for each in opened] == [1, 1, 1]
+    wait_until(lambda: world.direct._open == before, 30, "the connections to be closed")
+    world.take()
 
 
 def test_a_new_value_is_seen_by_the_next_snapshot(world: World) -> None:
