@@ -96,7 +96,7 @@ class Keyring:
             self._marks = marks
             try:
                 self._load()
-            except VaultError as error:
+            except (VaultError, OSError) as error:
                 _log.warning("keys.unreadable", error=str(error))
 
     def expire(self) -> None:
