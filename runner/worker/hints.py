@@ -49,13 +49,18 @@ class Hints:
         self._own = threading.local()
         self._questions: dict[str, list[bytes]] = {}
 
-    def ask(self, before: Hint) -> None:
-        """Ask for the next hint, unless this thread has; the lanes behind that of `before` have their turn first."""
+    def ask(self, before: Hint, *, connect: bool = True) -> None:
+        """Ask for the next hint, unless this thread has; the lanes behind that of `before` have their turn first.
+
+        Without `connect` over a connection that stands, or not at all: a Redis that takes its time is not waited for.
+        """
         own = self._own
         if getattr(own, "asks", False):
             return
+        line = getattr(own, "line", None)
+        if not connect and (line is None or not line.is_connected):
+            return
         try:
-            line = getattr(own, "line", None)
             if line is None:  # one that nobody else speaks on: the answer may wait there for a while
                 line = own.line = lanes.line(self._app)
             question = self._question(line, lanes.lane(before.environment, before.group))

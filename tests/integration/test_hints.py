@@ -145,6 +145,19 @@ def test_a_redis_that_stands_still_after_a_long_bot_is_asked_without_waiting_for
         assert some.named(some.hints.answer()) == (FIRST, known[1])
 
 
+def test_who_may_not_wait_for_a_connection_asks_over_one_that_stands(app: Celery, stores: Stores) -> None:
+    some = Lanes(app, stores.redis_url, FIRST)
+    known = [published(app, FIRST, number) for number in (1, 2)]
+    some.hints.ask(hint(FIRST), connect=False)
+    assert some.hints.answer() is None, "nothing was asked"
+    assert some.take() == (FIRST, known[0])
+    some.hints.ask(hint(FIRST), connect=False)
+    assert some.named(some.hints.answer()) == (FIRST, known[1])
+    some.hints._own.line.disconnect()
+    some.hints.ask(hint(FIRST), connect=False)
+    assert not some.hints.answered(patience=30)
+
+
 def test_what_is_published_meanwhile_is_not_taken_for_the_answer(app: Celery, stores: Stores) -> None:
     some = Lanes(app, stores.redis_url, FIRST)
     one = published(app, FIRST, 1)

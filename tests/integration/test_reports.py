@@ -28,7 +28,9 @@ class Busy:
         settings = SimpleNamespace(runner_name="one", lease=60.0)
         self.station = cast("Station", SimpleNamespace(direct=yard.direct, engine=yard.engine, settings=settings))
         hint = Hint("dev", "default", lambda: None)
-        hints: Any = SimpleNamespace(ask=lambda _before: None, answered=lambda **_patience: True, answer=lambda: hint)
+        hints: Any = SimpleNamespace(
+            ask=lambda *_before, **_connect: None, answered=lambda **_patience: True, answer=lambda: hint
+        )
         self.turn = Turn(hint, cast("Hints", hints), full=lambda: True)
 
     def next_job(self) -> object:

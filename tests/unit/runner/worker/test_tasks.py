@@ -32,10 +32,13 @@ class Waiting:
         self.hints = list(hints)
         self.asked: list[Hint] = []
         self._asks = False
+        #: How often one asked who may wait for a connection.
+        self.waits = 0
         #: Whether Redis takes its time.
         self.slow = False
 
-    def ask(self, before: Hint) -> None:
+    def ask(self, before: Hint, *, connect: bool = True) -> None:
+        self.waits += connect
         if not self._asks:
             self.asked.append(before)
             self._asks = True
@@ -205,9 +208,10 @@ def test_an_end_does_not_wait_for_a_hint_that_comes_late() -> None:
     turn = Turn(FIRST, cast("Hints", waiting), full=lambda: True)
     turn.ask()
     assert turn.offer() is None
+    assert waiting.waits == 0
     following = turn.following()
     assert following is not None
-    assert (following.hint, following.bound) == (SECOND, False)
+    assert (following.hint, following.bound, waiting.waits) == (SECOND, False, 1)
 
 
 def test_an_acknowledgement_is_seen_though_it_comes_while_the_limit_is_looked_at() -> None:
