@@ -23,7 +23,7 @@ from tests.support import Stores
 from tests.values import ANN, NOW, USER, World, made_world
 from vault import assets, db, rotation
 from vault.assets import Scope
-from vault.decrypt import Identity
+from vault.decrypt import Identities, Identity
 from vault.identities import create_key_file, key_path
 from vault.models import Asset, AuditEvent, CurrentValue, Reading
 from vault.names import AssetName
@@ -155,9 +155,9 @@ def test_attempts_at_once_open_what_a_rotation_has_just_wrapped_again(attempts: 
         def opened(taken: Snapshot = taken, together: threading.Barrier = together) -> int:
             tries = iter([together])
 
-            def opening() -> int:
+            def opening(held: Identities) -> int:
                 try:
-                    return len(taken.open_all(world.keyring._identities, keys=world.keyring._keys))
+                    return len(taken.open_all(held, keys=world.keyring._keys))
                 finally:
                     for barrier in tries:  # so that all find that they lack the key
                         barrier.wait(30)
@@ -167,6 +167,17 @@ def test_attempts_at_once_open_what_a_rotation_has_just_wrapped_again(attempts: 
         with ThreadPoolExecutor(3) as threads:
             assert [each.result() for each in [threads.submit(opened) for _ in range(3)]] == [2, 2, 2]
     assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
+def test_a_runner_that_slept_through_a_rotation_takes_a_file_without_its_former_key(
+    attempts: Attempts, world: World
+) -> None:
+    """As one whose keys a command prints: it runs that only when a value needs it."""
+    (former,) = world.keyring.held()["dev"]
+    rotate(world)
+    rotation.forget(world.engine, "dev", key_id=former, settings=world.settings, now=NOW)
+    assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+    assert former not in world.keyring.held()["dev"]
 
 
 def test_a_key_file_of_another_installation_takes_away_nothing_when_a_value_needs_a_key(
