@@ -34,18 +34,26 @@ SCOPED_SINCE = 6
 
 def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetime]) -> Iterator[Finding]:
     """Every finding, in the order in which a mend is best done."""
-    yield from check_user(environ)
-    yield from check_python()
-    yield from check_isolation()
-    yield from check_bot_users(home, environ)
-    yield from check_home(home)
-    yield from check_keys(home, environ)
-    yield from check_local_values(home, environ)
-    yield from check_database(home, environ)
-    yield from check_schema(home, environ)
-    yield from check_rows(home, environ)
-    yield from check_broker(home, environ)
-    yield from check_console(home, environ, now=now)
+    checks = {
+        "user": check_user(environ),
+        "python": check_python(),
+        "isolation": check_isolation(),
+        "bot users": check_bot_users(home, environ),
+        "home": check_home(home),
+        "keys": check_keys(home, environ),
+        "local values": check_local_values(home, environ),
+        "database": check_database(home, environ),
+        "schema": check_schema(home, environ),
+        "rows": check_rows(home, environ),
+        "broker": check_broker(home, environ),
+        "console": check_console(home, environ, now=now),
+    }
+    for name, check in checks.items():
+        try:
+            yield from check
+        except PermissionError as error:
+            place = error.filename or home.path
+            yield Finding(name, "fail", f"{place} cannot be looked at: {error.strerror}.", "Run this as its owner.")
 
 
 def check_user(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -118,7 +118,7 @@ def detail(session: Session, job_id: uuid.UUID, *, workspace_id: uuid.UUID) -> D
     found = entry(session, job_id, workspace_id=workspace_id)
     attempts = session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)).all()
     readings = session.scalars(
-        select(Reading).where(Reading.job_id == job_id).order_by(Reading.attempt, Reading.asset)
+        select(Reading).where(Reading.job_id == job_id).order_by(Reading.attempt, Reading.asset, Reading.number)
     ).all()
     return Detail(found, attempts, readings)
 

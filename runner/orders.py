@@ -30,6 +30,7 @@ from vault.db import clock
 from vault.direct import pooled, within
 from vault.errors import VaultError
 from vault.models import AuditEvent, Environment, Model
+from vault.names import ENVIRONMENTS
 
 _jobs = Model.metadata.tables[Job.__tablename__]
 _bots = Model.metadata.tables[Bot.__tablename__]
@@ -141,7 +142,7 @@ def former(session: Session, bot: str, order: Order) -> Entry | None:
         return None
     before = history.entry(session, job_id, workspace_id=order.workspace_id)
     given = order.parameters.items()
-    if (before.bot, before.job.environment) != (bot, order.environment) or any(
+    if (before.bot, before.job.environment) != (bot, order.environment or ENVIRONMENTS[0]) or any(
         before.job.parameters.get(name) != value for name, value in given
     ):
         raise Conflict(

@@ -71,6 +71,10 @@ FROZEN_AFTER = 30
 #: pages that it has statistics of: for each of 100 assets it compared all 300 values, 0.9 ms.
 PAGE_COST = 1.1
 
+#: PostgreSQL's codes for what is over some time, beside those that its driver takes for operational: a server that
+#: takes no changes, as before a standby is promoted, and a transaction that was ended since its process was frozen.
+AWAY = frozenset({"25006", "25P03"})
+
 #: Where libpq says that it looked for a server: a host with its address and port, or a socket (fe-connect.c of
 #: PostgreSQL).
 _PLACE = re.compile(r' (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)?')
@@ -283,7 +287,7 @@ def known_troubles() -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable("All connections to the database are busy; try again in a moment.") from error
     except DBAPIError as error:
-        if error.connection_invalidated or _lacks_tables(error.orig):
+        if error.connection_invalidated or _lacks_tables(error.orig) or _sqlstate(error.orig) in AWAY:
             raise trouble(error.orig or error) from error
         raise
 
@@ -318,7 +322,11 @@ def trouble(error: BaseException) -> VaultError:
 
 def _lacks_tables(error: BaseException | None) -> bool:
     """Whether a driver found a table missing, by PostgreSQL's code for it or by SQLite's words."""
-    return getattr(error, "sqlstate", None) == "42P01" or str(error).startswith("no such table")
+    return _sqlstate(error) == "42P01" or str(error).startswith("no such table")
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    return getattr(error, "sqlstate", None)
 
 
 def driver_connection(bind: Engine) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, finalize, ref
 
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
@@ -205,17 +205,24 @@ def pooled(engine: Engine) -> Iterator[Run]:
             raise statements.wrapped(error) from error
         finally:
             if statements.dialect == "postgresql":
-                _as_it_was(connection)
+                _as_it_was(connection, engine)
             connection.close()  # the pool undoes what is not committed
 
 
-def _as_it_was(connection: PoolProxiedConnection) -> None:
-    """Make a connection to PostgreSQL what its pool gave, or leave the pool without it where it broke."""
+def _as_it_was(connection: PoolProxiedConnection, engine: Engine) -> None:
+    """Make a connection to PostgreSQL what its pool gave; where it broke, the pool takes all it has for broken."""
     driver: Any = connection.driver_connection
     if driver.closed:
-        connection.invalidate()
+        # As a session does it: after a restart of the server each of them would cost somebody a failure.
+        engine.pool._invalidate(connection)  # noqa: SLF001 - SQLAlchemy has no public name for it
     else:
         driver.autocommit = False
+
+
+class _Open:
+    """Stands in a thread's place for its connection, which is closed with it: at the latest when the thread ends."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Direct:
@@ -234,8 +241,8 @@ class Direct:
         self._open: set[Any] = set()
         # What the driver raises when the database is away; anything else is a defect and passes.
         driver = self._statements.driver
-        closed = () if self.dialect == "sqlite" else (driver.InterfaceError,)
-        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *closed)
+        others = () if self.dialect == "sqlite" else (driver.InterfaceError, *map(driver.errors.lookup, db.AWAY))
+        self._away: tuple[type[Exception], ...] = (driver.OperationalError, *others)
         #: SQLite's one writer at a time within this process.
         self._turn: threading.Lock | None = engine.get_execution_options().get("writer")
         self._writer = db.turn(engine)
@@ -291,7 +298,7 @@ class Direct:
                 raise
 
     def release(self) -> None:
-        """Close the calling thread's connection; what it had not committed is undone."""
+        """Close the calling thread's connection, before its end does; what it had not committed is undone."""
         self._release(self._own)
 
     def close(self) -> None:
@@ -310,18 +317,20 @@ class Direct:
     def _cursor(self, place: Any) -> Any:  # noqa: ANN401  (sqlite3.Connection or psycopg.RawCursor)
         cursor = getattr(place, "cursor", None)
         if cursor is None:
-            place.connection = db.driver_connection(self._engine)
-            cursor = place.cursor = self._statements.cursor(place.connection)
-            self._open.add(place.connection)
+            connection = db.driver_connection(self._engine)
+            self._open.add(connection)
+            place.open = _Open()
+            finalize(place.open, self._close, connection).atexit = False
+            cursor = place.cursor = self._statements.cursor(connection)
         return cursor
 
     def _release(self, place: Any) -> None:  # noqa: ANN401  (a thread's own, or the one that all share)
-        connection = getattr(place, "connection", None)
-        place.connection = place.cursor = None
-        if connection is not None:
-            self._open.discard(connection)
-            with contextlib.suppress(*self._away):
-                connection.close()
+        place.cursor = place.open = None
+
+    def _close(self, connection: Any) -> None:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
+        self._open.discard(connection)
+        with contextlib.suppress(*self._away):
+            connection.close()
 
     def _give_up(self, place: Any, error: Exception) -> NoReturn:  # noqa: ANN401
         self._release(place)

@@ -273,6 +273,7 @@ class CurrentValue(Model):
 class Reading(Model):
     """Audit row: this value was decrypted for this attempt of this job. Kept when the asset is removed.
 
+    An attempt may read two numbers of one asset: what its bot set itself, or what a data source needed later.
     There is no index by asset: it would touch one page a value at each start, which costs a job with 100 assets
     ten times what the rows themselves cost.
     """
@@ -285,7 +286,7 @@ class Reading(Model):
     asset: Mapped[str] = mapped_column(String(257))
     scope: Mapped[str] = mapped_column(String(128))
     environment: Mapped[str] = mapped_column(String(16))
-    number: Mapped[int]
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     runner: Mapped[str] = mapped_column(String(128))
     read_at: Mapped[datetime]
 

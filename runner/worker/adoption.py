@@ -49,9 +49,11 @@ def adopt(engine: Engine, root: Path, *, instance: uuid.UUID, silence: timedelta
                 count += _report(engine, records)
             if not path.name.startswith(instance.hex) and path.exists() and unkept():
                 count += _report(engine, [one for one in peek(path) if (one.job_id, one.attempt) in unkept()])
-        except (VaultError, OSError) as error:
+        except VaultError as error:
             _log.warning("adoption.delayed", error=str(error))
             break
+        except OSError as error:  # such as that of a runner which was once started as root
+            _log.warning("adoption.delayed", journal=path.name, error=str(error))
         except Exception:
             _log.exception("adoption.broken", journal=path.name)
     return count

@@ -49,16 +49,22 @@ class Hints:
         self._own = threading.local()
         self._questions: dict[str, list[bytes]] = {}
 
-    def ask(self, before: Hint) -> None:
-        """Ask for the next hint, unless this thread has; the lanes behind that of `before` have their turn first."""
+    def ask(self, before: Hint, *, connect: bool = True) -> None:
+        """Ask for the next hint, unless this thread has; the lanes behind that of `before` have their turn first.
+
+        Without `connect` over a connection that stands, or not at all: a Redis that takes its time is not waited for.
+        """
         own = self._own
         if getattr(own, "asks", False):
             return
+        line = getattr(own, "line", None)
+        if not connect and (line is None or not line.is_connected):
+            return
         try:
-            line = getattr(own, "line", None)
             if line is None:  # one that nobody else speaks on: the answer may wait there for a while
                 line = own.line = lanes.line(self._app)
-            line.send_packed_command(self._question(line, lanes.lane(before.environment, before.group)))
+            question = self._question(line, lanes.lane(before.environment, before.group))
+            line.send_packed_command(question, check_health=False)  # which would wait for an answer first
         except AWAY:
             return
         own.asks = True

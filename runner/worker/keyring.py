@@ -2,8 +2,8 @@
 
 Keys are read once at start and proved against the database's canaries. After a rotation the key file holds one
 more identity: the worker reads a file again that was changed, and whatever its keys come from as soon as a value needs
-one that it does not hold, at most every few seconds. A file that cannot be read, or that holds none of the keys that
-it held before, changes nothing.
+one that it does not hold, at most every few seconds where no file was changed. A file that cannot be read, or that
+holds none of the keys that it held before and does not open that value, changes nothing.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class Keyring:
         Raises:
             DecryptError: when the key is not held or the row is not what was stored.
         """
-        return self._opened(snapshot, lambda: snapshot.open(value, self._identities, keys=self._keys))
+        return self._opened(snapshot, lambda held: snapshot.open(value, held, keys=self._keys))
 
     def open_all(self, snapshot: Snapshot) -> dict[AssetName, Secret]:
         """Decrypt all values of a snapshot that are in the database. Raises what `open` raises."""
-        return self._opened(snapshot, lambda: snapshot.open_all(self._identities, keys=self._keys))
+        return self._opened(snapshot, lambda held: snapshot.open_all(held, keys=self._keys))
 
     def held(self) -> dict[str, list[str]]:
         """The ids of the keys that are held, by environment, the newest last; an id is that of the public half."""
@@ -90,38 +90,56 @@ class Keyring:
         marks = _marks(self._sources)
         if marks == self._marks:
             return
-        self._marks = marks
         with self._reload:
+            if marks == self._marks:
+                return  # a value needed it meanwhile
+            self._marks = marks
             try:
                 found = load_identities(self._sources, passphrase=self._passphrase)
-            except VaultError as error:
+            except (VaultError, OSError) as error:
                 _log.warning("keys.unreadable", error=str(error))
                 return
-            strange = [name for name, held in found.items() if not set(held) & set(self._identities[name])]
-            if strange:
-                _log.warning("keys.strange", environments=strange)
-                return
-            self._identities = found
+            if not self._is_strange(found):
+                self._identities = found
 
     def expire(self) -> None:
         """Drop the data keys whose time is over, so that an idle worker does not keep them."""
         self._keys.expire()
 
-    def _opened(self, snapshot: Snapshot, opening: Callable[[], T]) -> T:
+    def _opened(self, snapshot: Snapshot, opening: Callable[[Identities], T]) -> T:
+        held = self._identities
         try:
-            return opening()
+            return opening(held)
         except WrongIdentity:
-            if snapshot.environment not in self._sources or not self._read_again():
+            if snapshot.environment not in self._sources:
                 raise
-            return opening()
+            with self._reload:
+                found = self._read_again(held, snapshot.environment)
+                if found is None:
+                    raise
+                opened = opening(found)
+                self._identities = found  # no strange ones, since they open a value
+            return opened
 
-    def _read_again(self) -> bool:
-        with self._reload:
-            if self._clock() - self._loaded_at < RELOAD_AFTER.total_seconds():
-                return False
-            self._identities = load_identities(self._sources, passphrase=self._passphrase)
-            self._loaded_at = self._clock()
-            return True
+    def _read_again(self, held: Identities, environment: str) -> Identities | None:
+        """Other identities than those that were `held`, if there are any by now; of a strange file only one's own."""
+        if self._identities is not held:
+            return self._identities
+        marks, now = _marks(self._sources), self._clock()
+        if marks == self._marks and now - self._loaded_at < RELOAD_AFTER.total_seconds():
+            return None
+        self._marks, self._loaded_at = marks, now
+        found = load_identities(self._sources, passphrase=self._passphrase)
+        if self._is_strange(found):
+            return {**held, environment: found[environment]}
+        self._identities = found
+        return found
+
+    def _is_strange(self, found: Identities) -> bool:
+        strange = [name for name, held in found.items() if not set(held) & set(self._identities[name])]
+        if strange:
+            _log.warning("keys.strange", environments=strange)
+        return bool(strange)
 
 
 def _marks(sources: Mapping[str, Source]) -> dict[str, tuple[int, ...] | None]:

@@ -1,6 +1,6 @@
 """The worker's ends of a bot's pipes: giving it its environment, taking what is left of its output.
 
-Promises never to wait for a bot in the caller's thread.
+Promises never to wait for a bot in the caller's thread, as long as the host gives another one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def give(pipe: int, environment: bytes) -> None:
         os.close(pipe)
         return
     os.set_blocking(pipe, True)
-    threading.Thread(target=give_rest, args=(pipe, environment[written:]), daemon=True).start()
+    left = pipe, environment[written:]
+    try:
+        threading.Thread(target=give_rest, args=left, daemon=True).start()
+    except RuntimeError:  # the host gives no thread; a bot reads this before it does anything else
+        give_rest(*left)
 
 
 def give_rest(pipe: int, environment: bytes) -> None:

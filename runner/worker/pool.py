@@ -59,10 +59,10 @@ class Pool(BasePool):  # type: ignore[misc]  # Celery's has no annotations
         with self._lock:
             if self._stopped:
                 return
-            if not self._idle and len(self._threads) >= self.limit:
+            slot = self._idle.pop() if self._idle else self._another()
+            if slot is None:
                 self._waiting.append(work)
                 return
-            slot = self._idle.pop() if self._idle else self._another()
             slot.work = work
         slot.asleep.release()
 
@@ -86,11 +86,18 @@ class Pool(BasePool):  # type: ignore[misc]  # Celery's has no annotations
         """As a stop: what ends bots before their time is not Celery's matter."""
         self.on_stop()
 
-    def _another(self) -> _Slot:
+    def _another(self) -> _Slot | None:
+        """One more thread; nothing where there are as many as there may be, and where the host gives none now."""
+        if len(self._threads) >= self.limit:
+            return None
         slot = _Slot()
         thread = threading.Thread(target=self._run, args=(slot,), name=f"slot-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # in Celery's loop, which would end the worker with all its bots
+            _log.error("thread.refused", error=str(error), threads=len(self._threads))
+            return None
         self._threads.append(thread)
-        thread.start()
         return slot
 
     def _run(self, slot: _Slot) -> None:

@@ -297,7 +297,10 @@ def recorded(request: Request, journal: int) -> tuple[dict[str, object], bool]:
     noted: dict[str, object] = {}
     for line in os.pread(journal, os.fstat(journal).st_size, 0).splitlines():
         if request.job.encode() in line:
-            found: dict[str, object] = json.loads(line)
+            try:
+                found: dict[str, object] = json.loads(line)
+            except ValueError:  # a full disk tore it
+                continue
             if (found.pop("job"), found.pop("attempt")) == (request.job, request.attempt):
                 if found.pop("final", True):
                     return found, True

@@ -49,8 +49,9 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
     """Make a message of a lane call `execute` with a turn in this lane, and then with the turns that follow it.
 
     Which job the message named does not matter: the database says which one is next. Where that job has a limit,
-    others may have waited for its end, here or in other lanes, and no message may be left for them. A worker that is
-    stopping claims nothing: what would make it look goes back to the lane, for another one.
+    others may have waited for its end, here or in other lanes, and no message may be left for them; so the thread looks
+    into its lane again, after what waits in others. A worker that is stopping claims nothing: what would make it look
+    goes back to the lane, for another one.
     """
 
     def look(turn: Turn) -> None:
@@ -60,8 +61,8 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
                 claim = _when_database_is_back(stopping, turn, execute)
                 if claim is None or not claim.limited:
                     return
-                for lane in set(limited()) - {(environment, group)}:
-                    lanes.remind(app, claim.job_id, environment=lane[0], group=lane[1])
+                if _goes_on(app, claim.job_id, turn, limited()):
+                    return
             turn.hint.give_back()
         except Unavailable:
             turn.hint.give_back()
@@ -75,6 +76,17 @@ def register(app: Celery, execute: Execute, *, limited: Limited, hints: Hints, s
             turn = turn.following()
 
     app.task(look_on, name=TASK, shared=False, Strategy=f"{__name__}:strategy")
+
+
+def _goes_on(app: Celery, job_id: uuid.UUID, turn: Turn, limited: Iterable[tuple[str, str]]) -> bool:
+    """Remind lanes of the end of a job with a limit; whether the thread has a next turn, maybe in another lane."""
+    own, following = (turn.hint.environment, turn.hint.group), turn.look_around()
+    concerned = set(limited) - {own}
+    if following is not None and (following.environment, following.group) != own:
+        concerned.add(own)
+    for environment, group in concerned:
+        lanes.remind(app, job_id, environment=environment, group=group)
+    return following is not None
 
 
 def _when_database_is_back(stopping: threading.Event, turn: Turn, execute: Execute) -> Claim | None:

@@ -47,9 +47,9 @@ class Turn:
         return claimed
 
     def ask(self) -> None:
-        """Ask for the next hint: the bot has ended, or there was none. Asking twice does no harm."""
+        """Ask for the next hint: the bot has ended, and its end is not to wait for that."""
         if self._next is None and self._full():
-            self._hints.ask(self.hint)
+            self._hints.ask(self.hint, connect=False)
 
     def offer(self) -> Hint | None:
         """The next hint, for who claims in its lane now and says with `win` what came of it; once."""
@@ -62,8 +62,16 @@ class Turn:
         """Keep what was claimed in the lane that was offered for the turn after this one."""
         self._won = claimed
 
+    def look_around(self) -> Hint | None:
+        """The next hint of any lane, for the turn after this one: who would stay in a lane lets others have theirs."""
+        if self._next is None:
+            self._hints.ask(self.hint)
+            self._next = self._hints.answer()
+        return self._next
+
     def following(self) -> Turn | None:
         """The turn after this one; nothing where no hint waits, and where Celery's loop takes the next."""
-        self.ask()
+        if self._next is None and self._full():
+            self._hints.ask(self.hint)  # which does nothing where it was asked already
         hint = self._next or self._hints.answer()
         return None if hint is None else Turn(hint, self._hints, full=self._full, claimed=self._won)

@@ -144,7 +144,7 @@ class Visible:
             self._learn(plaintext)
         with self._lock:
             self._store(name, plaintext)
-            self._written[name] = None if plaintext is None else self._taken(name)
+            self._written[name] = None if plaintext is None else self._taken(name, plaintext)
 
     def _sees(self, name: AssetName) -> bool:
         return name in self._sealed.by_name or name in self._written
@@ -174,8 +174,11 @@ class Visible:
             return Scope(self._claim.workspace_id)
         return Scope(self._claim.workspace_id, self._claim.bot_id, self._bot)
 
-    def _taken(self, name: AssetName) -> Snapshot | None:
-        """The value that was just stored, alone in a snapshot, with the row of its reading."""
+    def _taken(self, name: AssetName, stored: bytes) -> Snapshot | None:
+        """The value that was just stored, alone in a snapshot, with the row of its reading.
+
+        It is another one where somebody else stored that since, which the masker must know as well.
+        """
         claim = self._claim
         taken = self._station.snapshots.take(
             Sight(claim.workspace_id, claim.bot_id, self._bot, claim.environment, (str(name),))
@@ -187,6 +190,9 @@ class Visible:
         self._station.snapshots.record(
             alone, job_id=claim.job_id, attempt=claim.attempt, runner=self._station.settings.runner_name
         )
+        now = self._station.keyring.open(alone, found).reveal()
+        if now != stored:
+            self._learn(now)
         return alone
 
     def _sealed_value(self, name: AssetName) -> tuple[Snapshot, SealedValue | None]:

@@ -138,6 +138,19 @@ def test_an_environment_larger_than_any_pipe_arrives_whole(bench: Bench) -> None
     assert facts(bench.launch("facts", variables=variables))["environ"] == variables
 
 
+def test_an_environment_arrives_whole_where_the_host_gives_no_thread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    variables = {f"BIG_{number}": "v" * 1_000_000 for number in range(3)}
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        process = bench.launch("facts", variables=variables)
+    assert facts(process)["environ"] == variables
+
+
 def test_a_bot_that_never_reads_its_environment_holds_nobody_up(bench: Bench) -> None:
     threads = threading.active_count()
     process = bench.launch(("true",), mode="bootstrap", variables={"BIG": "v" * 3_000_000})

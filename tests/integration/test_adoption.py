@@ -151,6 +151,16 @@ def test_a_journal_waits_for_a_database_that_is_away(yard: Yard, left: Callable[
     assert adopt(yard.engine, root) == 1
 
 
+def test_a_journal_that_cannot_be_opened_keeps_no_other_from_being_adopted(
+    yard: Yard, left: Callable[..., Path]
+) -> None:
+    job_id = claimed(yard)
+    root = left(job_id, GOOD)
+    (root / "0-1.jsonl").mkdir()
+    assert adopt(yard.engine, root) == 1
+    assert yard.state(job_id) == ("succeeded", None, 1)
+
+
 def test_an_outcome_that_cannot_be_stored_ends_its_job_and_keeps_no_other_from_its_end(
     yard: Yard, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from runner.worker.hints import Hint, Hints, job_named
 from tests.integration.test_claims import yard
 from tests.services import RedisServer
 from tests.support import Stores
+from tests.system import identity_of
 
 __all__ = ["yard"]
 
@@ -122,6 +124,38 @@ def test_a_redis_that_stands_still_is_waited_for_as_long_as_is_said(new_redis: C
         server.stop()
         assert not some.hints.answered(patience=30)
         assert some.hints.answer() is None
+
+
+def test_a_redis_that_stands_still_after_a_long_bot_is_asked_without_waiting_for_it(
+    new_redis: Callable[[str], RedisServer],
+) -> None:
+    server = new_redis("server")
+    with contextlib.closing(lanes.transport(server.url)) as app:
+        some = Lanes(app, server.url, FIRST)
+        known = [published(app, FIRST, number) for number in (1, 2)]
+        assert some.take() == (FIRST, known[0])
+        some.hints._own.line.next_health_check = 1  # of the monotonic clock: nothing was said for long
+        with contextlib.closing(redis.Redis.from_url(server.url)) as client:
+            pid: int = client.info()["process_id"]
+        server_process = identity_of(pid)
+        server_process.send(signal.SIGSTOP)
+        some.hints.ask(hint(FIRST))
+        server_process.send(signal.SIGCONT)
+        assert some.hints.answered(patience=30)
+        assert some.named(some.hints.answer()) == (FIRST, known[1])
+
+
+def test_who_may_not_wait_for_a_connection_asks_over_one_that_stands(app: Celery, stores: Stores) -> None:
+    some = Lanes(app, stores.redis_url, FIRST)
+    known = [published(app, FIRST, number) for number in (1, 2)]
+    some.hints.ask(hint(FIRST), connect=False)
+    assert some.hints.answer() is None, "nothing was asked"
+    assert some.take() == (FIRST, known[0])
+    some.hints.ask(hint(FIRST), connect=False)
+    assert some.named(some.hints.answer()) == (FIRST, known[1])
+    some.hints._own.line.disconnect()
+    some.hints.ask(hint(FIRST), connect=False)
+    assert not some.hints.answered(patience=30)
 
 
 def test_what_is_published_meanwhile_is_not_taken_for_the_answer(app: Celery, stores: Stores) -> None:

@@ -1,5 +1,6 @@
 """Which runner holds which key, how far a rotation is, and what to do next: what runners say, the API and the page."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -124,3 +125,13 @@ def test_a_runner_says_what_it_holds_when_its_key_file_changes(api: Api, tmp_pat
     path.unlink()
     create_key_file(path, Identity.generate("prod"))
     assert noted() == {"prod": [new.id.hex()]}
+    # Nor does a folder that was closed to the runner.
+    mine = os.geteuid()
+    path.parent.chmod(0)
+    os.seteuid(65534 if mine == 0 else mine)  # for root no folder is closed
+    try:
+        keyring.look()
+    finally:
+        os.seteuid(mine)
+        path.parent.chmod(0o700)
+    assert keyring.held() == {"prod": [new.id.hex()]}

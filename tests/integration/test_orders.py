@@ -1,5 +1,6 @@
 """An order is one job of the newest version with its audit row, also in a process that knew an older one."""
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Iterator
@@ -189,6 +190,7 @@ def test_a_key_answers_the_job_that_it_made_and_is_refused_for_another(yard: Yar
     assert (again.job.id, new) == (first.job.id, False)
     with pytest.raises(Conflict):
         yard.place(idempotency_key="k", parameters={"month": 9})
+    assert yard.place(idempotency_key="k", parameters={"month": 8}, environment=None)[0].job.id == first.job.id
     assert yard.count() == (2, 2)
 
 
@@ -225,3 +227,18 @@ def test_a_broken_connection_is_not_used_again(yard: Yard, caplog: pytest.LogCap
         run(kill, {})
     assert yard.at_once() is not None
     assert not caplog.records, "nobody asked the broken one to undo anything"
+
+
+def test_a_restart_of_the_database_costs_one_order_however_many_connections_were_open(yard: Yard) -> None:
+    if yard.engine.dialect.name == "sqlite":
+        pytest.skip("there is no connection to break")
+    with contextlib.ExitStack() as at_once:
+        for _ in range(4):
+            at_once.enter_context(pooled(yard.engine))
+    with db.writing(yard.engine) as session:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        session.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+    with pytest.raises(Unavailable):
+        yard.place()
+    for _ in range(4):
+        assert yard.place()[1]

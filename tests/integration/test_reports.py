@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import create_engine, func, select, text
 
 from runner import succession
 from runner.jobs import Report
@@ -13,6 +14,8 @@ from runner.worker.hints import Hint, Hints
 from runner.worker.station import Station
 from runner.worker.turn import Turn
 from tests.integration.test_claims import DONE, Yard, yard
+from tests.support import wait_until
+from vault import db
 from vault.errors import Unavailable
 
 __all__ = ["yard"]
@@ -25,7 +28,9 @@ class Busy:
         settings = SimpleNamespace(runner_name="one", lease=60.0)
         self.station = cast("Station", SimpleNamespace(direct=yard.direct, engine=yard.engine, settings=settings))
         hint = Hint("dev", "default", lambda: None)
-        hints: Any = SimpleNamespace(ask=lambda _before: None, answered=lambda **_patience: True, answer=lambda: hint)
+        hints: Any = SimpleNamespace(
+            ask=lambda *_before, **_connect: None, answered=lambda **_patience: True, answer=lambda: hint
+        )
         self.turn = Turn(hint, cast("Hints", hints), full=lambda: True)
 
     def next_job(self) -> object:
@@ -53,6 +58,57 @@ def test_the_next_job_is_claimed_with_a_plain_end(
     assert reporting.write(busy.station, claim, report, turn=busy.turn) is not None
     assert (yard.state(first)[0], yard.state(second)[0]) == (report.state, "running" if joins else "queued")
     assert busy.next_job() == (second if joins else None)
+
+
+@pytest.mark.parametrize("report", [DONE, Report(State.FAILED, Reason.EXIT_CODE, exit_code=1)])
+def test_a_database_that_takes_no_changes_for_a_while_is_waited_for(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, report: Report
+) -> None:
+    """As one that is about to take over from another."""
+    if yard.engine.dialect.name == "sqlite":
+        pytest.skip("there is one server")
+    job_id, claim = yard.enqueue(), yard.claim()
+    assert claim is not None
+    name, waits = yard.engine.url.database, []
+
+    def follow(*, only: str) -> None:
+        with able.connect() as session:
+            session.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {only}'))
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            session.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+        yard.engine.dispose()
+        yard.direct.release()
+
+    def wait(pause: float) -> None:
+        waits.append(pause)
+        follow(only="off")
+
+    monkeypatch.setattr("runner.worker.reporting.time.sleep", wait)
+    changes = {"options": "-c default_transaction_read_only=off"}
+    able = create_engine(yard.engine.url, isolation_level="AUTOCOMMIT", connect_args=changes)
+    follow(only="on")
+    assert reporting.write(Busy(yard).station, claim, report, turn=Busy(yard).turn) is not None
+    able.dispose()
+    assert len(waits) == 1
+    assert yard.state(job_id) == (report.state, report.reason, 1)
+
+
+def test_a_transaction_that_was_ended_while_its_process_was_frozen_is_begun_again(yard: Yard) -> None:
+    if yard.engine.dialect.name == "sqlite":
+        pytest.skip("there is nobody who would end it")
+
+    def freeze() -> None:
+        with yard.direct.transaction() as run:
+            (mine,) = run(select(func.pg_backend_pid().label("pid")), {})
+            run(text("SET idle_in_transaction_session_timeout = 1"), {})
+            there = text(f"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {mine.pid}")
+            with db.reading(yard.engine) as session:
+                wait_until(lambda: session.scalar(there), 30, "the server to end it")
+            run(select(func.now()), {})
+
+    with pytest.raises(Unavailable):
+        freeze()
+    assert yard.claim() is None
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("broken")])

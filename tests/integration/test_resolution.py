@@ -1,7 +1,9 @@
 """What an attempt gets, and is refused, is decided by what the database says now, whatever the worker remembers."""
 
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +21,13 @@ from runner.worker.resolution import NAMED, Resolved, resolve
 from tests import local_values
 from tests.support import Stores
 from tests.values import ANN, NOW, USER, World, made_world
-from vault import assets, db
+from vault import assets, db, rotation
 from vault.assets import Scope
+from vault.decrypt import Identities, Identity
+from vault.identities import create_key_file, key_path
 from vault.models import Asset, AuditEvent, CurrentValue, Reading
 from vault.names import AssetName
+from vault.reader import Snapshot
 
 MORE = AssetName("SAP", "MORE")
 
@@ -124,6 +129,71 @@ def test_a_step_that_is_run_again_leaves_its_readings_once(attempts: Attempts) -
     assert count == 2
 
 
+def test_a_step_that_is_run_again_leaves_the_reading_of_what_the_bot_got(attempts: Attempts, world: World) -> None:
+    """The answer was lost when the database went away, and somebody set a value meanwhile."""
+    attempts.run()
+    world.set_value(USER, b"bob")
+    assert attempts.run(again=True)["SAP.USER"] == b"bob"
+    with db.reading(world.engine) as session:
+        numbers = session.scalars(
+            select(Reading.number).where(Reading.job_id == attempts.claim.job_id, Reading.asset == str(USER))
+        ).all()
+    assert sorted(numbers) == [1, 2]
+
+
+def rotate(world: World) -> None:
+    for _ in rotation.rotate(world.engine, "dev", settings=world.settings, now=NOW):
+        pass
+
+
+def test_attempts_at_once_open_what_a_rotation_has_just_wrapped_again(attempts: Attempts, world: World) -> None:
+    """One of them reads the key file, which the others wait for."""
+    for _ in range(2):  # within seconds
+        rotate(world)
+        taken, together = world.take(), threading.Barrier(3)
+
+        def opened(taken: Snapshot = taken, together: threading.Barrier = together) -> int:
+            tries = iter([together])
+
+            def opening(held: Identities) -> int:
+                try:
+                    return len(taken.open_all(held, keys=world.keyring._keys))
+                finally:
+                    for barrier in tries:  # so that all find that they lack the key
+                        barrier.wait(30)
+
+            return world.keyring._opened(taken, opening)
+
+        with ThreadPoolExecutor(3) as threads:
+            assert [each.result() for each in [threads.submit(opened) for _ in range(3)]] == [2, 2, 2]
+    assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
+def test_a_runner_that_slept_through_a_rotation_takes_a_file_without_its_former_key(
+    attempts: Attempts, world: World
+) -> None:
+    """As one whose keys a command prints: it runs that only when a value needs it."""
+    (former,) = world.keyring.held()["dev"]
+    rotate(world)
+    rotation.forget(world.engine, "dev", key_id=former, settings=world.settings, now=NOW)
+    assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+    assert former not in world.keyring.held()["dev"]
+
+
+def test_a_key_file_of_another_installation_takes_away_nothing_when_a_value_needs_a_key(
+    attempts: Attempts, world: World
+) -> None:
+    path, kept = key_path(world.settings.keys(), "dev"), world.keyring.held()
+    rotate(world)
+    path.rename(path.with_name("its-own"))
+    create_key_file(path, Identity.generate("dev"))
+    with pytest.raises(Refusal):
+        attempts.run()
+    assert world.keyring.held() == kept
+    path.with_name("its-own").rename(path)
+    assert attempts.run() == {"SAP.PASSWORD": b"first", "SAP.USER": b"ann"}
+
+
 def test_an_unknown_reference_is_refused_until_its_asset_is_there(attempts: Attempts, world: World) -> None:
     parameters: dict[str, object] = {"url": "{{ASSET.SAP.MORE}}"}
     assert attempts.refused(parameters) == Reason.ASSET_MISSING
@@ -185,7 +255,7 @@ def test_a_number_without_a_row_is_read_and_does_not_open(attempts: Attempts, wo
 
 @pytest.mark.parametrize("stores", ["server"], indirect=True)
 def test_an_attempt_that_finds_what_is_remembered_asks_the_database_once(attempts: Attempts, tmp_path: Path) -> None:
-    connection = attempts.world.direct._own.connection.pgconn
+    connection = attempts.world.direct._own.cursor.connection.pgconn
     asked = []
     for number in range(2):
         with (tmp_path / f"{number}").open("w") as trace:

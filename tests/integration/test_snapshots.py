@@ -1,6 +1,7 @@
 """What a worker remembers of the values that it took before: never more than the database says now."""
 
 import gc
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import LargeBinary, Text, cast, delete, func, select, text, type_coerce, update
 
 from runner.workspaces import make
-from tests.support import Stores
+from tests.support import Stores, wait_until
 from tests.values import ANN, NOW, PASSWORD, USER, World, made_world
 from vault import assets, chain, db, keyhost, sights
 from vault.assets import Scope
@@ -54,6 +55,25 @@ def test_a_snapshot_is_taken_while_another_thread_writes(world: World) -> None:
         assert threads.submit(world.values).result(timeout=30) == before
     with pytest.raises(TamperedEnvelope):
         world.values()
+
+
+def test_a_connection_is_closed_when_its_thread_ends(world: World) -> None:
+    """As those of an endpoint, in which a bot sets values."""
+    world.take()
+    before = set(world.direct._open)
+
+    def look() -> None:
+        world.direct.read(*world.asked())
+        opened.append(world.direct._open - before)
+
+    opened: list[set[object]] = []
+    for _ in range(3):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join(30)
+    assert [len(each) for each in opened] == [1, 1, 1]
+    wait_until(lambda: world.direct._open == before, 30, "the connections to be closed")
+    world.take()
 
 
 def test_a_new_value_is_seen_by_the_next_snapshot(world: World) -> None:
@@ -225,6 +245,19 @@ def test_a_reading_whose_audit_row_cannot_be_written_does_not_happen(world: Worl
     world.direct.release()
     with db.reading(world.engine) as session:
         assert session.scalar(select(func.count()).select_from(Reading).where(Reading.job_id == job_id)) == 0
+
+
+def test_each_number_that_an_attempt_reads_is_a_reading_which_its_audit_rows_prove(world: World) -> None:
+    """As of a bot that sets what it was given, or whose data source is opened after somebody did."""
+    job_id = uuid.uuid4()
+    for number in (1, 2):
+        world.snapshots.record(world.take(), job_id=job_id, attempt=1, runner="r1", first=number == 1)
+        world.set_value(USER, b"another")
+    with db.writing(world.engine) as session:
+        numbers = session.scalars(select(Reading.number).where(Reading.asset == str(USER)).order_by(Reading.number))
+        assert numbers.all() == [1, 2]
+        chain.seal(session)
+        assert chain.verify(session, world.workspace_id, after=0, limit=100).findings == []
 
 
 def test_a_reading_that_was_edited_or_removed_is_found_by_its_audit_row(world: World) -> None:

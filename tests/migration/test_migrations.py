@@ -1,5 +1,6 @@
 """The migrations make exactly what the models say, on both databases, and can be taken back."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -22,7 +23,7 @@ import scheduler.models
 from runner import migrate, schema
 from tests.support import Stores
 from vault import db
-from vault.models import Environment, Model, Workspace
+from vault.models import Environment, Model, Reading, Workspace
 from vault.names import ENVIRONMENTS
 
 #: Importing them is what fills the metadata.
@@ -47,10 +48,10 @@ def engine(empty_stores: Stores) -> Iterator[Engine]:
     engine.dispose()
 
 
-def downgrade(session: Session) -> None:
+def downgrade(session: Session, revision: str = "base") -> None:
     config = migrate._config()
     config.attributes["connection"] = session.connection()
-    command.downgrade(config, "base")
+    command.downgrade(config, revision)
 
 
 def differences(connection: Connection) -> list[object]:
@@ -64,6 +65,32 @@ def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
         assert differences(session.connection()) == []
         tables = set(inspect(session.connection()).get_table_names())
     assert tables == {*Model.metadata.tables, "alembic_version"}
+
+
+def test_the_migrations_make_the_keys_that_the_models_say(engine: Engine) -> None:
+    """Which `compare_metadata` does not look at."""
+    migrate.migrate(engine, now=NOW)
+    with db.reading(engine) as session:
+        inspector = inspect(session.connection())
+        keys = {name: inspector.get_pk_constraint(name) for name in Model.metadata.tables}
+    wanted = {name: [column.name for column in table.primary_key] for name, table in Model.metadata.tables.items()}
+    assert {name: key["constrained_columns"] for name, key in keys.items()} == wanted
+
+
+def test_readings_keep_their_first_number_on_the_way_back(engine: Engine) -> None:
+    migrate.migrate(engine, now=NOW)
+    job_id, asset_id, numbers = uuid.uuid4(), uuid.uuid4(), select(Reading.number).order_by(Reading.number)
+    known = {"asset": "SAP.USER", "scope": "workspace", "environment": "dev", "runner": "r1", "read_at": NOW}
+    with db.writing(engine) as session:
+        session.add_all(
+            Reading(job_id=job_id, attempt=1, asset_id=asset_id, number=number, **known) for number in (3, 1, 2)
+        )
+    with db.writing(engine) as session:
+        downgrade(session, "0021")
+        assert session.scalars(numbers).all() == [1]
+    migrate.migrate(engine, now=NOW)
+    with db.reading(engine) as session:
+        assert session.scalars(numbers).all() == [1]
 
 
 def test_partial_indexes_keep_their_condition(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """Each thing a new operator gets wrong is found, and its mend is said."""
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from cli.doctor import (
     check_broker,
     check_home,
     check_local_values,
+    examine,
     judge_broker,
     judge_local_values,
     judge_python,
@@ -53,6 +55,20 @@ def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_p
     assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
     tmp_path.chmod(0o701 | 0o004)
     assert levels(check_home(Home(tmp_path))) == {"home": "fail"}
+
+
+def test_who_may_not_look_at_a_home_hears_it_of_each_thing_in_there(tmp_path: Path) -> None:
+    home, mine = tmp_path / "home", os.geteuid()
+    home.mkdir(mode=0)
+    os.seteuid(65534 if mine == 0 else mine)  # for root no folder is closed
+    try:
+        found = list(examine(Home(home), {}, now=lambda: NOW))
+    finally:
+        os.seteuid(mine)
+        home.chmod(0o700)
+    closed = {finding.name for finding in found if "cannot be looked at: Permission denied" in finding.message}
+    assert closed >= {"keys", "local values", "database", "rows", "broker", "console"}
+    assert [finding.name for finding in found][:2] == ["user", "landlock"]
 
 
 def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:

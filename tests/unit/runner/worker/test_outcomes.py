@@ -6,11 +6,14 @@ import sys
 import uuid
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from runner.worker import endlines, outcomes
+from runner.worker import endlines, outcomes, spawner
 from runner.worker.outcomes import Entry, Journal, Outcome, Recorded, abandoned, taking_over
+from runner.worker.starting import Request
 from tests.conftest import Start
 
 JOB = uuid.UUID(int=7)
@@ -62,6 +65,16 @@ def test_a_torn_line_is_ignored_and_spoils_no_other(tmp_path: Path, torn: bytes)
     os.write(entry.fileno(), torn)
     journal.close()
     assert taken(tmp_path) == [Recorded(JOB, 1, END)]
+
+
+def test_a_line_that_a_full_disk_tore_keeps_the_spawner_from_no_other(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    entry, request = journal.entry(JOB, 1), cast("Request", SimpleNamespace(job=str(JOB), attempt=1))
+    os.write(entry.fileno(), b'\n{"job": "%s", "attempt": 1, "exit_c' % str(JOB).encode())
+    assert spawner.recorded(request, entry.fileno()) == ({}, False)
+    write(entry)
+    assert spawner.recorded(request, entry.fileno()) == (asdict(END), True)
+    journal.close()
 
 
 def test_what_a_launcher_noted_before_its_end_counts_until_there_is_more(tmp_path: Path) -> None:

@@ -95,6 +95,28 @@ def test_work_that_fails_costs_no_thread(pool: Pool) -> None:
         step.let_go()
 
 
+def refuse(_thread: threading.Thread) -> None:
+    """As Python does where the host's limit of processes is reached."""
+    raise RuntimeError("can't start new thread")
+
+
+def test_work_waits_where_the_host_gives_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, done = Pool(2), list[int]()
+    (busy,) = begun(pool, 1)
+    all_begun([busy])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pool.begin(partial(done.append, 1))
+    assert pool.crowded
+    busy.let_go()
+    wait_until(lambda: done == [1], 30, "the thread that there is")
+    both = begun(pool, 2)
+    all_begun(both)
+    for step in both:
+        step.let_go()
+    pool.stop()
+
+
 @pytest.mark.parametrize("how", [Pool.stop, Pool.terminate])
 def test_a_stop_waits_for_what_is_done_and_drops_what_waits(how: Callable[[Pool], None]) -> None:
     pool = Pool(1)

@@ -2,12 +2,14 @@
 
 import threading
 import uuid
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from celery import Celery
 
+from runner import lanes
 from runner.jobs import Claim
 from runner.lanes import TASK, transport
 from runner.worker import inbox, tasks
@@ -30,10 +32,13 @@ class Waiting:
         self.hints = list(hints)
         self.asked: list[Hint] = []
         self._asks = False
+        #: How often one asked who may wait for a connection.
+        self.waits = 0
         #: Whether Redis takes its time.
         self.slow = False
 
-    def ask(self, before: Hint) -> None:
+    def ask(self, before: Hint, *, connect: bool = True) -> None:
+        self.waits += connect
         if not self._asks:
             self.asked.append(before)
             self._asks = True
@@ -59,13 +64,15 @@ class Worker:
         no_job: bool = False,
         stops: bool = False,
         joins: bool = False,
+        limited: int = 0,
     ) -> None:
+        """In the lane `first` wait as many jobs with a limit as `limited` says."""
         self.looks: list[str] = []
         #: What was claimed before its turn came.
         self.claimed: list[str] = []
         self.acknowledged = self.woken = 0
         self.stopping = threading.Event()
-        self._no_job, self._stops, self._joins = no_job, stops, joins
+        self._no_job, self._stops, self._joins, self._limited = no_job, stops, joins, limited
         app: Celery = transport("redis://127.0.0.1:1/0")
         hints = cast("Hints", waiting)
         tasks.register(app, self._execute, limited=list, hints=hints, stopping=self.stopping)
@@ -91,6 +98,9 @@ class Worker:
             turn.win(Claimed(claim_of(following), since=1.0))
         if self._stops:  # while the end is written down
             self.stopping.set()
+        if turn.hint.group == "first" and self._limited:
+            self._limited -= 1
+            return replace(claim_of(turn.hint), limited=True)
         return None
 
     def _acknowledge(self, *_errors: object) -> None:
@@ -98,6 +108,30 @@ class Worker:
 
     def _wake(self, *_callback: object) -> None:
         self.woken += 1
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_jobs_with_a_limit_in_one_lane_let_another_lane_have_its_turn(
+    monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    reminded: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        lanes, "remind", lambda _app, _job, *, environment, group: reminded.append((environment, group))
+    )
+    worker = Worker(Waiting(SECOND), full=full, limited=3)
+    worker.receive(FIRST)
+    assert worker.looks == ["first", "second"]
+    assert reminded == [("dev", "first")], "its own lane is looked at again, in its turn"
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_jobs_with_a_limit_follow_each_other_where_no_hint_waits(*, full: bool) -> None:
+    worker = Worker(Waiting(), full=full, limited=3)
+    worker.receive(FIRST)
+    assert worker.looks == ["first"] * 4
+    worker = Worker(Waiting(FIRST, FIRST), full=full, limited=3)
+    worker.receive(FIRST)
+    assert worker.looks == ["first"] * 4
 
 
 @pytest.mark.parametrize("no_job", [False, True])
@@ -174,9 +208,10 @@ def test_an_end_does_not_wait_for_a_hint_that_comes_late() -> None:
     turn = Turn(FIRST, cast("Hints", waiting), full=lambda: True)
     turn.ask()
     assert turn.offer() is None
+    assert waiting.waits == 0
     following = turn.following()
     assert following is not None
-    assert (following.hint, following.bound) == (SECOND, False)
+    assert (following.hint, following.bound, waiting.waits) == (SECOND, False, 1)
 
 
 def test_an_acknowledgement_is_seen_though_it_comes_while_the_limit_is_looked_at() -> None:
