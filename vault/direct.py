@@ -225,6 +225,13 @@ class _Open:
     __slots__ = ("__weakref__",)
 
 
+def _close(connection: Any, among: set[Any], away: tuple[type[Exception], ...]) -> None:  # noqa: ANN401
+    """Close a connection of those that are open. Outside of `Direct`, which must not live on for this."""
+    among.discard(connection)
+    with contextlib.suppress(*away):
+        connection.close()
+
+
 class Direct:
     """Runs statements on the calling thread's own connection to the database of `engine`.
 
@@ -304,9 +311,7 @@ class Direct:
     def close(self) -> None:
         """Close the connections of all threads, which must not run anything any more."""
         for connection in list(self._open):
-            with contextlib.suppress(*self._away):
-                connection.close()
-        self._open.clear()
+            _close(connection, self._open, self._away)
 
     def _run(self, place: Any, statement: Executable, parameters: Mapping[str, object]) -> list[Row]:  # noqa: ANN401
         try:
@@ -320,17 +325,12 @@ class Direct:
             connection = db.driver_connection(self._engine)
             self._open.add(connection)
             place.open = _Open()
-            finalize(place.open, self._close, connection).atexit = False
+            finalize(place.open, _close, connection, self._open, self._away).atexit = False
             cursor = place.cursor = self._statements.cursor(connection)
         return cursor
 
     def _release(self, place: Any) -> None:  # noqa: ANN401  (a thread's own, or the one that all share)
         place.cursor = place.open = None
-
-    def _close(self, connection: Any) -> None:  # noqa: ANN401  (sqlite3.Connection or psycopg.Connection)
-        self._open.discard(connection)
-        with contextlib.suppress(*self._away):
-            connection.close()
 
     def _give_up(self, place: Any, error: Exception) -> NoReturn:  # noqa: ANN401
         self._release(place)
