@@ -18,7 +18,7 @@ from cli.connection import connection
 from cli.database_checks import check_database, check_schema
 from cli.errors import CliError
 from cli.finding import Finding, private
-from cli.home import PASSAGE, Home
+from cli.home import PASSAGE, Home, given_back, strange
 from cli.key_checks import check_keys
 from cli.row_checks import check_rows
 
@@ -35,13 +35,21 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     yield from check_isolation()
     yield from check_bot_users(home, environ)
     yield from check_home(home)
-    yield from check_keys(home, environ)
-    yield from check_local_values(home, environ)
-    yield from check_database(home, environ)
-    yield from check_schema(home, environ)
-    yield from check_rows(home, environ)
-    yield from check_broker(home, environ)
-    yield from check_console(home, environ, now=now)
+    yield from _as_far_as_open("keys", check_keys(home, environ))
+    yield from _as_far_as_open("local values", check_local_values(home, environ))
+    yield from _as_far_as_open("database", check_database(home, environ))
+    yield from _as_far_as_open("schema", check_schema(home, environ))
+    yield from _as_far_as_open("rows", check_rows(home, environ))
+    yield from _as_far_as_open("broker", check_broker(home, environ))
+    yield from _as_far_as_open("client", check_console(home, environ, now=now))
+
+
+def _as_far_as_open(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """A check's findings; where a folder is closed to us, that is the last one."""
+    try:
+        yield from findings
+    except PermissionError as error:
+        yield Finding(name, "fail", f"{error.filename} is closed to this user.", "Run Botkeep as its owner.")
 
 
 def check_user(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -95,11 +103,14 @@ def _landlock() -> int:
 
 
 def check_home(home: Home) -> Iterator[Finding]:
-    """Whether the home is its owner's alone."""
+    """Whether the home, and what is in it, is its owner's alone."""
     if not home.path.is_dir():
         yield Finding("home", "warn", f"{home.path} does not exist.", "Run `botkeep up`, or set BOTKEEP_HOME.")
         return
-    yield private("home", home.path, 0o700, but=PASSAGE)
+    found = private("home", home.path, 0o700, but=PASSAGE)
+    if found.level == "ok" and (foreign := strange(home)):
+        found = Finding("home", "fail", f"{foreign} belongs to another user.", given_back(home))
+    yield found
 
 
 def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:

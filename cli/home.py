@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -104,11 +105,14 @@ def prepare(home: Home) -> None:
     """Create the home and the folders that `botkeep up` needs, for their owner only.
 
     Raises:
-        Refused: when the home cannot be made, belongs to someone else, or is open to others and not empty.
+        Refused: when the home cannot be made, it or what is in it belongs to someone else, or it is open to others and
+            not empty.
     """
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _close(home.path)
+        if foreign := strange(home):
+            raise Refused(f"{foreign} belongs to another user.", hint=given_back(home))
         for folder in (home.broker, home.logs, home.run):
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -116,6 +120,27 @@ def prepare(home: Home) -> None:
             f"The home {home.path} cannot be used: {error.strerror}.",
             hint="Choose another folder with --home or BOTKEEP_HOME.",
         ) from None
+
+
+def strange(home: Home) -> Path | None:
+    """Something in the home that belongs to another user: what was copied or started there as root, mostly.
+
+    Of the folders it looks into those that the processes write at their start; below `work` bots' own users own files.
+    For root it is `None`: root may use it, whoever's it is.
+    """
+    if os.geteuid() == 0:
+        return None
+    for folder in (home.path, home.keys, home.broker, home.logs, home.run):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for path in sorted(folder.iterdir()):
+                if path.lstat().st_uid != os.geteuid():
+                    return path
+    return None
+
+
+def given_back(home: Home) -> str:
+    """How what belongs to another user in a home becomes the caller's."""
+    return f"Give it back: sudo chown -R {os.geteuid()} {shlex.quote(str(home.path))}"
 
 
 def _close(path: Path) -> None:

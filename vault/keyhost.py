@@ -35,6 +35,7 @@ from vault.identities import (
 )
 from vault.models import Asset, AssetValue, CurrentValue, Id, Workspace
 from vault.names import AssetName
+from vault.private_files import present
 from vault.settings import VaultSettings
 
 #: Values handled in one transaction; a batch of this size takes a few milliseconds.
@@ -100,7 +101,7 @@ def make_key(
     path = key_path(settings.keys(), environment)
     with db.writing(engine) as session:
         registered = recipients.registered(session, environment)
-        if path.exists() or registered is not None:
+        if present(path) or registered is not None:
             return _existing(session, path, environment, settings=settings, if_missing=if_missing, now=now)
         identity = Identity.generate(environment)
         create_key_file(path, identity, passphrase=prompt_new_passphrase if protect else None)
@@ -132,7 +133,7 @@ def _existing(
     now: datetime,
 ) -> Made:
     registered = recipients.registered(session, environment)
-    if not path.exists():
+    if not present(path):
         raise IdentityFileError(
             f"The database has a {environment} key, but {path} is missing. Restore the file from your backup; "
             "without it the stored values cannot be opened, and a new key would not open them either."

@@ -26,6 +26,7 @@ from cli.finding import Finding
 from cli.home import Home
 from cli.key_checks import check_keys
 from cli.row_checks import check_rows
+from tests.support import a_closed_folder, an_ordinary_user
 from tests.unit.cli.conftest import Answer, Botkeep, Console, items
 from vault.decrypt import Identity
 from vault.identities import create_key_file
@@ -52,6 +53,24 @@ def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_p
     assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
     tmp_path.chmod(0o701 | 0o004)
     assert levels(check_home(Home(tmp_path))) == {"home": "fail"}
+
+
+def test_a_home_that_is_closed_to_us_is_said_so_by_every_check(
+    botkeep: Botkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_closed_folder() as folder:
+        for name in ("keys", "broker", "run"):
+            (folder / name).mkdir()
+        folder.chmod(0o000)
+        monkeypatch.setenv("BOTKEEP_HOME", str(folder))
+        with an_ordinary_user():
+            looked, status, down = botkeep("doctor"), botkeep("status"), botkeep("down")
+    for check in ("home", "keys", "broker", "client"):
+        assert f"fail  {check}: {folder}" in looked.out
+    assert looked.status == 1
+    for done in (status, down):
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith(f"botkeep: {folder}/run/up.lock: Permission denied. Run Botkeep")
 
 
 def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
