@@ -149,11 +149,26 @@ def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         url = home.broker_url.read_text().strip()
     try:
         (text,) = resp.ask(resp.parse_address(url), ("INFO",))
-    except (OSError, ValueError, resp.ReplyError) as error:
+    except resp.ReplyError as error:
+        yield _refused_by_broker(
+            error, where="BOTKEEP_REDIS_URL" if environ.get("BOTKEEP_REDIS_URL") else home.broker_url
+        )
+        return
+    except (OSError, ValueError) as error:
         reason = type(error).__name__
         yield Finding("broker", "fail", f"The broker cannot be asked ({reason}).", "Start it, or check its address.")
         return
     yield from judge_broker(dict(line.split(":", 1) for line in str(text).splitlines() if ":" in line))
+
+
+def _refused_by_broker(error: resp.ReplyError, *, where: object) -> Finding:
+    # The first word is the kind; what follows is the server's, and may repeat what it was sent.
+    kind = str(error).partition(" ")[0]
+    if kind in {"WRONGPASS", "NOAUTH", "NOPERM"}:
+        return Finding(
+            "broker", "fail", f"The broker does not let us in ({kind}).", f"Correct user and password in {where}."
+        )
+    return Finding("broker", "fail", f"The broker refuses to answer ({kind}).", "Look at its log, then try again.")
 
 
 def judge_broker(info: Mapping[str, str]) -> Iterator[Finding]:
