@@ -43,7 +43,7 @@ from cli.commands import (
     workspace,
 )
 from cli.completion import wanted
-from cli.errors import CliError, Misused
+from cli.errors import CliError, Misused, unusable
 from cli.examples import epilog
 from cli.screen import screen, show_error
 
@@ -192,7 +192,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 def _in_our_words(error: CliError | typer.TyperException | OSError) -> CliError:
     if isinstance(error, CliError):
         return error
-    return _unusable(error) if isinstance(error, OSError) else _misused(error)
+    return unusable(error) if isinstance(error, OSError) else _misused(error)
 
 
 def _misused(error: typer.TyperException) -> CliError:
@@ -204,16 +204,6 @@ def _misused(error: typer.TyperException) -> CliError:
     # The library writes choices one a line, and pydantic's words before ours.
     message = " ".join(message.split()).replace("Value error, ", "")
     return Misused(message if message.endswith((".", "?")) else f"{message}.", hint=f"See: {command} --help")
-
-
-def _unusable(error: OSError) -> CliError:
-    """What a file, a folder or the machine refused; every command knows its own refusals better."""
-    about = f"{error.filename}: " if error.filename else ""
-    denied = isinstance(error, PermissionError)
-    return CliError(
-        f"{about}{error.strerror or error}.",
-        hint="Run Botkeep as the user whose it is, or give it to yours." if denied else "Correct that, and try again.",
-    )
 
 
 def _silenced() -> int:

@@ -25,6 +25,9 @@ from cli.row_checks import check_rows
 #: Seconds between our clock and the console's that are noticed, and that are a fault.
 CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
 
+#: Free bytes below which a home's disk is as good as full: what one log takes before it is shortened.
+FREE_FAIL = 32 * 2**20
+
 #: The ABI of Landlock from which signals and abstract sockets are kept apart, too (Linux 6.12).
 SCOPED_SINCE = 6
 
@@ -103,7 +106,7 @@ def _landlock() -> int:
 
 
 def check_home(home: Home) -> Iterator[Finding]:
-    """Whether the home, and what is in it, is its owner's alone."""
+    """Whether the home, and what is in it, is its owner's alone, and whether it has room."""
     if not home.path.is_dir():
         yield Finding("home", "warn", f"{home.path} does not exist.", "Run `botkeep up`, or set BOTKEEP_HOME.")
         return
@@ -111,6 +114,15 @@ def check_home(home: Home) -> Iterator[Finding]:
     if found.level == "ok" and (foreign := strange(home)):
         found = Finding("home", "fail", f"{foreign} belongs to another user.", given_back(home))
     yield found
+    yield judge_disk(home, shutil.disk_usage(home.path).free)
+
+
+def judge_disk(home: Home, free: int) -> Finding:
+    """The finding about so many free bytes where the home is."""
+    if free < FREE_FAIL:
+        mend = "Make room there: nothing can be written, and jobs wait."
+        return Finding("disk", "fail", f"The disk of {home.path} has {free // 2**20} MiB left.", mend)
+    return Finding("disk", "ok", f"The disk of {home.path} has room.")
 
 
 def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:

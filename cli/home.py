@@ -25,6 +25,13 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 #: Right of others to pass through a folder, without which those to list and to write in it are none.
 PASSAGE = 0o011
 
+#: What the processes write at their start. What else lies there (`lost+found`) may be anybody's, and below `work` bots'
+#: own users own files.
+_NEEDED = (
+    "botkeep.db", "botkeep.db-*", "client.toml", "audit", "broker", "broker/*", "console", "environments", "keys",
+    "keys/*.key", "local", "logs", "logs/*.log", "logs/jobs", "outcomes", "packages", "run", "run/*", "work",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -123,18 +130,16 @@ def prepare(home: Home) -> None:
 
 
 def strange(home: Home) -> Path | None:
-    """Something in the home that belongs to another user: what was copied or started there as root, mostly.
+    """What Botkeep needs in the home and belongs to another user: it was copied or started there as root, mostly.
 
-    Of the folders it looks into those that the processes write at their start; below `work` bots' own users own files.
     For root it is `None`: root may use it, whoever's it is.
     """
     if os.geteuid() == 0:
         return None
-    for folder in (home.path, home.keys, home.broker, home.logs, home.run):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for path in sorted(folder.iterdir()):
-                if path.lstat().st_uid != os.geteuid():
-                    return path
+    for pattern in _NEEDED:
+        for path in sorted(home.path.glob(pattern)):
+            if path.lstat().st_uid != os.geteuid():
+                return path
     return None
 
 

@@ -13,7 +13,7 @@ from cli import background, installation
 from cli.client import Client
 from cli.connection import connection
 from cli.doctor import examine
-from cli.errors import CliError, Unreachable
+from cli.errors import CliError, Unreachable, unusable
 from cli.home import Home, locate
 from cli.options import AsJson, HomeOption, seconds
 from cli.processes import become
@@ -56,10 +56,12 @@ def up(
         return
     try:
         serve(place, port=port, environ=os.environ, announce=announce, tell=to.remark)
-    except CliError as error:
+    except (CliError, OSError) as error:
+        ours = unusable(error) if isinstance(error, OSError) else error
         if report is not None:
-            background.report(report, error)
-        raise
+            # Where the disk is full, its log says nothing.
+            background.report(report, ours)
+        raise ours from None
 
 
 def _announce(to: Screen, ready: Ready) -> None:

@@ -19,6 +19,7 @@ from cli.doctor import (
     check_home,
     check_local_values,
     judge_broker,
+    judge_disk,
     judge_local_values,
     judge_ready,
 )
@@ -45,14 +46,14 @@ def mends(findings: Iterable[Finding]) -> str:
 
 def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
-    (finding,) = check_home(Home(tmp_path))
+    finding, _ = check_home(Home(tmp_path))
     assert (finding.level, finding.mend) == ("fail", f"chmod 700 {tmp_path}")
     tmp_path.chmod(0o700)
-    assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+    assert levels(check_home(Home(tmp_path)))["home"] == "ok"
     tmp_path.chmod(0o711)  # as a runner leaves it whose bots have users of their own
-    assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+    assert levels(check_home(Home(tmp_path)))["home"] == "ok"
     tmp_path.chmod(0o701 | 0o004)
-    assert levels(check_home(Home(tmp_path))) == {"home": "fail"}
+    assert levels(check_home(Home(tmp_path)))["home"] == "fail"
 
 
 def test_a_home_that_is_closed_to_us_is_said_so_by_every_check(
@@ -248,6 +249,12 @@ def test_an_embedded_database_in_wal_mode_is_fine(home: Path) -> None:
     database.close()
     Home(home).database.chmod(0o600)
     assert levels(check_database(Home(home), {})) == {"database": "ok"}
+
+
+def test_a_disk_that_is_nearly_full_is_a_fault(tmp_path: Path) -> None:
+    assert judge_disk(Home(tmp_path), 2**30).level == "ok"
+    found = judge_disk(Home(tmp_path), 5 * 2**20)
+    assert (found.level, found.message) == ("fail", f"The disk of {tmp_path} has 5 MiB left.")
 
 
 @pytest.mark.parametrize(("behind", "level"), [(0, "ok"), (10, "warn"), (-90, "fail")])
