@@ -37,7 +37,7 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
     yield from check_user(environ)
     yield from check_isolation()
     yield from check_bot_users(home, environ)
-    yield from check_home(home)
+    yield from _as_far_as_open("home", check_home(home))
     yield from _as_far_as_open("keys", check_keys(home, environ))
     yield from _as_far_as_open("local values", check_local_values(home, environ))
     yield from _as_far_as_open("database", check_database(home, environ))
@@ -152,8 +152,9 @@ def judge_local_values(found: Mapping[str, Any]) -> Finding:
 
 def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the broker answers, keeps what it is told, and evicts nothing."""
-    url = environ.get("BOTKEEP_REDIS_URL", "")
+    url, where = environ.get("BOTKEEP_REDIS_URL", ""), "BOTKEEP_REDIS_URL"
     if not url:
+        where = str(home.broker_url)
         if not home.broker_url.exists():
             yield Finding("broker", "warn", "There is no broker yet.", "Run `botkeep up`, or set BOTKEEP_REDIS_URL.")
             return
@@ -162,18 +163,20 @@ def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         (text,) = resp.ask(resp.parse_address(url), ("INFO",))
     except resp.ReplyError as error:
-        yield _refused_by_broker(
-            error, where="BOTKEEP_REDIS_URL" if environ.get("BOTKEEP_REDIS_URL") else home.broker_url
-        )
+        yield _refused_by_broker(error, where=where)
         return
-    except (OSError, ValueError) as error:
+    except ValueError:
+        mend = "Write redis://:PASSWORD@HOST:PORT/0, with special characters of the password percent-encoded."
+        yield Finding("broker", "fail", f"What is in {where} is not an address.", mend)
+        return
+    except OSError as error:
         reason = type(error).__name__
         yield Finding("broker", "fail", f"The broker cannot be asked ({reason}).", "Start it, or check its address.")
         return
     yield from judge_broker(dict(line.split(":", 1) for line in str(text).splitlines() if ":" in line))
 
 
-def _refused_by_broker(error: resp.ReplyError, *, where: object) -> Finding:
+def _refused_by_broker(error: resp.ReplyError, *, where: str) -> Finding:
     # The first word is the kind; what follows is the server's, and may repeat what it was sent.
     kind = str(error).partition(" ")[0]
     if kind in {"WRONGPASS", "NOAUTH", "NOPERM"}:

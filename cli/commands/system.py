@@ -44,10 +44,12 @@ def up(
     place = locate(os.environ, override=home)
 
     def announce(ready: Ready) -> None:
+        nonlocal report
         if report is not None:
+            # What a detached process prints is a log, and the link is for whoever waits.
             background.report(report, ready)
-        # What a detached process prints is a log, and the link is for whoever waits.
-        _announce(to, ready if report is None else replace(ready, link=None))
+            report, ready = None, replace(ready, link=None)
+        _announce(to, ready)
 
     if report is None:
         warn_about_root(to.remark, os.environ)
@@ -56,6 +58,8 @@ def up(
         return
     try:
         serve(place, port=port, environ=os.environ, announce=announce, tell=to.remark)
+    except BrokenPipeError:
+        raise
     except (CliError, OSError) as error:
         ours = unusable(error) if isinstance(error, OSError) else error
         if report is not None:

@@ -132,7 +132,7 @@ def provide(
 
     Blocks while another thread or process builds the same one. `environ` is the worker's own environment, of
     which a build gets the `allowed` part. `limit` bounds one build; `stop` ends it, or the wait for it. What the build
-    prints is given to `tell` as it comes, at most `MAX_LOG` bytes.
+    prints is given to `tell` as it comes, at most `MAX_LOG` bytes, and while nothing comes an empty text each tick.
 
     Raises:
         EnvironmentBuildFailed: the interpreter does not suit, a requirement cannot be had, or it was ended.
@@ -205,8 +205,7 @@ def _locked(path: Path, stop: threading.Event, tell: Callable[[str], None]) -> I
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not waits:
-                    tell("Waiting for another job that builds the same virtual environment.")
+                tell("" if waits else "Waiting for another job that builds the same virtual environment.")
                 waits = True
                 if stop.wait(_TICK):
                     raise _stopped("") from None

@@ -260,9 +260,7 @@ def _built(run: Run, wanted: Dependencies | None) -> VirtualEnvironment:
     run.hold.on_end(stop.set)
     run.masker.add(credentials.given(os.environ, wanted))
     where, python = station.environments, station.interpreter
-    return provide(
-        wanted, root=where, interpreter=python, environ=os.environ, stop=stop, tell=partial(_say_at_once, run)
-    )
+    return provide(wanted, root=where, interpreter=python, environ=os.environ, stop=stop, tell=partial(_say_soon, run))
 
 
 def _stand(hold: Hold) -> None:
@@ -387,10 +385,12 @@ def _say(run: Run, text: str) -> None:
     run.writer.write("system", run.masker.mask_text(text).splitlines(), at=wall_clock())
 
 
-def _say_at_once(run: Run, text: str) -> None:
-    """What may be the last word for minutes."""
-    _say(run, text)
-    run.writer.settle()
+def _say_soon(run: Run, text: str) -> None:
+    """What may be the last word for minutes; called again meanwhile, with nothing to say."""
+    if text:
+        _say(run, text)
+    if run.writer.due() == 0:
+        run.writer.settle()
 
 
 def _weak_warning(name: str) -> str:

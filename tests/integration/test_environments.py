@@ -167,7 +167,7 @@ def test_a_build_and_the_wait_for_it_are_told_while_they_last(gated: Shop) -> No
         open_gate(gated)
         assert building.result(60).log == "".join(told)
         assert second.result(60).log == ""
-    assert waiting == ["Waiting for another job that builds the same virtual environment."]
+    assert [text for text in waiting if text] == ["Waiting for another job that builds the same virtual environment."]
 
 
 def test_a_build_and_the_wait_for_it_can_be_called_off(gated: Shop) -> None:

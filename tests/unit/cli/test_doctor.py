@@ -237,6 +237,14 @@ def test_stores_that_are_away_fail_without_their_passwords(home: Path) -> None:
     assert "hunter2" not in repr(found)
 
 
+@pytest.mark.parametrize("url", ["http://x", "redis://:hunter2#3@h:1/0", "hunter2", "redis://:hunter2@h:port/0"])
+def test_an_address_that_is_none_is_said_to_be_none_and_not_quoted(home: Path, url: str) -> None:
+    (finding,) = check_broker(Home(home), {"BOTKEEP_REDIS_URL": url})
+    assert (finding.level, finding.message) == ("fail", "What is in BOTKEEP_REDIS_URL is not an address.")
+    assert "percent-encoded" in finding.mend
+    assert "hunter2" not in repr(finding)
+
+
 def test_a_database_that_is_no_database_fails(home: Path) -> None:
     Home(home).database.write_text("hello" * 100)
     assert levels(check_database(Home(home), {})) == {"database": "fail"}

@@ -14,9 +14,9 @@ def test_whole_lines_are_told_once_and_no_more_than_the_limit(tmp_path: Path) ->
         with output.open("ab") as file:
             file.write(piece)
         told.look(output)
-    assert heard == ["one\n", "two\n", "\ufffd\n"]
+    assert heard == ["", "one\n", "two\n", "", "\ufffd\n"]
     with output.open("ab") as file:
         file.write(b"x" * 5 + b"\n" + b"y" * 100 + b"\n")
     told.look(output)
     told.look(output)
-    assert heard[3:] == ["xxxxx\n"]
+    assert heard[5:] == ["xxxxx\n", ""]
