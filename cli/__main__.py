@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,7 +43,7 @@ from cli.commands import (
     workspace,
 )
 from cli.completion import wanted
-from cli.errors import CliError, Misused
+from cli.errors import CliError, Misused, unusable
 from cli.examples import epilog
 from cli.screen import screen, show_error
 
@@ -54,12 +55,20 @@ def main() -> None:
     """Run the command line of this process and exit with its status."""
     # httpx would load a command line of its own with this: a sixth of what most of our commands take.
     sys.modules.setdefault("click", None)  # type: ignore[arg-type]  # None: an import of it fails
+    _open_closed_streams()
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         status = _silenced()
     raise SystemExit(status)
+
+
+def _open_closed_streams() -> None:
+    """Let what our caller closed (`>&-`) lead to nowhere, before a file or a connection gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as we live
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -69,16 +78,14 @@ def run(arguments: Sequence[str]) -> int:
     first = arguments[0] if arguments and not completing else ""
     try:
         status = commands(first).main(list(arguments), prog_name="botkeep", standalone_mode=False)
-    except CliError as error:
-        show_error(to, error)
-        return error.status
-    except typer.TyperException as error:
-        show_error(to, _misused(error))
-        return Misused.status
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         return _silenced()
+    except (CliError, typer.TyperException, OSError) as error:
+        ours = _in_our_words(error)
+        show_error(to, ours)
+        return ours.status
     except SystemExit:
         # How the command line's library ends when it told a shell what to offer, and when a reader went away.
         return 0 if completing else _silenced()
@@ -180,6 +187,12 @@ def _options(
 def _wants_json(arguments: Sequence[str]) -> bool:
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in before
+
+
+def _in_our_words(error: CliError | typer.TyperException | OSError) -> CliError:
+    if isinstance(error, CliError):
+        return error
+    return unusable(error) if isinstance(error, OSError) else _misused(error)
 
 
 def _misused(error: typer.TyperException) -> CliError:

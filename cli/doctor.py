@@ -21,12 +21,15 @@ from cli.connection import connection
 from cli.database_checks import check_database, check_schema
 from cli.errors import CliError
 from cli.finding import Finding, private
-from cli.home import PASSAGE, Home
+from cli.home import PASSAGE, Home, given_back, strange
 from cli.key_checks import check_keys
 from cli.row_checks import check_rows
 
 #: Seconds between our clock and the console's that are noticed, and that are a fault.
 CLOCK_WARN, CLOCK_FAIL = 5.0, 60.0
+
+#: Free bytes below which a home's disk is as good as full: what one log takes before it is shortened.
+FREE_FAIL = 32 * 2**20
 
 #: The ABI of Landlock from which signals and abstract sockets are kept apart, too (Linux 6.12).
 SCOPED_SINCE = 6
@@ -46,7 +49,7 @@ def examine(home: Home, environ: Mapping[str, str], *, now: Callable[[], datetim
         "schema": check_schema(home, environ),
         "rows": check_rows(home, environ),
         "broker": check_broker(home, environ),
-        "console": check_console(home, environ, now=now),
+        "client": check_console(home, environ, now=now),
     }
     for name, check in checks.items():
         try:
@@ -125,11 +128,23 @@ def _landlock() -> int:
 
 
 def check_home(home: Home) -> Iterator[Finding]:
-    """Whether the home is its owner's alone."""
+    """Whether the home, and what is in it, is its owner's alone, and whether it has room."""
     if not home.path.is_dir():
         yield Finding("home", "warn", f"{home.path} does not exist.", "Run `botkeep up`, or set BOTKEEP_HOME.")
         return
-    yield private("home", home.path, 0o700, but=PASSAGE)
+    found = private("home", home.path, 0o700, but=PASSAGE)
+    if found.level == "ok" and (foreign := strange(home)):
+        found = Finding("home", "fail", f"{foreign} belongs to another user.", given_back(home))
+    yield found
+    yield judge_disk(home, shutil.disk_usage(home.path).free)
+
+
+def judge_disk(home: Home, free: int) -> Finding:
+    """The finding about so many free bytes where the home is."""
+    if free < FREE_FAIL:
+        mend = "Make room there: nothing can be written, and jobs wait."
+        return Finding("disk", "fail", f"The disk of {home.path} has {free // 2**20} MiB left.", mend)
+    return Finding("disk", "ok", f"The disk of {home.path} has room.")
 
 
 def check_local_values(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -159,8 +174,9 @@ def judge_local_values(found: Mapping[str, Any]) -> Finding:
 
 def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the broker answers, keeps what it is told, and evicts nothing."""
-    url = environ.get("BOTKEEP_REDIS_URL", "")
+    url, where = environ.get("BOTKEEP_REDIS_URL", ""), "BOTKEEP_REDIS_URL"
     if not url:
+        where = str(home.broker_url)
         if not home.broker_url.exists():
             yield Finding("broker", "warn", "There is no broker yet.", "Run `botkeep up`, or set BOTKEEP_REDIS_URL.")
             return
@@ -168,11 +184,28 @@ def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         url = home.broker_url.read_text().strip()
     try:
         (text,) = resp.ask(resp.parse_address(url), ("INFO",))
-    except (OSError, ValueError, resp.ReplyError) as error:
+    except resp.ReplyError as error:
+        yield _refused_by_broker(error, where=where)
+        return
+    except ValueError:
+        mend = "Write redis://:PASSWORD@HOST:PORT/0, with special characters of the password percent-encoded."
+        yield Finding("broker", "fail", f"What is in {where} is not an address.", mend)
+        return
+    except OSError as error:
         reason = type(error).__name__
         yield Finding("broker", "fail", f"The broker cannot be asked ({reason}).", "Start it, or check its address.")
         return
     yield from judge_broker(dict(line.split(":", 1) for line in str(text).splitlines() if ":" in line))
+
+
+def _refused_by_broker(error: resp.ReplyError, *, where: str) -> Finding:
+    # The first word is the kind; what follows is the server's, and may repeat what it was sent.
+    kind = str(error).partition(" ")[0]
+    if kind in {"WRONGPASS", "NOAUTH", "NOPERM"}:
+        return Finding(
+            "broker", "fail", f"The broker does not let us in ({kind}).", f"Correct user and password in {where}."
+        )
+    return Finding("broker", "fail", f"The broker refuses to answer ({kind}).", "Look at its log, then try again.")
 
 
 def judge_broker(info: Mapping[str, str]) -> Iterator[Finding]:

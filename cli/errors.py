@@ -12,6 +12,8 @@ A message is a full sentence, the hint says what to do next; neither ever holds 
 
 from __future__ import annotations
 
+import errno
+
 
 class CliError(Exception):
     """What was asked for failed.
@@ -82,3 +84,15 @@ class Unreachable(CliError):
 BY_STATUS: dict[int, type[CliError]] = {
     kind.status: kind for kind in (CliError, Misused, NotFound, Denied, Refused, Unreachable)
 }
+
+
+def unusable(error: OSError) -> CliError:
+    """What a file, a folder or the machine refused; every command knows its own refusals better."""
+    about = f"{error.filename}: " if error.filename else ""
+    hints = {
+        errno.EACCES: "Run Botkeep as the user whose it is, or give it to yours.",
+        errno.ENOSPC: "Make room there, and try again.",
+    }
+    return CliError(
+        f"{about}{error.strerror or error}.", hint=hints.get(error.errno or 0, "Correct that, and try again.")
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -23,6 +24,13 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 #: Right of others to pass through a folder, without which those to list and to write in it are none.
 PASSAGE = 0o011
+
+#: What the processes write at their start. What else lies there (`lost+found`) may be anybody's, and below `work` bots'
+#: own users own files.
+_NEEDED = (
+    "botkeep.db", "botkeep.db-*", "client.toml", "audit", "broker", "broker/*", "console", "environments", "keys",
+    "keys/*.key", "local", "logs", "logs/*.log", "logs/jobs", "outcomes", "packages", "run", "run/*", "work",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +112,14 @@ def prepare(home: Home) -> None:
     """Create the home and the folders that `botkeep up` needs, for their owner only.
 
     Raises:
-        Refused: when the home cannot be made, belongs to someone else, or is open to others and not empty.
+        Refused: when the home cannot be made, it or what is in it belongs to someone else, or it is open to others and
+            not empty.
     """
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _close(home.path)
+        if foreign := strange(home):
+            raise Refused(f"{foreign} belongs to another user.", hint=given_back(home))
         for folder in (home.broker, home.logs, home.run):
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -116,6 +127,25 @@ def prepare(home: Home) -> None:
             f"The home {home.path} cannot be used: {error.strerror}.",
             hint="Choose another folder with --home or BOTKEEP_HOME.",
         ) from None
+
+
+def strange(home: Home) -> Path | None:
+    """What Botkeep needs in the home and belongs to another user: it was copied or started there as root, mostly.
+
+    For root it is `None`: root may use it, whoever's it is.
+    """
+    if os.geteuid() == 0:
+        return None
+    for pattern in _NEEDED:
+        for path in sorted(home.path.glob(pattern)):
+            if path.lstat().st_uid != os.geteuid():
+                return path
+    return None
+
+
+def given_back(home: Home) -> str:
+    """How what belongs to another user in a home becomes the caller's."""
+    return f"Give it back: sudo chown -R {os.geteuid()} {shlex.quote(str(home.path))}"
 
 
 def _close(path: Path) -> None:

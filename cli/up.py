@@ -105,6 +105,11 @@ def serve(
         Refused: when the home is unusable or taken, or the port is busy.
         CliError: when a component does not start; the message ends with the last lines of its log.
     """
+
+    def say(words: str) -> None:
+        with writable_or_not():
+            tell(words)
+
     prepare(home)
     with (
         private_files(),
@@ -114,12 +119,12 @@ def serve(
     ):
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         if count := installation.end_leftovers(home):
-            tell(f"Ended {count} processes that a killed `botkeep up` had left.")
+            say(f"Ended {count} processes that a killed `botkeep up` had left.")
         home.grace.unlink(missing_ok=True)
         _shorten_large_logs(home)
         supervisor = Supervisor(
             signals,
-            tell,
+            say,
             changed=lambda: _note(home, address, supervisor),
             drained=lambda component: _was_drained(component, home, environ),
         )
@@ -131,11 +136,21 @@ def serve(
                     signals.wait(supervisor.keep(time.monotonic()))
                     _shorten_large_logs(home)
                 grace = duration(_grace(home, environ).total_seconds())
-                tell(f"Stopping; running jobs get {grace}, a second signal shortens it.")
+                say(f"Stopping; running jobs get {grace}, a second signal shortens it.")
         finally:
             supervisor.stop(STOP_ORDER, grace=_grace(home, environ).total_seconds())
             home.components.unlink(missing_ok=True)
             home.grace.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writable_or_not() -> Iterator[None]:
+    """Go on where the disk is full: that is no reason to end what runs."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
 
 
 @contextlib.contextmanager
@@ -320,7 +335,8 @@ def _environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _note(home: Home, address: str, supervisor: Supervisor) -> None:
-    installation.note(home, url=address, processes=[_running(component) for component in supervisor.components])
+    with writable_or_not():
+        installation.note(home, url=address, processes=[_running(component) for component in supervisor.components])
 
 
 def _running(component: Component) -> installation.Running:

@@ -211,9 +211,14 @@ def complaints(errors: Sequence[Any]) -> list[str]:
     return [f"{_field(each['loc'])}: {_rule(each)}." for each in errors[:5]]
 
 
+#: Steps of a path into the body that an error names; a body's own fields need no more.
+_NAMED = 8
+
+
 def _field(location: Sequence[str | int]) -> str:
     parts = [str(part) for part in location[1:]] or [str(part) for part in location[:1]]
-    return ".".join(part if part.isidentifier() and part.isascii() else shown(part) for part in parts)
+    named = [part if part.isidentifier() and part.isascii() else shown(part) for part in parts]
+    return ".".join([*named[:_NAMED], "…"] if len(named) > _NAMED else named)
 
 
 def _rule(problem: dict[str, Any]) -> str:
@@ -229,6 +234,7 @@ def _rule(problem: dict[str, Any]) -> str:
 #: Sentences for pydantic's error types (https://docs.pydantic.dev/latest/errors/validation_errors/).
 _RULES = {
     "missing": "it is required",
+    "recursion_depth_exceeded": "it is nested too deep",
     "extra_forbidden": "there is no such field",
     "string_type": "it must be text",
     "string_unicode": "it must be text of whole characters",

@@ -105,6 +105,8 @@ def transport(broker_url: str) -> Celery:
         worker_soft_shutdown_timeout=0,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
+        # What a broker refuses (a replica, one whose disk is full) is as if it were away: no reason to end bots.
+        broker_channel_error_retry=True,
         task_create_missing_queues=True,
         task_default_queue=lane("dev"),
         task_publish_retry=False,

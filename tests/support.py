@@ -12,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -269,3 +270,27 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def an_ordinary_user() -> Iterator[None]:
+    """Without root's right to everything, where the tests have it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@contextlib.contextmanager
+def a_closed_folder() -> Iterator[Path]:
+    """A folder that nobody can look into but root, in one that everybody can pass."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as around:
+        Path(around).chmod(0o711)
+        folder = Path(around) / "closed"
+        folder.mkdir(mode=0o700)
+        yield folder
+        folder.chmod(0o700)

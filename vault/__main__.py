@@ -133,15 +133,18 @@ def _rotate(options: argparse.Namespace, settings: VaultSettings, engine: Engine
             f"runner of {options.environment}, then run: python -m vault rotate --env {options.environment}",
         )
         return 0
-    steps = rotation.rotate(engine, options.environment, settings=settings, now=datetime.now(UTC))
+    failures: list[keyhost.Failure] = []
+    steps = rotation.rotate(engine, options.environment, settings=settings, failures=failures, now=datetime.now(UTC))
     done = _progress(steps, f"wrapping the values of {options.environment} again")
+    _tell_failures(options, failures)
+    left = f" {len(failures)} do not open and stay as they are." if failures else ""
     _say(
         options,
-        {"environment": options.environment, "rewrapped": done},
-        text=f"{options.environment}: {done} values are wrapped for the new key. Give every runner of "
+        {"environment": options.environment, "rewrapped": done, "failed": len(failures)},
+        text=f"{options.environment}: {done} values are wrapped for the new key.{left} Give every runner of "
         f"{options.environment} the new key file; keep the old key in it until `list` shows 0 values for it.",
     )
-    return 0
+    return 1 if failures else 0
 
 
 def _forget(options: argparse.Namespace, settings: VaultSettings, engine: Engine) -> int:
@@ -162,6 +165,16 @@ def _verify(options: argparse.Namespace, settings: VaultSettings, engine: Engine
     for environment in environments:
         verification = keyhost.verify(engine, environment, settings=settings, failures=failures, now=datetime.now(UTC))
         checked += _progress(verification, f"opening the values of {environment}")
+    _tell_failures(options, failures)
+    _say(
+        options,
+        {"checked": checked, "failed": len(failures)},
+        text=f"{checked} values checked, {len(failures)} do not open.",
+    )
+    return 1 if failures else 0
+
+
+def _tell_failures(options: argparse.Namespace, failures: list[keyhost.Failure]) -> None:
     for failure in failures:
         _say(
             options,
@@ -169,12 +182,6 @@ def _verify(options: argparse.Namespace, settings: VaultSettings, engine: Engine
              "problem": failure.problem},
             text=f"{failure.environment} {failure.asset} number {failure.number}: {failure.problem}",
         )  # fmt: skip
-    _say(
-        options,
-        {"checked": checked, "failed": len(failures)},
-        text=f"{checked} values checked, {len(failures)} do not open.",
-    )
-    return 1 if failures else 0
 
 
 def _read(options: argparse.Namespace, settings: VaultSettings, engine: Engine) -> int:

@@ -317,7 +317,16 @@ def trouble(error: BaseException) -> VaultError:
             "The database's file cannot be opened: its folder is missing, or closed to this user. "
             "Check BOTKEEP_HOME and BOTKEEP_DATABASE_URL; `botkeep up` makes what is missing."
         )
+    if _disk_full(error):
+        return Unavailable(f"The database cannot be written ({words}). Make room where it is, then try again.")
     return Unavailable(f"The database cannot be used now ({words}); try again when it is back.")
+
+
+def _disk_full(error: BaseException) -> bool:
+    """Whether a driver found no room, by PostgreSQL's code for it or by SQLite's."""
+    return (
+        getattr(error, "sqlstate", None) == "53100" or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    )
 
 
 def _lacks_tables(error: BaseException | None) -> bool:

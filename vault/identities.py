@@ -119,7 +119,9 @@ def remove_identity(path: Path, environment: str, *, key_id: bytes, passphrase: 
     with private_files.locked(path.parent):
         held = read_identities(path, environment, passphrase=passphrase)
         if key_id not in held:
-            raise IdentityFileError(f"The key file {path} holds no key {key_id.hex()}: list what it holds.")
+            raise IdentityFileError(
+                f"The key file {path} holds no key {key_id.hex()}: `python -m vault list` says which keys there are."
+            )
         if key_id == newest(held).id:
             raise IdentityFileError(
                 f"The key {key_id.hex()} is the newest in {path}, and new values are encrypted for it: "

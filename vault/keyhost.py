@@ -22,7 +22,16 @@ from vault.canary import check_canaries
 from vault.decrypt import Identities, Identity, Secret, open_envelope
 from vault.encrypt import Recipient
 from vault.envelope import Context
-from vault.errors import Conflict, DecryptError, IdentityFileError, NotFound, UnknownAsset
+from vault.errors import (
+    Conflict,
+    DamagedRow,
+    DecryptError,
+    IdentityFileError,
+    Invalid,
+    NotFound,
+    UnknownAsset,
+    VaultError,
+)
 from vault.identities import (
     Passphrase,
     create_key_file,
@@ -35,6 +44,7 @@ from vault.identities import (
 )
 from vault.models import Asset, AssetValue, CurrentValue, Id, Workspace
 from vault.names import AssetName
+from vault.private_files import present
 from vault.settings import VaultSettings
 
 #: Values handled in one transaction; a batch of this size takes a few milliseconds.
@@ -100,7 +110,7 @@ def make_key(
     path = key_path(settings.keys(), environment)
     with db.writing(engine) as session:
         registered = recipients.registered(session, environment)
-        if path.exists() or registered is not None:
+        if present(path) or registered is not None:
             return _existing(session, path, environment, settings=settings, if_missing=if_missing, now=now)
         identity = Identity.generate(environment)
         create_key_file(path, identity, passphrase=prompt_new_passphrase if protect else None)
@@ -132,7 +142,7 @@ def _existing(
     now: datetime,
 ) -> Made:
     registered = recipients.registered(session, environment)
-    if not path.exists():
+    if not present(path):
         raise IdentityFileError(
             f"The database has a {environment} key, but {path} is missing. Restore the file from your backup; "
             "without it the stored values cannot be opened, and a new key would not open them either."
@@ -167,7 +177,7 @@ def describe_keys(engine: Engine) -> list[KeyDescription]:
 def verify(
     engine: Engine, environment: str, *, settings: VaultSettings, failures: list[Failure], now: datetime
 ) -> Iterator[Step]:
-    """Open every stored value of an environment; what does not open is appended to `failures`. Audited."""
+    """Open every stored value of an environment; what does not open, or is gone, is appended to `failures`. Audited."""
     identities: Identities = {
         environment: read_identities(
             key_path(settings.keys(), environment), environment, passphrase=passphrase_of(settings)
@@ -187,6 +197,7 @@ def verify(
         rows: Sequence[Row[uuid.UUID, int]] = session.execute(
             select(AssetValue.asset_id, AssetValue.number).where(AssetValue.environment == environment)
         ).all()
+        failures.extend(_gone(session, environment))
     for start in range(0, len(rows), BATCH):
         with db.reading(engine) as session:
             for asset_id, number in rows[start : start + BATCH]:
@@ -302,23 +313,56 @@ def value_rows(environment: str) -> Select[uuid.UUID, uuid.UUID, uuid.UUID | Non
 
 
 def context_of(row: ValueRow, environment: str) -> Context:
-    """The place that a stored value must be in to open."""
-    return Context(
-        workspace=str(row.workspace_id),
-        bot="-" if row.bot_id is None else str(row.bot_id),
-        group=row.group_name,
-        name=row.name,
-        environment=environment,
-        number=row.number,
-    )
+    """The place that a stored value must be in to open.
+
+    Raises:
+        DamagedRow: when no value can be there.
+    """
+    try:
+        return Context(
+            workspace=str(row.workspace_id),
+            bot="-" if row.bot_id is None else str(row.bot_id),
+            group=row.group_name,
+            name=row.name,
+            environment=environment,
+            number=row.number,
+        )
+    except Invalid as error:
+        raise DamagedRow(
+            f"A row of the database was changed by hand, or damaged. {error} Restore the row from a backup."
+        ) from None
+
+
+def failure_of(row: ValueRow, environment: str, error: VaultError) -> Failure:
+    """What is said of a stored value that does not open."""
+    return Failure(environment, f"{row.group_name}.{row.name}", row.number, str(error))
 
 
 def _problem(row: ValueRow, identities: Identities) -> Iterator[Failure]:
     (environment,) = identities
     try:
         open_envelope(row.envelope, identities, context=context_of(row, environment))
-    except DecryptError as error:
-        yield Failure(environment, f"{row.group_name}.{row.name}", row.number, str(error))
+    except (DecryptError, DamagedRow) as error:
+        yield failure_of(row, environment, error)
+
+
+def _gone(session: Session, environment: str) -> Iterator[Failure]:
+    """The values that are in force and not there."""
+    rows = session.execute(
+        select(Asset.group_name, Asset.name, CurrentValue.number)
+        .join(CurrentValue, CurrentValue.asset_id == Asset.id)
+        .outerjoin(
+            AssetValue,
+            (AssetValue.asset_id == CurrentValue.asset_id)
+            & (AssetValue.environment == CurrentValue.environment)
+            & (AssetValue.number == CurrentValue.number),
+        )
+        .where(CurrentValue.environment == environment, AssetValue.asset_id.is_(None))
+    )
+    for group, name, number in rows:
+        problem = f"The value {number} of {group}.{name} in {environment} is in force, and it is not in the database. "
+        mend = "Restore the row from a backup, or set the value again."
+        yield Failure(environment, f"{group}.{name}", number, problem + mend)
 
 
 def passphrase_of(settings: VaultSettings) -> Passphrase:

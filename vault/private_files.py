@@ -4,6 +4,7 @@ Promises that a file is written under another name, synced, then published, and 
 other. Refuses (`IdentityFileError`) what others may read or replace, what belongs to someone else, links and pipes.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -39,8 +40,10 @@ def read_private(
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise IdentityFileError(missing) from None
+    except PermissionError:
+        raise _closed(path, what) from None
     except OSError as error:
-        reason = "a symbolic link" if path.is_symlink() else f"unreadable ({error.strerror})"
+        reason = "a symbolic link" if error.errno == errno.ELOOP else f"unreadable ({error.strerror})"
         raise IdentityFileError(f"The {what} {path} is {reason}: put the file itself there.") from None
     try:
         status = os.fstat(descriptor)
@@ -49,6 +52,24 @@ def read_private(
             return file.read(limit)
     finally:
         os.close(descriptor)
+
+
+def present(path: Path, *, what: str = "key file") -> bool:
+    """Whether anything has this name, a link to nowhere too; refuses where nobody lets us look."""
+    try:
+        path.lstat()
+    except PermissionError:
+        raise _closed(path, what) from None
+    except OSError:
+        return False
+    return True
+
+
+def _closed(path: Path, what: str) -> IdentityFileError:
+    return IdentityFileError(
+        f"The {what} {path} is closed to the user {os.geteuid()}: run as its owner, or give file and folder to that "
+        "user with chown."
+    )
 
 
 def _check_owned(

@@ -16,15 +16,26 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, Select, func, select, update
+from sqlalchemy import Engine, Select, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from vault import audit, db, recipients
 from vault.decrypt import Identities, Identity, rewrap
 from vault.encrypt import Recipient
-from vault.errors import Conflict, InvalidName
+from vault.errors import Conflict, DamagedRow, DecryptError, InvalidName
 from vault.identities import Passphrase, append_identity, key_path, newest, read_identities, remove_identity
-from vault.keyhost import BATCH, Step, ValueRow, context_of, key_host, passphrase_of, register_key, value_rows
+from vault.keyhost import (
+    BATCH,
+    Failure,
+    Step,
+    ValueRow,
+    context_of,
+    failure_of,
+    key_host,
+    passphrase_of,
+    register_key,
+    value_rows,
+)
 from vault.models import AssetValue
 from vault.settings import VaultSettings
 
@@ -47,8 +58,13 @@ def prepare(engine: Engine, environment: str, *, settings: VaultSettings) -> str
     return identity.id.hex()
 
 
-def rotate(engine: Engine, environment: str, *, settings: VaultSettings, now: datetime) -> Iterator[Step]:
+def rotate(
+    engine: Engine, environment: str, *, settings: VaultSettings, failures: list[Failure], now: datetime
+) -> Iterator[Step]:
     """Give an environment its next key and wrap every data key again; yields after each batch.
+
+    A value that does not open stays as it is and is appended to `failures`: one damaged row keeps no other from the
+    new key.
 
     Raises:
         Conflict: when this host does not hold the current key.
@@ -61,15 +77,37 @@ def rotate(engine: Engine, environment: str, *, settings: VaultSettings, now: da
         total = session.scalar(select(func.count()).select_from(_old_values(environment, target).subquery())) or 0
     done = 0
     yield Step(0, total)
+    # Values that were set for the old key meanwhile are found by a further pass.
     while True:
+        before, failed = done, list[Failure]()
+        for number in _pass(engine, target, identities=identities, failures=failed):
+            done += number
+            yield Step(done, max(total, done))
+        if done == before:
+            failures += failed
+            return
+
+
+def _pass(engine: Engine, target: Recipient, *, identities: Identities, failures: list[Failure]) -> Iterator[int]:
+    """Look once at each value that another key wraps; answers batch by batch how many are wrapped for the target."""
+    place: tuple[uuid.UUID, int] | None = None
+    while True:
+        wrapped = 0
+        query = _old_values(target.environment, target).order_by(AssetValue.asset_id, AssetValue.number)
+        if place is not None:
+            query = query.where(tuple_(AssetValue.asset_id, AssetValue.number) > place)
         with db.writing(engine) as session:
-            rows = session.execute(_old_values(environment, target).limit(BATCH).with_for_update(of=AssetValue)).all()
+            rows = session.execute(query.limit(BATCH).with_for_update(of=AssetValue)).all()
             for row in rows:
-                _rewrap_row(session, row, identities=identities, recipient=target)
+                try:
+                    _rewrap_row(session, row, identities=identities, recipient=target)
+                    wrapped += 1
+                except (DecryptError, DamagedRow) as error:
+                    failures.append(failure_of(row, target.environment, error))
         if not rows:
             return
-        done += len(rows)
-        yield Step(done, max(total, done))
+        place = rows[-1].asset_id, rows[-1].number
+        yield wrapped
 
 
 def forget(engine: Engine, environment: str, *, key_id: str, settings: VaultSettings, now: datetime) -> None:
@@ -111,12 +149,23 @@ def _target(engine: Engine, environment: str, *, path: Path, passphrase: Passphr
         held = _held(path, current, passphrase=passphrase)
         following = newest(held)
         if following.id == current.id:
-            if session.execute(_old_values(environment, current).limit(1)).one_or_none() is not None:
+            if _stopped(session, current, identities={environment: held}):
                 return current
             following = Identity.generate(environment)
             append_identity(path, following, passphrase=passphrase)
         register_key(session, following.recipient, action="key.rotated", now=now)
         return following.recipient
+
+
+def _stopped(session: Session, current: Recipient, *, identities: Identities) -> bool:
+    """Whether a rotation to the current key was stopped: a value of an older one can be wrapped for it."""
+    for row in session.execute(_old_values(current.environment, current).execution_options(yield_per=BATCH)):
+        try:
+            rewrap(row.envelope, identities, recipient=current, context=context_of(row, current.environment))
+        except (DecryptError, DamagedRow):
+            continue
+        return True
+    return False
 
 
 def _held(path: Path, current: Recipient, *, passphrase: Passphrase) -> dict[bytes, Identity]:

@@ -13,7 +13,7 @@ from cli import background, installation
 from cli.client import Client
 from cli.connection import connection
 from cli.doctor import examine
-from cli.errors import CliError, Unreachable
+from cli.errors import CliError, Unreachable, unusable
 from cli.home import Home, locate
 from cli.options import AsJson, HomeOption, seconds
 from cli.processes import become
@@ -44,10 +44,12 @@ def up(
     place = locate(os.environ, override=home)
 
     def announce(ready: Ready) -> None:
+        nonlocal report
         if report is not None:
+            # What a detached process prints is a log, and the link is for whoever waits.
             background.report(report, ready)
-        # What a detached process prints is a log, and the link is for whoever waits.
-        _announce(to, ready if report is None else replace(ready, link=None))
+            report, ready = None, replace(ready, link=None)
+        _announce(to, ready)
 
     if report is None:
         warn_about_root(to.remark, os.environ)
@@ -56,10 +58,14 @@ def up(
         return
     try:
         serve(place, port=port, environ=os.environ, announce=announce, tell=to.remark)
-    except CliError as error:
-        if report is not None:
-            background.report(report, error)
+    except BrokenPipeError:
         raise
+    except (CliError, OSError) as error:
+        ours = unusable(error) if isinstance(error, OSError) else error
+        if report is not None:
+            # Where the disk is full, its log says nothing.
+            background.report(report, ours)
+        raise ours from None
 
 
 def _announce(to: Screen, ready: Ready) -> None:

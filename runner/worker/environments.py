@@ -34,7 +34,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +47,7 @@ from packaging.utils import canonicalize_name
 from runner.dependencies import Dependencies
 from runner.errors import RunnerError
 from runner.worker.interpreters import Interpreter
+from runner.worker.told import Told
 from runner.worker.trust import system_certificates
 
 #: Changed when environments are built differently, so that old ones are not taken for new ones.
@@ -125,11 +126,13 @@ def provide(
     environ: Mapping[str, str],
     limit: timedelta = LIMIT,
     stop: threading.Event | None = None,
+    tell: Callable[[str], None] = lambda _lines: None,
 ) -> VirtualEnvironment:
     """Returns the environment for these dependencies, building it first where there is none.
 
     Blocks while another thread or process builds the same one. `environ` is the worker's own environment, of
-    which a build gets the `allowed` part. `limit` bounds one build; `stop` ends it, or the wait for it.
+    which a build gets the `allowed` part. `limit` bounds one build; `stop` ends it, or the wait for it. What the build
+    prints is given to `tell` as it comes, at most `MAX_LOG` bytes, and while nothing comes an empty text each tick.
 
     Raises:
         EnvironmentBuildFailed: the interpreter does not suit, a requirement cannot be had, or it was ended.
@@ -140,11 +143,12 @@ def provide(
     home, stop = root / wanted.key, stop or threading.Event()
     for folder in (root, root / ".building", root / ".locks", root / ".cache"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(root / ".locks" / wanted.key, stop):
+    with _locked(root / ".locks" / wanted.key, stop, tell):
         if _use(wanted):
             return wanted
         deadline = time.monotonic() + limit.total_seconds()
-        log = _build(dependencies, home, interpreter, environ=environ, deadline=deadline, stop=stop)
+        told = Told(tell, limit=MAX_LOG)
+        log = _build(dependencies, home, interpreter, environ=environ, deadline=deadline, stop=stop, told=told)
     return replace(wanted, log=log)
 
 
@@ -191,15 +195,18 @@ def _use(environment: VirtualEnvironment) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, stop: threading.Event) -> Iterator[None]:
+def _locked(path: Path, stop: threading.Event, tell: Callable[[str], None]) -> Iterator[None]:
     """Holds an flock(2), which the death of its process ends. Removing the file would race."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    waits = False
     try:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                tell("" if waits else "Waiting for another job that builds the same virtual environment.")
+                waits = True
                 if stop.wait(_TICK):
                     raise _stopped("") from None
         yield
@@ -216,6 +223,7 @@ class _Build:
     variables: dict[str, str]
     deadline: float
     stop: threading.Event
+    told: Told
 
     @property
     def environment(self) -> Path:
@@ -234,13 +242,14 @@ def _build(
     environ: Mapping[str, str],
     deadline: float,
     stop: threading.Event,
+    told: Told,
 ) -> str:
     building = home.parent / ".building"
     for remains in building.glob(f"{home.name}.*"):
         shutil.rmtree(remains, ignore_errors=True)
     place = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=building))
     try:
-        build = _Build(place, dependencies, _variables(environ, place, home.parent), deadline, stop)
+        build = _Build(place, dependencies, _variables(environ, place, home.parent), deadline, stop, told)
         _introduce(build, interpreter)
         for argv in _commands(build, interpreter):
             _run(argv, build)
@@ -326,6 +335,7 @@ def _run(argv: Sequence[str], build: _Build) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        build.told.look(build.output)
     if not ended:
         raise (_stopped(_log(build)) if build.stop.is_set() else _failed("took too long and was stopped", build))
     if process.returncode:
@@ -339,6 +349,7 @@ def _ended(pid: int, build: _Build) -> bool:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         while not poll.poll(_TICK * 1000):
+            build.told.look(build.output)
             if build.stop.is_set() or time.monotonic() >= build.deadline:
                 return False
         return True

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -247,12 +247,8 @@ def _prepare(run: Run, package: Declaration) -> Path | None:
         made = ready(wanted, root=station.environments, interpreter=station.interpreter) or _built(run, wanted)
     except EnvironmentBuildFailed as error:
         run.masker.add(credentials.given(os.environ, wanted))
-        _say(run, error.log)
         _go_on_unless_ended(run.hold)
         raise Refusal(Reason.DEPENDENCIES, str(error)) from None
-    if made.log:
-        run.masker.add(credentials.given(os.environ, wanted))
-        _say(run, made.log)
     _go_on_unless_ended(run.hold)
     if station.spawner.users is not None:
         open_environment(made.python.parent.parent)
@@ -262,7 +258,9 @@ def _prepare(run: Run, package: Declaration) -> Path | None:
 def _built(run: Run, wanted: Dependencies | None) -> VirtualEnvironment:
     stop, station = threading.Event(), run.station
     run.hold.on_end(stop.set)
-    return provide(wanted, root=station.environments, interpreter=station.interpreter, environ=os.environ, stop=stop)
+    run.masker.add(credentials.given(os.environ, wanted))
+    where, python = station.environments, station.interpreter
+    return provide(wanted, root=where, interpreter=python, environ=os.environ, stop=stop, tell=partial(_say_soon, run))
 
 
 def _stand(hold: Hold) -> None:
@@ -385,6 +383,14 @@ def _learn(run: Run) -> None:
 
 def _say(run: Run, text: str) -> None:
     run.writer.write("system", run.masker.mask_text(text).splitlines(), at=wall_clock())
+
+
+def _say_soon(run: Run, text: str) -> None:
+    """What may be the last word for minutes; called again meanwhile, with nothing to say."""
+    if text:
+        _say(run, text)
+    if run.writer.due() == 0:
+        run.writer.settle()
 
 
 def _weak_warning(name: str) -> str:

@@ -3,16 +3,18 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Start
 from tests.fault.staying import COUNTS, alone, assert_ran_once, counted
-from tests.support import ProcessId, Started, wait_until
+from tests.support import ProcessId, Started, clean_environment, descendants, wait_until
 from tests.system import System, start_runner
 
 pytestmark = pytest.mark.timeout(240)
@@ -97,6 +99,36 @@ def test_a_disk_that_fills_while_a_bot_runs_ends_it_once_and_leaves_nothing(
     after.gate.touch()
     assert_ran_once(system, system.enqueue(group=group, parameters=after.parameters), after)
     assert runner.popen.poll() is None
+
+
+def schedulers_of(up: Started) -> set[ProcessId]:
+    def words(process: ProcessId) -> list[str]:
+        with suppress(OSError):
+            return Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+        return []
+
+    return {process for process in descendants(up.pid) if words(process)[-2:-1] == ["scheduler"]}
+
+
+def test_up_says_that_the_disk_is_full_and_outlives_it(start: Start, small_disk: Path) -> None:
+    environ = {"BOTKEEP_HOME": str(small_disk), "BOTKEEP_RUN_AS_ROOT": "true"}
+    words = [sys.executable, "-m", "cli", "up", "--port", "0"]
+    with full(small_disk):
+        env = {**clean_environment(), **environ}
+        refused = subprocess.run([*words, "--detach"], env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert (refused.returncode, "No space left on device. Make room there" in refused.stderr) == (1, True), refused
+    up = start(*words, env=environ, name="up")
+    up.wait_for("Botkeep is ready", 150)
+    (first,) = schedulers_of(up)
+    with full(small_disk):
+        looked = subprocess.run(
+            [*words[:3], "doctor"], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert f"fail  disk: The disk of {small_disk} has 0 MiB left. Make room there" in looked.stdout
+        first.send(signal.SIGKILL)
+        wait_until(lambda: schedulers_of(up) - {first}, 60, "the next scheduler")
+        assert up.popen.poll() is None
+    assert up.stop() == 0, up.log
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Stores that restart, forget or are away while bots run and jobs wait: each job runs once, by the bots' own count."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+import redis
 
 from tests.fault.staying import COUNTS, assert_ran_once, counted
 from tests.services import PostgresServer, Services
@@ -187,3 +189,24 @@ def test_jobs_accepted_while_redis_is_away_run_once_each_when_it_is_back(system:
         job = system.wait_for(job_id, timeout=90)
         assert (job["state"], job["attempt"], bot.ran) == ("succeeded", 1, 1)
     assert_ran_once(system, made[0], bots[0])
+
+
+def test_a_redis_that_takes_no_more_writes_ends_neither_bot_nor_runner(system: System) -> None:
+    system.add_bot(source=COUNTS)
+    now, later = counted(system), counted(system)
+    job_id = system.enqueue(parameters=now.parameters)
+    now.begun()
+    with contextlib.closing(redis.Redis.from_url(system.stores.redis_url)) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]  # as after a failover
+        try:
+            waits = system.enqueue(parameters=later.parameters)
+            wait_until(lambda: "Connection to broker lost" in system.runner.log, 60, "the runner to hear of it")
+            now.gate.touch()
+            job = system.wait_for(job_id)
+            assert (job["state"], job["attempt"], now.ran) == ("succeeded", 1, 1), job
+            assert system.runner.popen.poll() is None
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+    later.gate.touch()
+    assert_ran_once(system, waits, later)
+    system.check()

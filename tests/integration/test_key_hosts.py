@@ -1,5 +1,6 @@
 """A host with the keys of some environments, as those who rotate and verify there use it."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -8,13 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import literal, select, update
 
 from cli.finding import Finding
 from cli.home import Home
 from cli.key_checks import check_keys
 from tests.support import ROOT, Stores, clean_environment
+from tests.values import NOW, PASSWORD, USER, made_world
+from vault import db, rotation
 from vault.decrypt import Identity
 from vault.identities import create_key_file
+from vault.keyhost import Failure
+from vault.models import Asset, AssetValue, CurrentValue
 
 
 def vault(stores: Stores, home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +38,60 @@ def test_what_has_no_key_pair_is_not_verified_and_a_key_that_is_missing_is(store
     (home / "keys" / "prod.key").unlink()
     lost = vault(stores, home, "verify")
     assert (lost.returncode, "prod.key: bring it from a key host or from a backup." in lost.stderr) == (5, True)
+
+
+DAMAGES = {
+    "a byte": update(AssetValue).where(AssetValue.number == 1).values(envelope=literal(b"no envelope")),
+    "a number": update(AssetValue).where(AssetValue.number == 1).values(number=-5),
+    "a name": update(Asset).where(Asset.name == USER.name).values(name="a-b"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_one_damaged_value_keeps_no_other_from_a_new_key_and_is_named(
+    stores: Stores, home: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "BATCH", 2)
+    with made_world(stores, home) as world:
+        for value in (b"second", b"third", b"fourth"):
+            world.set_value(PASSWORD, value)
+        users = AssetValue.asset_id.in_(select(Asset.id).where(Asset.name == USER.name))
+        with db.writing(world.engine) as session:
+            session.execute(DAMAGES[damage] if damage == "a name" else DAMAGES[damage].where(users))
+        keys = set()
+        for _ in range(2):  # the second is a rotation of its own, not the rest of the first
+            failures: list[Failure] = []
+            steps = rotation.rotate(world.engine, "dev", settings=world.settings, failures=failures, now=NOW)
+            assert [step.done for step in steps][-1] == 4
+            assert [failure.asset for failure in failures] == ["SAP.a-b" if damage == "a name" else "SAP.USER"]
+            with db.reading(world.engine) as session:
+                (key,) = session.scalars(select(AssetValue.recipient_id).where(AssetValue.number == 4))
+                numbers = session.scalars(select(AssetValue.number).where(AssetValue.recipient_id == key))
+                assert sorted(numbers) == [1, 2, 3, 4]
+            keys.add(key)
+        assert len(keys) == 2
+        rotated = vault(stores, home, "rotate", "--env", "dev")
+        assert (rotated.returncode, "4 values are wrapped for the new key. 1 do not open and" in rotated.stdout) == (
+            1,
+            True,
+        ), rotated
+        verified = vault(stores, home, "verify", "--env", "dev", "--json")
+        assert verified.returncode == 1
+        assert json.loads(verified.stdout.splitlines()[-1]) == {
+            "checked": 5,
+            "failed": 2 if damage == "a number" else 1,  # the number in force is missing, too
+        }
+
+
+def test_a_value_that_is_in_force_and_gone_is_found(stores: Stores, home: Path) -> None:
+    with made_world(stores, home) as world:
+        with db.writing(world.engine) as session:
+            session.execute(update(CurrentValue).values(number=7))
+        verified = vault(stores, home, "verify")
+        assert verified.returncode == 1
+        for name in (USER, PASSWORD):
+            words = f"dev {name} number 7: The value 7 of {name} in dev is in force, and it is not in the database."
+            assert words in verified.stdout
 
 
 @pytest.fixture

@@ -334,7 +334,7 @@ def test_a_runner_repeats_and_adopts_attempts_and_records_what_came_late(world: 
 def test_a_key_host_rotates_verifies_and_reads(world: World) -> None:
     world.set_value(b"kept")
     engine, settings = world.engines["keyhost"], world.settings
-    (*_, last) = rotation.rotate(engine, "dev", settings=settings, now=NOW)
+    (*_, last) = rotation.rotate(engine, "dev", settings=settings, failures=[], now=NOW)
     assert (last.done, last.total) == (1, 1)
     failures: list[keyhost.Failure] = []
     assert len(list(keyhost.verify(engine, "dev", settings=settings, failures=failures, now=NOW))) == 1

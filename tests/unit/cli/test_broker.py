@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from cli import broker
+from cli.doctor import check_broker
 from cli.errors import CliError
 from cli.home import Home, prepare
 from cli.resp import Address, ReplyError, ask, parse_address
@@ -63,6 +64,10 @@ def test_nobody_gets_in_without_the_password(home: Path, start: Start) -> None:
     for wrong in ("", "wrong"):
         with pytest.raises(ReplyError):
             ask(Address(address.path, "", 0, tls=False, user="", password=wrong), ("PING",))
+        url = made.url.replace(address.password, wrong)
+        (finding,) = check_broker(Home(home), {"BOTKEEP_REDIS_URL": url})
+        assert (finding.level, "does not let us in" in finding.message) == ("fail", True)
+        assert finding.mend == "Correct user and password in BOTKEEP_REDIS_URL."
     assert stat.S_IMODE(Path(address.path).stat().st_mode) == 0o700
 
 

@@ -1,6 +1,5 @@
 """Each thing a new operator gets wrong is found, and its mend is said."""
 
-import os
 import sqlite3
 import sys
 from collections.abc import Iterable
@@ -19,8 +18,8 @@ from cli.doctor import (
     check_broker,
     check_home,
     check_local_values,
-    examine,
     judge_broker,
+    judge_disk,
     judge_local_values,
     judge_python,
     judge_ready,
@@ -29,6 +28,7 @@ from cli.finding import Finding
 from cli.home import Home
 from cli.key_checks import check_keys
 from cli.row_checks import check_rows
+from tests.support import a_closed_folder, an_ordinary_user
 from tests.unit.cli.conftest import Answer, Botkeep, Console, items
 from vault.decrypt import Identity
 from vault.identities import create_key_file
@@ -47,28 +47,32 @@ def mends(findings: Iterable[Finding]) -> str:
 
 def test_a_home_that_others_can_enter_fails_with_the_command_that_mends_it(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
-    (finding,) = check_home(Home(tmp_path))
+    finding, _ = check_home(Home(tmp_path))
     assert (finding.level, finding.mend) == ("fail", f"chmod 700 {tmp_path}")
     tmp_path.chmod(0o700)
-    assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+    assert levels(check_home(Home(tmp_path)))["home"] == "ok"
     tmp_path.chmod(0o711)  # as a runner leaves it whose bots have users of their own
-    assert levels(check_home(Home(tmp_path))) == {"home": "ok"}
+    assert levels(check_home(Home(tmp_path)))["home"] == "ok"
     tmp_path.chmod(0o701 | 0o004)
-    assert levels(check_home(Home(tmp_path))) == {"home": "fail"}
+    assert levels(check_home(Home(tmp_path)))["home"] == "fail"
 
 
-def test_who_may_not_look_at_a_home_hears_it_of_each_thing_in_there(tmp_path: Path) -> None:
-    home, mine = tmp_path / "home", os.geteuid()
-    home.mkdir(mode=0)
-    os.seteuid(65534 if mine == 0 else mine)  # for root no folder is closed
-    try:
-        found = list(examine(Home(home), {}, now=lambda: NOW))
-    finally:
-        os.seteuid(mine)
-        home.chmod(0o700)
-    closed = {finding.name for finding in found if "cannot be looked at: Permission denied" in finding.message}
-    assert closed >= {"keys", "local values", "database", "rows", "broker", "console"}
-    assert [finding.name for finding in found][:2] == ["user", "landlock"]
+def test_a_home_that_is_closed_to_us_is_said_so_by_every_check(
+    botkeep: Botkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_closed_folder() as folder:
+        for name in ("keys", "broker", "run"):
+            (folder / name).mkdir()
+        folder.chmod(0o000)
+        monkeypatch.setenv("BOTKEEP_HOME", str(folder))
+        with an_ordinary_user():
+            looked, status, down = botkeep("doctor"), botkeep("status"), botkeep("down")
+    for check in ("home", "keys", "broker", "client"):
+        assert f"fail  {check}: {folder}" in looked.out
+    assert looked.status == 1
+    for done in (status, down):
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith(f"botkeep: {folder}/run/up.lock: Permission denied. Run Botkeep")
 
 
 def test_each_key_file_is_judged_by_itself(tmp_path: Path) -> None:
@@ -249,6 +253,14 @@ def test_stores_that_are_away_fail_without_their_passwords(home: Path) -> None:
     assert "hunter2" not in repr(found)
 
 
+@pytest.mark.parametrize("url", ["http://x", "redis://:hunter2#3@h:1/0", "hunter2", "redis://:hunter2@h:port/0"])
+def test_an_address_that_is_none_is_said_to_be_none_and_not_quoted(home: Path, url: str) -> None:
+    (finding,) = check_broker(Home(home), {"BOTKEEP_REDIS_URL": url})
+    assert (finding.level, finding.message) == ("fail", "What is in BOTKEEP_REDIS_URL is not an address.")
+    assert "percent-encoded" in finding.mend
+    assert "hunter2" not in repr(finding)
+
+
 def test_a_database_that_is_no_database_fails(home: Path) -> None:
     Home(home).database.write_text("hello" * 100)
     assert levels(check_database(Home(home), {})) == {"database": "fail"}
@@ -261,6 +273,12 @@ def test_an_embedded_database_in_wal_mode_is_fine(home: Path) -> None:
     database.close()
     Home(home).database.chmod(0o600)
     assert levels(check_database(Home(home), {})) == {"database": "ok"}
+
+
+def test_a_disk_that_is_nearly_full_is_a_fault(tmp_path: Path) -> None:
+    assert judge_disk(Home(tmp_path), 2**30).level == "ok"
+    found = judge_disk(Home(tmp_path), 5 * 2**20)
+    assert (found.level, found.message) == ("fail", f"The disk of {tmp_path} has 5 MiB left.")
 
 
 @pytest.mark.parametrize(("behind", "level"), [(0, "ok"), (10, "warn"), (-90, "fail")])

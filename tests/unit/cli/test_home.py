@@ -1,13 +1,16 @@
 """The home is its owner's alone, and the client's file is refused when it is not."""
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from cli.connection import Connection, connection, read_client
+from cli.doctor import check_home
 from cli.errors import Denied, Refused, Unreachable
-from cli.home import Home, last_lines, locate, open_log, prepare, write_private
+from cli.home import Home, last_lines, locate, open_log, prepare, strange, write_private
+from tests.support import a_closed_folder, an_ordinary_user
 
 
 def client_file(home: Path, content: str = 'url = "http://localhost:1/"\ntoken = "bk_local"\n') -> Path:
@@ -44,6 +47,40 @@ def test_an_open_home_is_closed_when_empty_and_refused_when_not(tmp_path: Path) 
     with pytest.raises(Refused, match="open to other users") as refused:
         prepare(Home(tmp_path))
     assert f"chmod 700 {tmp_path}" in refused.value.sentence
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("below", ["botkeep.db", "keys/prod.key", "broker/password", "logs/up.log", "run/up.lock"])
+def test_a_home_with_something_of_another_user_is_refused_with_the_command_that_mends_it(below: str) -> None:
+    with a_closed_folder() as folder:
+        os.chown(folder, 65534, -1)
+        with an_ordinary_user():
+            prepare(Home(folder))
+        (folder / below).parent.mkdir(mode=0o700, exist_ok=True)
+        os.chown((folder / below).parent, 65534, -1)
+        (folder / below).write_text("root's")
+        with an_ordinary_user():
+            with pytest.raises(Refused, match=f"{folder / below} belongs to another user") as refused:
+                prepare(Home(folder))
+            assert f"sudo chown -R 65534 {folder}" in refused.value.sentence
+            finding, _ = check_home(Home(folder))
+        assert (finding.level, finding.mend) == ("fail", refused.value.hint)
+        os.chown(folder / below, 65534, -1)
+        with an_ordinary_user():
+            prepare(Home(folder))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("below", ["lost+found", "work/slot", "backup/prod.key"])
+def test_what_botkeep_does_not_need_may_be_anybodys(below: str) -> None:
+    with a_closed_folder() as folder:
+        os.chown(folder, 65534, -1)
+        (folder / below).mkdir(parents=True)
+        if "work" in below:
+            os.chown(folder / "work", 65534, -1)
+        with an_ordinary_user():
+            prepare(Home(folder))
+            assert strange(Home(folder)) is None
 
 
 def test_a_private_file_is_replaced_at_once_and_never_readable_by_others(tmp_path: Path) -> None:

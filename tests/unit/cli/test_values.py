@@ -82,6 +82,14 @@ def test_a_value_on_the_command_line_is_a_usage_error(console: Console, botkeep:
     assert console.requests == []
 
 
+def test_a_command_whose_streams_its_caller_closed_does_its_work(console: Console) -> None:
+    console.on("PUT", VALUES, SAVED)
+    closing = 'exec <&- >&- 2>&-; exec "$0" -m cli asset set SAP.PASSWORD --env prod'
+    environment = {**clean_environment(), "BOTKEEP_URL": console.url, "BOTKEEP_TOKEN": TOKEN}
+    done = subprocess.run(["sh", "-c", closing, sys.executable], env=environment, timeout=30, check=False)
+    assert (done.returncode, [request.body for request in console.requests]) == (0, [b""])
+
+
 @pytest.mark.parametrize(("second", "status"), [(b"open sesame\n", 0), (b"open sesam\n", 5)])
 def test_a_prompt_shows_nothing_and_asks_twice(console: Console, second: bytes, status: int) -> None:
     console.on("PUT", VALUES, SAVED)

@@ -27,6 +27,14 @@ def test_a_complaint_names_the_field_and_the_rule() -> None:
     assert complaints_of({"bot": "a\0", "count": 1}) == ["bot: it holds a NUL character."]
 
 
+def test_a_complaint_about_what_is_nested_too_deep_is_one_short_sentence() -> None:
+    endless: object = 1
+    for _ in range(300):
+        endless = {"k": endless}
+    (said,) = complaints_of({"bot": "x", "count": 1, "parameters": endless})
+    assert said == "parameters.k.dict.k.dict.k.dict.k.…: it is nested too deep."
+
+
 def test_a_complaint_never_repeats_what_was_given() -> None:
     canary = "canary-2231"
     for given in (

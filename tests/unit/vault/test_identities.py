@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import a_closed_folder, an_ordinary_user
 from vault.decrypt import Identity
 from vault.errors import IdentityFileError, InvalidName
 from vault.identities import (
@@ -24,6 +25,7 @@ from vault.identities import (
     read_identities,
     remove_identity,
 )
+from vault.private_files import present
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -170,6 +172,25 @@ def test_a_key_file_of_another_user_is_refused(prod: Path) -> None:
     os.chown(prod, 12345, -1)
     with pytest.raises(IdentityFileError, match="belongs to the user 12345"):
         read_identities(prod, "prod")
+
+
+def test_a_folder_of_keys_that_is_closed_to_us_is_refused_with_the_mend() -> None:
+    with a_closed_folder() as folder:
+        path = folder / "prod.key"
+        create_key_file(path, Identity.generate("prod"))
+        folder.chmod(0o000)
+        with an_ordinary_user():
+            with pytest.raises(IdentityFileError, match=r"closed to the user \d+: run as its owner"):
+                read_identities(path, "prod")
+            with pytest.raises(IdentityFileError, match=r"closed to the user \d+: run as its owner"):
+                present(path)
+
+
+def test_what_is_present_is_said_of_links_to_nowhere_too(prod: Path) -> None:
+    link = prod.with_name("dev.key")
+    assert (present(prod), present(link), present(prod / "below")) == (True, False, False)
+    link.symlink_to("nowhere")
+    assert present(link)
 
 
 def test_a_symbolic_link_is_refused_even_to_a_good_file(prod: Path) -> None:
