@@ -31,6 +31,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -52,6 +53,9 @@ from runner.worker.trust import system_certificates
 
 #: Changed when environments are built differently, so that old ones are not taken for new ones.
 FORMAT = "1"
+
+#: What a build's commands run below.
+_GUARD = str(Path(__file__).with_name("guard.py"))
 
 #: What a build may take; set-up with compiled packages from source is minutes.
 LIMIT = timedelta(minutes=15)
@@ -317,10 +321,10 @@ def _discard(home: Path, build: _Build) -> None:
 
 
 def _run(argv: Sequence[str], build: _Build) -> None:
-    """Runs one command in a process group of its own, of which nothing is left afterwards."""
+    """Runs one command in a process group of its own, of which nothing is left afterwards, or when we are killed."""
     with build.output.open("ab") as output:
         process = subprocess.Popen(
-            argv,
+            [sys.executable, "-I", "-S", _GUARD, str(os.getpid()), *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -142,7 +142,7 @@ def test_a_step_that_is_run_again_leaves_the_reading_of_what_the_bot_got(attempt
 
 
 def rotate(world: World) -> None:
-    for _ in rotation.rotate(world.engine, "dev", settings=world.settings, now=NOW):
+    for _ in rotation.rotate(world.engine, "dev", settings=world.settings, failures=[], now=NOW):
         pass
 
 
