@@ -174,21 +174,26 @@ def main() -> int:
         order, fds, *_ = socket.recv_fds(orders, LARGEST, DESCRIPTORS)
         if not order:
             return 0
-        # The one between ends at once, so that the process becomes a child of the tests' own, which adopts orphans.
-        reading, writing = os.pipe()
+        news, tell = os.pipe()
+        gate, open_gate = os.pipe()
         between = os.fork()
         if not between:
             pid = os.fork()
             if pid:
-                os._exit(os.write(writing, str(pid).encode()) == 0)
-            for descriptor in (reading, writing, orders.detach()):
+                os._exit(os.write(tell, str(pid).encode()) == 0)
+            for descriptor in (news, tell, open_gate, orders.detach()):
                 os.close(descriptor)
+            # The one between ends at once, so that this becomes a child of the tests' own process: that adopts orphans.
+            assert os.read(gate, 1)
+            os.close(gate)
             return _program(name, json.loads(order), fds)
-        for descriptor in (writing, *fds):
+        for descriptor in (tell, gate, *fds):
             os.close(descriptor)
         os.waitpid(between, 0)
-        orders.send(os.read(reading, 32))
-        os.close(reading)
+        os.write(open_gate, b".")
+        orders.send(os.read(news, 32))
+        for descriptor in (news, open_gate):
+            os.close(descriptor)
 
 
 def _load(name: str) -> None:
