@@ -53,7 +53,7 @@ class Program:
         """What executes it, instead of forking."""
         if not self.code:
             return sys.executable, "-m", self.name
-        return sys.executable, "-c", f"{self.code}\nimport sys\nfrom {self.name}.__main__ import main\nsys.exit(main())"
+        return sys.executable, "-c", f"{self.code}\nimport sys\nfrom {_module(self.name)} import main\nsys.exit(main())"
 
 
 class Forked:

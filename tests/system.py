@@ -255,11 +255,11 @@ def start_runner(
 
 @contextlib.contextmanager
 def running(
-    stores: Stores, *, parts: tuple[str, ...] = PARTS, env: Mapping[str, str] | None = None, executed: bool = False
+    stores: Stores, *, parts: tuple[str, ...] = PARTS, env: Mapping[str, str] | None = None, forked: bool = False
 ) -> Iterator[System]:
     """A system on migrated stores, with new keys for every environment and a home of its own.
 
-    Its processes are forked where they are not to be `executed`, see `tests.nursery`.
+    Its processes may be `forked`, see `tests.nursery`.
     """
     home = Path(tempfile.mkdtemp(prefix="bk-", dir="/tmp"))
     (home / "shared").mkdir()
@@ -281,7 +281,7 @@ def running(
     started: dict[str, Started] = {}
     engine = db.engine(stores.database_url)
     try:
-        yield from _started(stores, engine, home, own, parts=parts, started=started, executed=executed)
+        yield from _started(stores, engine, home, own, parts=parts, started=started, forked=forked)
     finally:
         engine.dispose()
         for process in started.values():
@@ -298,7 +298,7 @@ def _started(
     *,
     parts: Sequence[str],
     started: dict[str, Started],
-    executed: bool,
+    forked: bool,
 ) -> Iterator[System]:
     logs = home / "process-logs"
     logs.mkdir()
@@ -306,7 +306,7 @@ def _started(
     token = _prepare(engine, home)
 
     def begin(name: str, program: str, *words: str, pass_fds: tuple[int, ...] = ()) -> None:
-        command = Program(program).command if executed else (Program(program),)
+        command = (Program(program),) if forked else Program(program).command
         started[name] = start_process([*command, *words], log_path=logs / f"{name}.log", env=env, pass_fds=pass_fds)
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
@@ -370,12 +370,12 @@ def lasting(
     *,
     parts: tuple[str, ...] = PARTS,
     env: Mapping[str, str] | None = None,
-    executed: bool = False,
+    forked: bool = False,
 ) -> Iterator[System]:
     """A system of several tests, on the pair of stores that the fixture's parameter names; `clear` it after each."""
     with (
         new_stores(services, lambda: request.getfixturevalue("postgres"), request.param) as (stores, broker),
-        running(stores, parts=parts, env=env, executed=executed) as system,
+        running(stores, parts=parts, env=env, forked=forked) as system,
     ):
         kept = {process.identity for process in system.processes.values()}
         services.kept.update(kept)
@@ -387,7 +387,7 @@ def lasting(
 @pytest.fixture(scope="session", params=KINDS)
 def shared_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
     """The system of this process's tests on one pair of stores; take `system` instead."""
-    with lasting(request, services, executed=True) as system:
+    with lasting(request, services) as system:
         yield system
 
 

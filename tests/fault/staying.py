@@ -40,10 +40,11 @@ def bot_of(system: System, job_id: str) -> ProcessId:
     return identity_of(int(lines[0].split()[0]))
 
 
-def expire(system: System, job_id: str) -> None:
-    """Let the lease of a job have run out."""
+def expire(system: System, job_id: str, *, attempt: int | None = None) -> None:
+    """Let the lease of a job have run out, where this attempt has it."""
     with system.edit() as session:
         job = update(Job).where(Job.id == uuid.UUID(job_id), Job.state == "running")
+        job = job if attempt is None else job.where(Job.attempt == attempt)
         session.execute(job.values(lease_expires_at=db.clock(-timedelta(seconds=1))))
 
 

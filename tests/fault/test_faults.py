@@ -241,7 +241,7 @@ def test_a_database_that_is_away_is_waited_for(
 ) -> None:
     url = own_postgres.create_database("own", template=own_postgres.migrated_template())
     stores = Stores("server", url, new_redis("server").url)
-    with running(stores) as system:
+    with running(stores, forked=True) as system:
         gate = system.shared / "gate"
         system.add_bot(source=STAYS)
         job_id = system.enqueue(parameters={"gate": str(gate)})

@@ -19,13 +19,18 @@ from tests.system import KINDS, START_WITHIN, System, lasting, start_runner
 
 pytestmark = pytest.mark.timeout(300)
 
-#: A bot that writes the subjects it was given into a file, one a line.
+#: A bot that writes the subjects it was given into a file, one a line. Where its runner died it stays until its
+#: launcher kills it: were it sooner to fail, that would be how it ended.
 NOTES = """
+import time
 import botkeep
 
-with open(botkeep.parameters()["path"], "a") as file:
-    for message in botkeep.source("inbox"):
-        print(message.subject, file=file, flush=True)
+try:
+    with open(botkeep.parameters()["path"], "a") as file:
+        for message in botkeep.source("inbox"):
+            print(message.subject, file=file, flush=True)
+except botkeep.EndpointUnreachable:
+    time.sleep(600)
 """
 
 #: Makes the worker kill itself before or after it calls a function.
@@ -42,7 +47,7 @@ def dying(*arguments, **words):
 
 @pytest.fixture(scope="module", params=KINDS)
 def lone_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
-    with lasting(request, services, parts=("console", "scheduler")) as system:
+    with lasting(request, services, parts=("console", "scheduler"), forked=True) as system:
         yield system
 
 

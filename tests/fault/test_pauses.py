@@ -243,7 +243,7 @@ def test_a_killed_runner_leaves_nothing_of_a_paused_bot(system: System, start: S
 
 
 def test_a_pause_survives_the_console(stores: Stores, start: Start, tmp_path: Path) -> None:
-    with running(stores) as system:
+    with running(stores, forked=True) as system:
         counting = Counting(system, system.shared)
         counting.wait_until_they_count()
         counts = counting.pause()
