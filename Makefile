@@ -4,7 +4,8 @@ PYTHON ?= $(shell python3 deploy/interpreter.py 2>/dev/null || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# More than there are cores: most tests wait for processes.
+# More than there are cores: most tests wait for processes. Each worker takes a run of tests that share a system, and
+# who has none left takes some of another's, so that none waits for the last long test of the others.
 WORKERS ?= 4
 # How long `make soak` takes.
 SECONDS ?= 600
@@ -26,7 +27,7 @@ demo: $(INSTALLED) ## start everything in a temporary home, run bots in dev, sta
 	@$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) services ## the whole suite, on SQLite + Valkey and on PostgreSQL + Redis
-	@BOTKEEP_TEST_SERVICES=required $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@BOTKEEP_TEST_SERVICES=required $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 up: $(INSTALLED) ## start Botkeep and leave it running; stop it with .venv/bin/botkeep down
 	@$(BIN)/botkeep up --detach

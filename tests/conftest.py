@@ -19,10 +19,11 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import collector, connections
+from tests import collector, connections, nursery
 from tests.browser import chromium, visitor  # noqa: F401 - fixtures
 from tests.databases import mariadb, secured_postgres  # noqa: F401 - fixtures
 from tests.mail_server import mail_server, shared_mail_server, user  # noqa: F401 - fixtures
+from tests.nursery import Program
 from tests.services import (
     PostgresServer,
     RedisServer,
@@ -40,6 +41,7 @@ from tests.support import (
     clean_environment,
     descendants,
     kill_descendants,
+    nurseries,
     start_process,
     start_reaper,
     stop_reaper,
@@ -84,6 +86,7 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401  (xdist's class; x
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[SERVICES].stop()
+    nursery.close()
     stop_reaper()
 
 
@@ -184,13 +187,13 @@ class Start(Protocol):
     """What the fixture `start` gives: `support.start_process`, with the log path made from a name."""
 
     def __call__(
-        self, *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+        self, *argv: str | Path | Program, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
     ) -> Started: ...
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a process, `start(sys.executable, "-m", "console", env=stores.environment)`, and ends it.
+    """Starts a process, `start(Program("console"), env=stores.environment)`, and ends it; see `tests.nursery`.
 
     `BOTKEEP_HOME` is the fixture `home`'s where the test has one. After the test everything is killed that
     the process started, too.
@@ -198,7 +201,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Started] = []
 
     def start_one(
-        *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+        *argv: str | Path | Program, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
     ) -> Started:
         inherited = {"BOTKEEP_HOME": os.environ["BOTKEEP_HOME"]} if "BOTKEEP_HOME" in os.environ else {}
         log_path = tmp_path / f"{name}-{len(started)}.log"
@@ -216,7 +219,7 @@ def no_process_is_left(request: pytest.FixtureRequest, services: Services) -> It
     """Kills what a test left running; a failure, unless the test used `start`, which says it would."""
     before = children()
     yield
-    known = before | services.kept
+    known = before | services.kept | nurseries()
     if children() <= known:
         return
     if "start" not in request.fixturenames:

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from tests import nursery
+from tests.nursery import Forked, Program
+
 T = TypeVar("T")
 
 #: Linux prctl(2): orphaned descendants become children of this process instead of process 1.
@@ -96,6 +99,13 @@ class ProcessId:
             process.send(signal.SIGKILL)
 
 
+def identity_of(pid: int) -> ProcessId:
+    """A living process."""
+    found = ProcessId.of(pid)
+    assert found is not None, f"process {pid} is gone"
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """The three fields of /proc/PID/stat that tests look at; `started` is in clock ticks since boot."""
@@ -142,6 +152,11 @@ def children() -> set[ProcessId]:
     return {found for pid in " ".join(lists).split() if (found := ProcessId.of(int(pid)))}
 
 
+def nurseries() -> set[ProcessId]:
+    """What stays for as long as this process does: see `tests.nursery`."""
+    return {found for pid in nursery.pids() if (found := ProcessId.of(pid))}
+
+
 def adopt_orphans() -> None:
     """Makes orphans of the calling process's descendants its own children, so that none escapes a test."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -170,7 +185,7 @@ class Started:
     """A process of ours started by a test, its two outputs in one file."""
 
     name: str
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | Forked
     identity: ProcessId
     log_path: Path
 
@@ -227,12 +242,12 @@ class Start(Protocol):
     """The fixture `start`."""
 
     def __call__(
-        self, *argv: str | Path, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
+        self, *argv: str | Path | Program, env: Mapping[str, str] | None = None, name: str = "process", cwd: Path = ROOT
     ) -> Started: ...
 
 
 def start_process(
-    argv: Sequence[str | Path],
+    argv: Sequence[str | Path | Program],
     *,
     log_path: Path,
     env: Mapping[str, str] | None = None,
@@ -241,18 +256,27 @@ def start_process(
 ) -> Started:
     """Starts a command without waiting. Prefer the fixture `start`, which also ends it and what is below it.
 
-    `env` is added to `clean_environment()`. The process is in the test's session, its input is empty.
+    `env` is added to `clean_environment()`. The process is in the test's session, its input is empty. A command may
+    begin with a `Program`, which is forked and not executed: see `tests.nursery`.
     """
+    variables = {**clean_environment(), **(env or {})}
+    first, words = argv[0], [str(part) for part in argv[1:]]
+    popen: subprocess.Popen[bytes] | Forked
     with log_path.open("ab") as log:
-        popen = subprocess.Popen(
-            [str(part) for part in argv],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**clean_environment(), **(env or {})},
-            cwd=cwd,
-            pass_fds=pass_fds,
-        )
+        if isinstance(first, Program):
+            popen = nursery.fork(
+                first, words, outputs=(log.fileno(), log.fileno()), env=variables, cwd=cwd, fds=pass_fds
+            )
+        else:
+            popen = subprocess.Popen(
+                [str(first), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=variables,
+                cwd=cwd,
+                pass_fds=pass_fds,
+            )
     stat = read_stat(popen.pid)
     assert stat is not None, "a child that nobody has waited for is at least a zombie"
     if _reaper is not None and _reaper.stdin is not None:

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,8 +33,9 @@ from runner.states import FINAL
 from runner.workspaces import default_workspace
 from tests import leftovers
 from tests.api import zipped
+from tests.nursery import Program
 from tests.services import PostgresServer, RedisServer, Services
-from tests.support import ROOT, ProcessId, Start, Started, Stores, start_process, wait_until
+from tests.support import ROOT, Start, Started, Stores, start_process, wait_until
 from vault import db, keyhost
 from vault.audit import Actor
 from vault.names import ENVIRONMENTS
@@ -238,24 +238,29 @@ def start_runner(
     env: Mapping[str, str] | None = None,
     code: str = "",
     more: Sequence[str] = (),
+    executed: bool = False,
 ) -> Started:
     """A further runner of the system's host, ready; `code` runs in its process before the real worker.
 
-    `more` are further words of its command line.
+    `more` are further words of its command line. It is forked where it is not to be `executed`, see `tests.nursery`.
     """
     served = [part for environment in environments for part in ("--environment", environment)]
-    begin = ["-c", f"{code}\nimport sys\nfrom runner.worker.__main__ import main\nsys.exit(main())"]
-    argv = [*(begin if code else ["-m", "runner.worker"]), *served, "--group", group, "--name", name, *more]
-    started = start(sys.executable, *argv, env={**system.env, **(env or {})}, name=name)
+    words = [*served, "--group", group, "--name", name, *more]
+    program = Program("runner.worker", code)
+    begin = program.command if executed else (program,)
+    started = start(*begin, *words, env={**system.env, **(env or {})}, name=name)
     started.wait_for("runner.ready", START_WITHIN)
     return started
 
 
 @contextlib.contextmanager
 def running(
-    stores: Stores, *, parts: tuple[str, ...] = PARTS, env: Mapping[str, str] | None = None
+    stores: Stores, *, parts: tuple[str, ...] = PARTS, env: Mapping[str, str] | None = None, forked: bool = False
 ) -> Iterator[System]:
-    """A system on migrated stores, with new keys for every environment and a home of its own."""
+    """A system on migrated stores, with new keys for every environment and a home of its own.
+
+    Its processes may be `forked`, see `tests.nursery`.
+    """
     home = Path(tempfile.mkdtemp(prefix="bk-", dir="/tmp"))
     (home / "shared").mkdir()
     writable = [str(home / "shared"), *filter(None, [os.environ.get("PYTEST_FOLDER")])]
@@ -276,7 +281,7 @@ def running(
     started: dict[str, Started] = {}
     engine = db.engine(stores.database_url)
     try:
-        yield from _started(stores, engine, home, own, parts=parts, started=started)
+        yield from _started(stores, engine, home, own, parts=parts, started=started, forked=forked)
     finally:
         engine.dispose()
         for process in started.values():
@@ -293,15 +298,16 @@ def _started(
     *,
     parts: Sequence[str],
     started: dict[str, Started],
+    forked: bool,
 ) -> Iterator[System]:
     logs = home / "process-logs"
     logs.mkdir()
     (home / "index").mkdir()
     token = _prepare(engine, home)
 
-    def begin(name: str, *argv: str, pass_fds: tuple[int, ...] = ()) -> None:
-        command = [sys.executable, "-m", *argv]
-        started[name] = start_process(command, log_path=logs / f"{name}.log", env=env, pass_fds=pass_fds)
+    def begin(name: str, program: str, *words: str, pass_fds: tuple[int, ...] = ()) -> None:
+        command = (Program(program),) if forked else Program(program).command
+        started[name] = start_process([*command, *words], log_path=logs / f"{name}.log", env=env, pass_fds=pass_fds)
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -364,11 +370,12 @@ def lasting(
     *,
     parts: tuple[str, ...] = PARTS,
     env: Mapping[str, str] | None = None,
+    forked: bool = False,
 ) -> Iterator[System]:
     """A system of several tests, on the pair of stores that the fixture's parameter names; `clear` it after each."""
     with (
         new_stores(services, lambda: request.getfixturevalue("postgres"), request.param) as (stores, broker),
-        running(stores, parts=parts, env=env) as system,
+        running(stores, parts=parts, env=env, forked=forked) as system,
     ):
         kept = {process.identity for process in system.processes.values()}
         services.kept.update(kept)
@@ -391,10 +398,3 @@ def system(shared_system: System) -> Iterator[System]:
     yield shared_system
     shared_system.check()
     shared_system.clear()
-
-
-def identity_of(pid: int) -> ProcessId:
-    """A living process."""
-    found = ProcessId.of(pid)
-    assert found is not None, f"process {pid} is gone"
-    return found

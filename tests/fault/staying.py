@@ -1,6 +1,9 @@
 """A bot that stays until it is let go, and what tests of faults do with it."""
 
+import signal
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import update
 
 from runner.models import Job
-from tests.support import ProcessId, wait_until
-from tests.system import System, identity_of
+from tests.support import ProcessId, identity_of, wait_until
+from tests.system import System
 from vault import db
 
 #: Leaves a daemon, prints its process id, and waits; then it has done its work.
@@ -37,10 +40,11 @@ def bot_of(system: System, job_id: str) -> ProcessId:
     return identity_of(int(lines[0].split()[0]))
 
 
-def expire(system: System, job_id: str) -> None:
-    """Let the lease of a job have run out."""
+def expire(system: System, job_id: str, *, attempt: int | None = None) -> None:
+    """Let the lease of a job have run out, where this attempt has it."""
     with system.edit() as session:
         job = update(Job).where(Job.id == uuid.UUID(job_id), Job.state == "running")
+        job = job if attempt is None else job.where(Job.attempt == attempt)
         session.execute(job.values(lease_expires_at=db.clock(-timedelta(seconds=1))))
 
 
@@ -96,3 +100,15 @@ def assert_ran_once(system: System, job_id: str, bot: Counted, *, timeout: float
     after.gate.touch()
     following = system.run(parameters=after.parameters, group=job["group"])
     assert (following["state"], following["attempt"], after.ran) == ("succeeded", 1, 1)
+
+
+@contextmanager
+def frozen_scheduler(system: System) -> Iterator[None]:
+    """The system's own scheduler stands still for the time of the block, outside of any transaction."""
+    scheduler = system.processes["scheduler"].identity
+    with system.edit():
+        scheduler.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        scheduler.send(signal.SIGCONT)

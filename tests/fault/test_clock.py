@@ -66,7 +66,7 @@ def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(system: System, sta
         pytest.skip("SQLite's clock is that of the one host there is.")
     system.add_bot(source=STAYS)
     group, name = alone("skewed"), f"skewed-{uuid.uuid4().hex[:8]}"
-    skewed(lambda: start_runner(system, start, name=name, group=group, env=shifted(by)))
+    skewed(lambda: start_runner(system, start, name=name, group=group, env=shifted(by), executed=True))
     skewed(lambda: start_scheduler(system, start, by=by))
     job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
     bot = bot_of(system, job_id)

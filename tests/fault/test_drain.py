@@ -33,7 +33,8 @@ time.sleep(0.4)
 
 @pytest.fixture(scope="module", params=KINDS)
 def patient_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
-    with lasting(request, services, parts=("console", "scheduler"), env={"BOTKEEP_REPUBLISH_AFTER": "600"}) as system:
+    env, parts = {"BOTKEEP_REPUBLISH_AFTER": "600"}, ("console", "scheduler")
+    with lasting(request, services, parts=parts, env=env, forked=True) as system:
         yield system
 
 

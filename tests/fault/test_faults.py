@@ -19,6 +19,7 @@ from runner import lanes
 from runner.models import Job
 from tests.conftest import Start
 from tests.fault.staying import STAYS, alone, bot_of
+from tests.nursery import Program
 from tests.services import PostgresServer, RedisServer
 from tests.support import Started, Stores, descendants, wait_until
 from tests.system import START_WITHIN, System, digest, running, start_runner
@@ -240,7 +241,7 @@ def test_a_database_that_is_away_is_waited_for(
 ) -> None:
     url = own_postgres.create_database("own", template=own_postgres.migrated_template())
     stores = Stores("server", url, new_redis("server").url)
-    with running(stores) as system:
+    with running(stores, forked=True) as system:
         gate = system.shared / "gate"
         system.add_bot(source=STAYS)
         job_id = system.enqueue(parameters={"gate": str(gate)})
@@ -268,7 +269,7 @@ def test_a_runner_says_that_the_database_is_away(own_postgres: PostgresServer, s
     url = own_postgres.url("own")
     own_postgres.stop()
     env = {**system.env, "BOTKEEP_DATABASE_URL": url}
-    runner = start(sys.executable, "-m", "runner.worker", "--name", "lonely", env=env, name="lonely")
+    runner = start(Program("runner.worker"), "--name", "lonely", env=env, name="lonely")
     try:
         assert runner.wait(START_WITHIN) == 6
         assert "The database cannot be used now" in runner.log

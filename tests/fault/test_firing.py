@@ -1,7 +1,6 @@
 """Schedulers that are killed, and stores that are away, while schedules are due: each instant fires once."""
 
 import random
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from runner.triggers import Firing, Trigger
 from scheduler import triggers
 from tests.api import TESTER, zipped
 from tests.conftest import Start
+from tests.nursery import Program
 from tests.services import PostgresServer, RedisServer
 from tests.support import Started, Stores, wait_until
 from vault import db
@@ -41,7 +41,7 @@ class Yard:
 
     def scheduler(self) -> None:
         environment = {**self.stores.environment, "BOTKEEP_TICK": "0.1"}
-        self.alive.append(self.start(sys.executable, "-m", "scheduler", env=environment, name="scheduler"))
+        self.alive.append(self.start(Program("scheduler"), env=environment, name="scheduler"))
 
     def kill_one(self) -> None:
         victim = self.alive.pop(random.randrange(len(self.alive)))

@@ -1,6 +1,5 @@
 """Runners that die while they watch a folder, at every step: each file starts one job, and moves in the end."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from runner.triggers import Firing
 from scheduler import pending
 from tests.api import Api, serving
 from tests.conftest import Start
+from tests.nursery import Program
 from tests.support import Stores, wait_until
 from vault import db
 
@@ -91,13 +91,14 @@ def test_a_runner_that_dies_loses_no_file_and_starts_none_twice(
     assert answer.status_code == 201, answer.text
     for number in range(FILES):
         (folder / f"{number}.csv").write_text("x")
+    dying = Program("runner.worker", RUNNER)
     url = api.console.engine.url.render_as_string(hide_password=False)
 
     def moved() -> bool:
         work_off(api)
         return not list(folder.glob("*.csv"))
 
-    process = start(sys.executable, "-c", RUNNER, step, when, url, str(folder), name="dying")
+    process = start(dying, step, when, url, folder, name="dying")
 
     def died() -> bool:
         work_off(api)
@@ -105,7 +106,7 @@ def test_a_runner_that_dies_loses_no_file_and_starts_none_twice(
 
     wait_until(died, 60, "the runner to die")
     for _ in range(2):
-        start(sys.executable, "-c", RUNNER, "-", "-", url, str(folder), name="folders")
+        start(dying, "-", "-", url, folder, name="folders")
     wait_until(moved, 60, "every file to move")
     assert sorted(path.name for path in (folder / "done").iterdir()) == [f"{number}.csv" for number in range(FILES)]
     with db.reading(api.console.engine) as session:

@@ -1,7 +1,6 @@
 """Runners that die at each step between a mailbox and a job's end: no message is lost, none is given twice."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,25 @@ from tests.conftest import Start
 from tests.fault.staying import alone
 from tests.mail import add_source, message
 from tests.mail_server import MailServer
+from tests.nursery import Program
 from tests.services import Services
 from tests.support import Started, wait_until
 from tests.system import KINDS, START_WITHIN, System, lasting, start_runner
 
 pytestmark = pytest.mark.timeout(300)
 
-#: A bot that writes the subjects it was given into a file, one a line.
+#: A bot that writes the subjects it was given into a file, one a line. Where its runner died it stays until its
+#: launcher kills it: were it sooner to fail, that would be how it ended.
 NOTES = """
+import time
 import botkeep
 
-with open(botkeep.parameters()["path"], "a") as file:
-    for message in botkeep.source("inbox"):
-        print(message.subject, file=file, flush=True)
+try:
+    with open(botkeep.parameters()["path"], "a") as file:
+        for message in botkeep.source("inbox"):
+            print(message.subject, file=file, flush=True)
+except botkeep.EndpointUnreachable:
+    time.sleep(600)
 """
 
 #: Makes the worker kill itself before or after it calls a function.
@@ -42,7 +47,7 @@ def dying(*arguments, **words):
 
 @pytest.fixture(scope="module", params=KINDS)
 def lone_system(request: pytest.FixtureRequest, services: Services) -> Iterator[System]:
-    with lasting(request, services, parts=("console", "scheduler")) as system:
+    with lasting(request, services, parts=("console", "scheduler"), forked=True) as system:
         yield system
 
 
@@ -72,9 +77,8 @@ class Step:
 
 def dying(system: System, start: Start, step: Step) -> Started:
     """A runner that kills itself before or after its first call of a function."""
-    code = DIES.format(owner=step.owner, name=step.name, after=step.after)
-    begin = f"{code}\nimport sys\nfrom runner.worker.__main__ import main\nsys.exit(main())"
-    return start(sys.executable, "-c", begin, "--environment", "dev", "--name", "dies", env=system.env, name="dies")
+    program = Program("runner.worker", DIES.format(owner=step.owner, name=step.name, after=step.after))
+    return start(program, "--environment", "dev", "--name", "dies", env=system.env, name="dies")
 
 
 def living(system: System, start: Start, name: str = "lives") -> Started:

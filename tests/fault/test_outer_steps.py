@@ -1,15 +1,11 @@
 """Consoles and schedulers are killed before and after each of their steps; what was accepted ends once."""
 
-import contextlib
 import hashlib
 import hmac
-import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +14,8 @@ from sqlalchemy import func, select
 from runner import jobs
 from runner.models import Job
 from tests.conftest import Start
-from tests.fault.staying import COUNTS, alone, assert_ran_once, counted, expire
+from tests.fault.staying import COUNTS, alone, assert_ran_once, counted, expire, frozen_scheduler
+from tests.nursery import Program
 from tests.support import Started, wait_until
 from tests.system import START_WITHIN, System, start_runner
 from vault.direct import Direct
@@ -27,8 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 
 #: A process of ours that kills itself before or after one function, once that has something to do.
 DIES = """
-import os, signal, sys
-from {process} import __main__ as process
+import os, signal
 import {module} as module
 def die(function, before):
     place = module
@@ -42,27 +38,9 @@ def die(function, before):
         if real(*arguments, **words) not in (0, []):
             os.kill(os.getpid(), signal.SIGKILL)
     setattr(place, name, dies)
-"""
-
-#: One of them.
-ONE = """
 die({function!r}, {before})
-sys.exit(process.main({argv!r}))
 """
 
-#: One after the other, each in a child of a process that has loaded everything once, since loading takes most of a
-#: start. Each begins when somebody opens its gate, a named pipe, for writing, and how it ended is written down.
-EACH = """
-for function, before, gate in {deaths!r}:
-    open(gate).read()
-    child = os.fork()
-    if not child:
-        die(function, before)
-        sys.exit(process.main([]))
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with open(gate + ".ended", "w") as file:
-        file.write(str(ended))
-"""
 
 #: Before (True) and after the console's steps: check, the row (after the check is before it), the transaction that
 #: makes the job of a bot that was ordered before, what follows the commit; and whether there is a job then.
@@ -91,10 +69,14 @@ def console(system: System, start: Start, function: str, *, before: bool, module
     """A console that will die at a function that a module of its calls, and its address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    argv = ["--port", str(port)]
-    code = DIES.format(process="console", module=module)
-    code += ONE.format(function=function, before=before, argv=argv)
-    return start(sys.executable, "-c", code, env=system.env, name=f"console-{function}"), f"http://127.0.0.1:{port}"
+    program = dying("console", module, function, before=before)
+    process = start(program, "--port", str(port), env=system.env, name=f"console-{function}")
+    return process, f"http://127.0.0.1:{port}"
+
+
+def dying(process: str, module: str, function: str, *, before: bool) -> Program:
+    """A process that will kill itself before or after a function that a module of its calls."""
+    return Program(process, DIES.format(module=module, function=function, before=before))
 
 
 def test_an_order_whose_console_dies_at_any_step_is_one_job_when_it_is_repeated(system: System, start: Start) -> None:
@@ -151,45 +133,16 @@ def test_a_delivery_whose_console_dies_is_one_job_when_it_is_sent_again(system: 
 
 
 def schedulers(
-    system: System, start: Start, folder: Path, module: str, steps: Iterable[tuple[str, bool]]
+    system: System, start: Start, module: str, steps: Iterable[tuple[str, bool]]
 ) -> Iterator[tuple[str, bool, int]]:
     """Those that die, one after the other: at which step of a duty, whether before it, and how each ended."""
-    deaths = [(function, before, str(folder / f"{function}-{before}")) for function, before in steps]
-    code = DIES.format(process="scheduler", module=f"scheduler.{module}") + EACH.format(deaths=deaths)
-    for *_, gate in deaths:
-        os.mkfifo(gate)
     env = {**system.env, "BOTKEEP_REPUBLISH_AFTER": "0.2"}
-    nursery = start(sys.executable, "-c", code, env=env, name="schedulers")
-    for function, before, gate in deaths:
-        Path(gate).write_text("")
-        yield function, before, ending(Path(f"{gate}.ended"), nursery)
+    for function, before in steps:
+        program = dying("scheduler", f"scheduler.{module}", function, before=before)
+        yield function, before, start(program, env=env, name=f"scheduler-{function}").wait(START_WITHIN)
 
 
-def ending(written: Path, nursery: Started) -> int:
-    """How a scheduler ended, once that is written down."""
-
-    def known() -> bool:
-        return written.exists() and written.read_text() != ""
-
-    wait_until(known, START_WITHIN, f"a scheduler to end; {nursery.log}")
-    return int(written.read_text())
-
-
-@contextlib.contextmanager
-def frozen_scheduler(system: System) -> Iterator[None]:
-    """The system's own scheduler stands still for the time of the block, outside of any transaction."""
-    scheduler = system.processes["scheduler"].identity
-    with system.edit():
-        scheduler.send(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        scheduler.send(signal.SIGCONT)
-
-
-def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(
-    system: System, start: Start, tmp_path: Path
-) -> None:
+def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(system: System, start: Start) -> None:
     system.add_bot(source=COUNTS)
     bot, group = counted(system), alone("rescued")
     bot.gate.touch()
@@ -200,7 +153,7 @@ def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(
         direct.close()
         assert lost is not None
         expire(system, job_id)
-        for function, before, ended in schedulers(system, start, tmp_path, "rescuer", RESCUER):
+        for function, before, ended in schedulers(system, start, "rescuer", RESCUER):
             assert ended == -signal.SIGKILL, (function, before)
             expected = "running" if function == RESCUER[0][0] else "queued"
             assert system.job(job_id)["state"] == expected, (function, before)
@@ -211,9 +164,7 @@ def test_a_lost_attempt_is_repeated_once_whatever_step_its_rescuers_die_at(
     assert job["attempts"][0]["ended_by"] == "scheduler, since the lease ran out"
 
 
-def test_the_end_of_a_job_fires_once_whatever_step_its_schedulers_die_at(
-    system: System, start: Start, tmp_path: Path
-) -> None:
+def test_the_end_of_a_job_fires_once_whatever_step_its_schedulers_die_at(system: System, start: Start) -> None:
     ends, follows = alone("ends"), alone("follows")
     system.add_bot(ends, "pass")
     for name in (follows, "tells"):
@@ -230,7 +181,7 @@ def test_the_end_of_a_job_fires_once_whatever_step_its_schedulers_die_at(
 
     with frozen_scheduler(system):
         assert system.run(ends)["state"] == "succeeded"
-        for function, before, ended in schedulers(system, start, tmp_path, "completion", COMPLETION):
+        for function, before, ended in schedulers(system, start, "completion", COMPLETION):
             assert ended == -signal.SIGKILL, (function, before)
             committed = (function, before) == COMPLETION[-1]
             assert firings() == (["started"] if committed else []), (function, before)

@@ -92,7 +92,7 @@ def seconds_between(first: str, second: str) -> float:
 
 
 def test_a_further_attempt_without_a_wait_is_announced_by_the_runner_that_ended_the_one_before(stores: Stores) -> None:
-    with running(stores, parts=("console", "runner")) as system:  # no scheduler that could
+    with running(stores, parts=("console", "runner"), forked=True) as system:  # no scheduler that could
         fails_once = "import os, sys; sys.exit(os.environ['BOTKEEP_ATTEMPT'] == '1')"
         system.add_bot(source=fails_once, toml="retries = { limit = 1, delay = 0 }\n")
         job = system.run()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from runner.worker import ending
 from scheduler import rescuer
 from tests.conftest import Start
 from tests.fault.staying import STAYS, alone, bot_of, expire
+from tests.nursery import Program
 from tests.support import descendants, wait_until
 from tests.system import START_WITHIN, System, start_runner
 
@@ -68,8 +68,8 @@ executor.{step} = die
 def dies_at(system: System, start: Start, step: str, group: str) -> None:
     """A runner that wins one job of the group and kills itself before this step."""
     served = ["--environment", "dev", "--group", group, "--name", f"dies{step}"]
-    code = DIES_BEFORE.format(step=step) + "import sys\nfrom runner.worker.__main__ import main\nsys.exit(main())"
-    runner = start(sys.executable, "-c", code, *served, env=system.env, name="dies")
+    program = Program("runner.worker", DIES_BEFORE.format(step=step))
+    runner = start(program, *served, env=system.env, name="dies")
     assert runner.wait(START_WITHIN) == -signal.SIGKILL, runner.log
 
 
@@ -166,12 +166,9 @@ def die(*_arguments, **_words):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 executor._pump = die
-import sys
-from runner.worker.__main__ import main
-sys.exit(main())
 """
         served = ["--environment", "dev", "--group", group, "--name", f"poisoned-{number}"]
-        runner = start(sys.executable, "-c", code, *served, env=system.env, name="poisoned")
+        runner = start(Program("runner.worker", code), *served, env=system.env, name="poisoned")
         assert runner.wait(START_WITHIN) == -signal.SIGKILL, runner.log
         job = system.wait_for(job_id, "queued" if number < 3 else "failed")
     assert (job["state"], job["reason"], job["attempt"]) == ("failed", "runner_lost", 3)
@@ -281,8 +278,12 @@ def test_a_runner_that_lost_its_lease_ends_the_bot_before_it_begins_again(
     runner = start_runner(system, start, name="late", group=group)
     job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
     bot = bot_of(system, job_id)
-    expire(system, job_id)
-    wait_until(lambda: not bot.alive, 30, "the bot to be ended")
+
+    def ended() -> bool:
+        expire(system, job_id, attempt=1)  # again and again: until the rescuer looks, the runner extends it
+        return not bot.alive
+
+    wait_until(ended, 30, "the bot to be ended")
     dead_at = datetime.now(UTC)
     runner.wait_for("report.refused")
     gate.touch()
@@ -347,7 +348,7 @@ def test_draining_through_the_api_stops_the_runner_after_its_bots(system: System
 def test_a_second_runner_of_the_same_name_refuses_to_start(system: System, start: Start) -> None:
     system.add_bot()
     name = system.run()["runner"]
-    second = start(sys.executable, "-m", "runner.worker", "--name", name, env=system.env, name="second")
+    second = start(Program("runner.worker"), "--name", name, env=system.env, name="second")
     assert second.wait(START_WITHIN) == 75, "a status that says: try later"
     assert f"A runner named {name!r} is alive" in second.log
     assert "Traceback" not in second.log
@@ -368,14 +369,14 @@ def test_a_runner_refuses_to_run_bots_as_root_unless_it_is_told_to(system: Syste
     if os.geteuid() != 0:
         pytest.skip("the tests do not run as root")
     env = {**system.env, "BOTKEEP_RUN_AS_ROOT": ""}
-    refused = start(sys.executable, "-m", "runner.worker", "--name", "rooted", env=env, name="rooted")
+    refused = start(Program("runner.worker"), "--name", "rooted", env=env, name="rooted")
     assert refused.wait(START_WITHIN) == 5
     assert "BOTKEEP_RUN_AS_ROOT" in refused.log
 
 
 def test_a_lease_of_less_than_a_few_heartbeats_is_refused(system: System, start: Start) -> None:
     env = {**system.env, "BOTKEEP_LEASE": "4", "BOTKEEP_HEARTBEAT": "2"}
-    refused = start(sys.executable, "-m", "runner.worker", "--name", "hasty", env=env, name="hasty")
+    refused = start(Program("runner.worker"), "--name", "hasty", env=env, name="hasty")
     assert refused.wait(START_WITHIN) == 5
     assert "BOTKEEP_LEASE (4 s) must be at least 4 times BOTKEEP_HEARTBEAT (2 s)" in refused.log
     assert "Traceback" not in refused.log

@@ -5,7 +5,6 @@ one test are tried side by side, each in a group and with a bot of its own, of w
 """
 
 import signal
-import sys
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ import pytest
 from runner.worker import ending
 from tests.conftest import Start
 from tests.fault.staying import alone, expire
+from tests.nursery import Program
 from tests.support import ProcessId, Started, wait_until
 from tests.system import START_WITHIN, System, start_runner
 
@@ -41,9 +41,8 @@ os._exit(0)
 
 #: A worker that kills itself before or after one function of `runner.worker.executor`.
 DIES = """
-import os, signal, sys
+import os, signal
 from runner.worker import executor
-from runner.worker.__main__ import main
 real = executor.{step}
 def dies(*arguments, **words):
     if {before}:
@@ -52,7 +51,6 @@ def dies(*arguments, **words):
     if found is not None or {step!r} != "_claim":
         os.kill(os.getpid(), signal.SIGKILL)
 executor.{step} = dies
-sys.exit(main())
 """
 
 
@@ -129,9 +127,9 @@ def tried(system: System, death: Death) -> Trial:
 
 def dying(system: System, start: Start, trial: Trial, *, before: bool) -> Started:
     """The runner of the step's group, which kills itself there."""
-    code = DIES.format(step=trial.death.step, before=before)
+    program = Program("runner.worker", DIES.format(step=trial.death.step, before=before))
     served = ["--environment", "dev", "--group", trial.group, "--name", trial.group]
-    return start(sys.executable, "-c", code, *served, env=system.env, name=trial.group)
+    return start(program, *served, env=system.env, name=trial.group)
 
 
 @pytest.mark.parametrize(("deaths", "before"), [(BEFORE, True), (AFTER, False)], ids=["before", "after"])
@@ -159,7 +157,8 @@ def test_a_runner_may_die_when_it_has_claimed_the_next_job_with_the_end_of_one(s
     group, marks = alone(bot_for(death)), system.shared / f"marks-{uuid.uuid4().hex}"
     ended, claimed = (order(system, death, group, marks, stays=False) for _ in range(2))
     served = ["--environment", "dev", "--group", group, "--name", group, "--concurrency", "1"]
-    runner = start(sys.executable, "-c", DIES.format(step="_report", before=False), *served, env=system.env, name=group)
+    program = Program("runner.worker", DIES.format(step="_report", before=False))
+    runner = start(program, *served, env=system.env, name=group)
     assert runner.wait(START_WITHIN) == -signal.SIGKILL, runner.log
     assert [system.job(job_id)["state"] for job_id in (ended, claimed)] == ["succeeded", "running"]
     expire(system, claimed)

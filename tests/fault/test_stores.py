@@ -30,7 +30,7 @@ def shared(postgres: PostgresServer, services: Services) -> Iterator[tuple[Syste
     server.start()
     broker.start()
     url = server.create_database("own", template=server.migrated_template())
-    with running(Stores("server", url, broker.url), env=LEFT_ALONE) as system:
+    with running(Stores("server", url, broker.url), env=LEFT_ALONE, forked=True) as system:
         kept = {process.identity for process in system.processes.values()}
         services.kept.update(kept)
         system.broker, system.services = broker, services

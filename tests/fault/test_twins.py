@@ -1,11 +1,10 @@
 """Two processes that start with one name at the same instant: one becomes the runner, the other says why not."""
 
-import sys
-
 import pytest
 
 from tests.conftest import Start
 from tests.fault.staying import alone
+from tests.nursery import Program
 from tests.support import wait_until
 from tests.system import START_WITHIN, System
 
@@ -15,8 +14,8 @@ pytestmark = pytest.mark.timeout(240)
 def test_of_two_that_start_with_one_name_at_the_same_instant_one_refuses(system: System, start: Start) -> None:
     system.add_bot(source="print('ran')")
     group = alone("twins")
-    words = ["-m", "runner.worker", "--environment", "dev", "--group", group, "--name", group, "--label", "os=linux"]
-    twins = [start(sys.executable, *words, env=system.env, name=f"twin-{number}") for number in range(2)]
+    words = ["--environment", "dev", "--group", group, "--name", group, "--label", "os=linux"]
+    twins = [start(Program("runner.worker"), *words, env=system.env, name=f"twin-{number}") for number in range(2)]
     wait_until(lambda: any(twin.popen.poll() is not None for twin in twins), START_WITHIN, "one to refuse")
     (refused,) = (twin for twin in twins if twin.popen.poll() is not None)
     (runner,) = (twin for twin in twins if twin is not refused)

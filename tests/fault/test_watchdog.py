@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from runner import lanes
 from tests.conftest import Start
 from tests.fault.staying import STAYS, alone, bot_of
+from tests.nursery import Program
 from tests.support import Started, wait_until
 from tests.system import START_WITHIN, System, start_runner
 
@@ -109,8 +110,6 @@ def hang(*arguments, **words):
         time.sleep(0.1)
     return asleep(*arguments, **words)
 hub.Hub.fire_timers = hang
-from runner.worker.__main__ import main
-sys.exit(main())
 """
 
 
@@ -121,7 +120,7 @@ def test_a_runner_whose_loop_hangs_ends_itself_when_its_last_bot_has_ended(
     group, hang = alone("hangs"), tmp_path / "hang"
     served = ["--environment", "dev", "--group", group, "--name", "hangs"]
     env = {**system.env, **QUICK, "BOTKEEP_CONCURRENCY": "4"}
-    runner: Started = start(sys.executable, "-c", HANGS, *served, hang, env=env, name="hangs")
+    runner: Started = start(Program("runner.worker", HANGS), *served, hang, env=env, name="hangs")
     runner.wait_for("runner.ready", START_WITHIN)
     job_id = system.enqueue(group=group, parameters={"gate": str(gate)})
     bot = bot_of(system, job_id)

@@ -1,6 +1,5 @@
 """A Redis Cluster loses messages of jobs, so every process of ours refuses it with a sentence."""
 
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from runner import lanes
 from tests.api import serving
 from tests.conftest import Start
+from tests.nursery import Program
 from tests.services import RedisServer, Services, migrate
 from tests.support import Stores, free_port
 from tests.system import START_WITHIN
@@ -38,7 +38,7 @@ def test_no_process_begins_with_a_cluster(cluster: RedisServer, home: Path, star
     engine.dispose()
     env = {**Stores("server", url, cluster.url).environment, "BOTKEEP_HOME": str(home), "BOTKEEP_RUN_AS_ROOT": "true"}
     commands = (("runner.worker", "--name", "one"), ("scheduler",), ("console", "--port", "0"))
-    for process in [start(sys.executable, "-m", *words, env=env, name=words[0]) for words in commands]:
+    for process in [start(Program(name), *words, env=env, name=name) for name, *words in commands]:
         assert process.wait(START_WITHIN) == 5, process.log
         assert lanes.CLUSTER in process.log
         assert "Traceback" not in process.log

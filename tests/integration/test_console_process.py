@@ -11,24 +11,18 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import nursery
 from tests.api import prepare
 from tests.conftest import Start
+from tests.nursery import Program
 from tests.support import ROOT, Started, Stores, clean_environment, start_process, wait_until
 
-CONSOLE = (sys.executable, "-P", "-m", "console")
+CONSOLE = Program("console")
 
 
 def console(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs the console's command to its end."""
-    return subprocess.run(
-        [*CONSOLE, *arguments],
-        env={**clean_environment(), **env},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    return nursery.run(CONSOLE, *arguments, env={**clean_environment(), **env})
 
 
 @pytest.fixture
@@ -41,7 +35,7 @@ def inherited(env: dict[str, str], tmp_path: Path) -> Iterator[tuple[Started, st
     """A console on a socket that its parent bound, and its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = start_process(
-            [*CONSOLE, "--fd", str(listener.fileno())],
+            [CONSOLE, "--fd", str(listener.fileno())],
             log_path=tmp_path / "console.log",
             env=env,
             pass_fds=[listener.fileno()],
@@ -83,7 +77,7 @@ def answers(address: str) -> bool:
 
 
 def test_it_listens_where_it_is_told(start: Start, env: dict[str, str]) -> None:
-    process = start(*CONSOLE, "--port", "0", env=env)
+    process = start(sys.executable, "-P", "-m", "console", "--port", "0", env=env)
     log = process.wait_for("console.started", 40)
     port = int(log.partition('"port": ')[2].partition(",")[0])
     wait_until(lambda: answers(f"http://127.0.0.1:{port}"), what="an answer")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ProcessId, wait_until
-from tests.system import System, digest, identity_of
+from tests.support import ProcessId, identity_of, wait_until
+from tests.system import System, digest
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -16,8 +16,8 @@ from runner import lanes
 from runner.worker.hints import Hint, Hints, job_named
 from tests.integration.test_claims import yard
 from tests.services import RedisServer
-from tests.support import Stores
-from tests.system import identity_of
+from tests.support import Stores, identity_of
+from tests.system import 
 
 __all__ = ["yard"]
 

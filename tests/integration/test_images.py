@@ -39,9 +39,6 @@ DECRYPTS = {
 
 PROCESSES = ("console", "scheduler", "migrate")
 
-#: Two modules of which there is something compiled, too.
-COMPILED = ("vault/decrypt.py", "runner/worker/executor.py")
-
 TRY = """
 import importlib, sys, vault.names, runner.jobs
 print(None not in sys.modules.values())
@@ -96,25 +93,37 @@ def image(root: Path) -> Image:
     return Image(root, packages)
 
 
-def install(wheel: Path, root: Path) -> Image:
-    """An installation before anything is taken from it."""
-    venv.create(root, symlinks=True)
-    packages = image(root).packages
-    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
-    zipfile.ZipFile(wheel).extractall(packages)
-    subprocess.run([sys.executable, "-m", "compileall", "-q", *COMPILED], cwd=packages, check=True)
+@pytest.fixture(scope="session")
+def installed(services: Services, wheel: Path) -> Path:
+    """An installation before anything is taken from it, compiled; made by the first process of the run that asks."""
+    folder = services.root / "installed"
+    with locked(services.root / "installed.lock"):
+        if not folder.exists():
+            draft = services.root / "draft-of-installed"
+            venv.create(draft, symlinks=True)
+            packages = image(draft).packages
+            (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+            zipfile.ZipFile(wheel).extractall(packages)
+            subprocess.run([sys.executable, "-m", "compileall", "-q", "."], cwd=packages, check=True)
+            draft.rename(folder)
+    return folder
+
+
+def copied(installed: Path, root: Path) -> Image:
+    """Another installation."""
+    shutil.copytree(installed, root, symlinks=True)
     return image(root)
 
 
 @pytest.fixture(scope="session")
-def images(services: Services, wheel: Path) -> dict[str, Image]:
+def images(services: Services, installed: Path) -> dict[str, Image]:
     """An image for each process, made by the first process of the run that asks."""
     folder = services.root / "images"
     with locked(services.root / "images.lock"):
         if not folder.exists():
             draft = folder.with_name("draft")
             for process in PROCESSES:
-                closed = install(wheel, draft / process).close(process)
+                closed = copied(installed, draft / process).close(process)
                 assert (closed.returncode, closed.stderr) == (0, ""), process
             draft.rename(folder)
     return {process: image(folder / process) for process in PROCESSES}
@@ -145,8 +154,8 @@ def test_without_any_fence_there_is_nothing_to_load_that_decrypts(images: dict[s
     assert said.stdout.splitlines() == ["True", *(f"No module named '{name}'" for name in missing)], said.stderr
 
 
-def test_a_process_that_needs_what_was_taken_is_no_image(wheel: Path, tmp_path: Path) -> None:
-    broken = install(wheel, tmp_path / "botkeep")
+def test_a_process_that_needs_what_was_taken_is_no_image(installed: Path, tmp_path: Path) -> None:
+    broken = copied(installed, tmp_path / "botkeep")
     with (broken.packages / "console" / "server.py").open("a") as file:
         file.write("\nfrom vault import envelope, reader\n")
     closed = broken.close("console")
@@ -154,8 +163,8 @@ def test_a_process_that_needs_what_was_taken_is_no_image(wheel: Path, tmp_path: 
     assert "reader" in closed.stderr
 
 
-def test_an_image_in_which_something_is_left_is_none(wheel: Path, tmp_path: Path) -> None:
-    broken = install(wheel, tmp_path / "botkeep")
+def test_an_image_in_which_something_is_left_is_none(installed: Path, tmp_path: Path) -> None:
+    broken = copied(installed, tmp_path / "botkeep")
     other = tmp_path / "other" / "vault"
     shutil.copytree(broken.packages / "vault", other)
     (broken.packages / "zz.pth").write_text(f"import vault; vault.__path__.append({str(other)!r})\n")

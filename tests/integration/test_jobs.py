@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from tests import canaries
-from tests.support import ROOT, ProcessId, wait_until
-from tests.system import PARKED, System, digest, identity_of
+from tests.support import ROOT, ProcessId, identity_of, wait_until
+from tests.system import PARKED, System, digest
 
 pytestmark = pytest.mark.timeout(240)
 

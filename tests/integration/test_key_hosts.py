@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,9 @@ from sqlalchemy import literal, select, update
 from cli.finding import Finding
 from cli.home import Home
 from cli.key_checks import check_keys
-from tests.support import ROOT, Stores, clean_environment
+from tests import nursery
+from tests.nursery import Program
+from tests.support import Stores, clean_environment
 from tests.values import NOW, PASSWORD, USER, made_world
 from vault import db, rotation
 from vault.decrypt import Identity
@@ -25,8 +26,7 @@ from vault.models import Asset, AssetValue, CurrentValue
 
 def vault(stores: Stores, home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     env = {**clean_environment(), **stores.environment, "BOTKEEP_HOME": str(home)}
-    command = [sys.executable, "-P", "-m", "vault", *argv]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=50, check=False)
+    return nursery.run(Program("vault"), *argv, env=env)
 
 
 def test_what_has_no_key_pair_is_not_verified_and_a_key_that_is_missing_is(stores: Stores, home: Path) -> None:

@@ -237,7 +237,7 @@ def test_a_whole_system_keeps_its_logs_in_a_bucket(bucket: str, stores: Stores) 
         "import os\nprint(sorted(name for name in os.environ if name.startswith('AWS_')))\n"
         "open(os.environ['BOTKEEP_OUTPUT_DIR'] + '/file', 'w').write('left')\n"
     )
-    with running(stores, env=env) as system:
+    with running(stores, env=env, forked=True) as system:
         system.add_bot("prints", source)
         job = system.run("prints")
         assert job["state"] == "succeeded"

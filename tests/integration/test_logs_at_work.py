@@ -17,7 +17,7 @@ from redis.client import PubSub
 
 from runner import live
 from tests.conftest import Start
-from tests.support import wait_until
+from tests.support import descendants, wait_until
 from tests.system import System, start_runner
 
 pytestmark = pytest.mark.timeout(240)
@@ -165,7 +165,10 @@ def test_what_was_settled_outlives_a_runner_that_is_killed(system: System, tmp_p
         pipe.write("kept\n")
         wait_until(lambda: system.log(job_id, "stdout") == ["kept"], 20, "the line in the store")
         pipe.write("perhaps\n")
+        below = descendants(runner.pid)
         runner.stop(signal.SIGKILL)
+        # A bot that saw the end of its pipe before its launcher killed it would have done its work, and not be lost.
+        wait_until(lambda: not any(process.alive for process in below), 30, "the end of the bot")
     start_runner(system, start, name="killed", group="killed")
     assert system.wait_for(job_id)["reason"] == "runner_lost"
     assert system.log(job_id, "stdout")[0] == "kept"

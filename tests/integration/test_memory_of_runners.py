@@ -77,7 +77,8 @@ class Listed:
 def begin(system: System, start: Start, folder: Path, name: str, **env: str) -> Listed:
     """A runner that has run one job."""
     path = folder / f"{name}.json"
-    process = start_runner(system, start, name=name, group=name, code=LISTING.format(path=str(path)), env=env)
+    code = LISTING.format(path=str(path))
+    process = start_runner(system, start, name=name, group=name, code=code, env=env, executed=True)
     system.add_bot()
     job = system.run(group=name)
     assert job["state"] == "succeeded", system.log(job["id"])

@@ -11,6 +11,8 @@ from alembic import command
 from sqlalchemy import text
 
 from runner import migrate, schema
+from tests import nursery
+from tests.nursery import Program
 from tests.services import Services
 from tests.support import ROOT, Stores, clean_environment
 from vault import db
@@ -31,9 +33,7 @@ SAID = {NEWER: "no way back but the backup", OLDER: "run: botkeep migrate"}
 
 def run(stores: Stores, home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     env = {**clean_environment(), **stores.environment, "BOTKEEP_HOME": str(home), "BOTKEEP_RUN_AS_ROOT": "true"}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", *argv], cwd=ROOT, env=env, capture_output=True, text=True, timeout=50, check=False
-    )
+    return nursery.run(Program(argv[0]), *argv[1:], env=env)
 
 
 def change(stores: Stores, to: str) -> None:
