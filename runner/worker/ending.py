@@ -115,7 +115,8 @@ def _judge(outcome: Outcome, ended_by: Reason | None) -> tuple[State, Reason | N
     if outcome.exit_code == 0:
         # A bot that finished its work while somebody wanted to end it has finished its work.
         return State.SUCCEEDED, None, None
-    if outcome.reason in _GUARDS and outcome.exit_code is None:
+    # A bot whose runner died may have failed since it could write to nobody, and ask nobody.
+    if outcome.reason == "worker_died" or (outcome.reason in _GUARDS and outcome.exit_code is None):
         ended_by = Reason.RUNNER_LOST
     if ended_by is Reason.CANCELLED:
         return State.CANCELLED, Reason.CANCELLED, Reason.CANCELLED.sentence

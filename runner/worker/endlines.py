@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 
 from runner.worker.descendants import Usage
 from runner.worker.starting import Request, why
@@ -85,3 +86,10 @@ def tell(control: int, line: bytes) -> None:
         os.write(control, line)
     except (BrokenPipeError, ConnectionResetError):
         return
+
+
+def is_gone(control: int) -> bool:
+    """Whether the worker has closed its end of an attempt's control socket, as the kernel does when it dies."""
+    poll = select.poll()
+    poll.register(control, 0)  # POLLHUP is told in any case (poll(2))
+    return bool(poll.poll(0))

@@ -28,7 +28,7 @@ from functools import partial
 from runner.worker import tenancy
 from runner.worker.board import Board
 from runner.worker.descendants import Usage, continue_all, descendants, notice_deaths, send, send_group, stop_all, sweep
-from runner.worker.endlines import append, line_of, outcome, record, tell
+from runner.worker.endlines import append, is_gone, line_of, outcome, record, tell
 from runner.worker.landlock import Ground
 from runner.worker.nursery import Nursery
 from runner.worker.starting import (
@@ -51,6 +51,8 @@ MAX_REQUEST = 128 * 1024
 
 #: No event has more bytes. Memory of more than 128 KiB would be mapped, and given back, for each.
 MAX_NEWS = 64 * 1024
+#: Of a bot whose worker died.
+ALONE = "The runner's process ended while the bot ran, so the bot was killed."
 #: Where a request is received: new memory for each would be mapped, and given back, each time.
 _room = memoryview(bytearray(MAX_REQUEST))
 #: The same for descriptors.
@@ -257,12 +259,8 @@ class Attempt:
             command = b""
         if command in {b"", b"kill"}:
             if self.reason == "exit":
-                self.reason = "killed" if command else "worker_died"
-                self.detail = (
-                    "The bot was killed by order of its runner."
-                    if command
-                    else "The runner's process ended while the bot ran, so the bot was killed."
-                )
+                ordered = "killed", "The bot was killed by order of its runner."
+                self.reason, self.detail = ordered if command else ("worker_died", ALONE)
             return False
         if command == b"terminate" and self.kill_at is None:
             self.reason, self.detail = "killed", "The bot was ended by order of its runner."
@@ -345,6 +343,9 @@ class Attempt:
         os.read(deaths, 4096)
         while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if dead.si_pid == self.bot:
+                if self.reason == "exit" and dead.si_status and is_gone(self.control):
+                    # What it wrote to, or asked, was gone: that may be why it failed.
+                    self.reason, self.detail = "worker_died", ALONE
                 return True
             self.usage.collect(dead.si_pid)
         return False

@@ -19,18 +19,13 @@ from tests.system import KINDS, START_WITHIN, System, lasting, start_runner
 
 pytestmark = pytest.mark.timeout(300)
 
-#: A bot that writes the subjects it was given into a file, one a line. Where its runner died it stays until its
-#: launcher kills it: were it sooner to fail, that would be how it ended.
+#: A bot that writes the subjects it was given into a file, one a line.
 NOTES = """
-import time
 import botkeep
 
-try:
-    with open(botkeep.parameters()["path"], "a") as file:
-        for message in botkeep.source("inbox"):
-            print(message.subject, file=file, flush=True)
-except botkeep.EndpointUnreachable:
-    time.sleep(600)
+with open(botkeep.parameters()["path"], "a") as file:
+    for message in botkeep.source("inbox"):
+        print(message.subject, file=file, flush=True)
 """
 
 #: Makes the worker kill itself before or after it calls a function.

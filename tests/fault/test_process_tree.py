@@ -169,6 +169,21 @@ def test_a_worker_killed_by_sigkill_leaves_neither_bots_nor_helpers(start: Start
     assert outcome.detail == "The runner's process ended while the bot ran, so the bot was killed."
 
 
+def test_a_bot_that_fails_since_its_worker_is_gone_has_lost_it(bench: Bench) -> None:
+    process = bench.launch("writes_on")
+    wait_for_line(process)
+    bot = ProcessId.of(process.pid or 0)
+    (launcher,) = launchers(bench.spawner)
+    assert bot is not None
+    launcher.send(signal.SIGSTOP)  # so that the bot is sooner to fail than its launcher to kill it
+    process.close()
+    wait_until(lambda: not bot.alive, what="the bot to fail")
+    launcher.send(signal.SIGCONT)
+    outcome = wait_until(bench.entries[0].read, what="the record")
+    assert outcome is not None
+    assert (outcome.reason, outcome.signal, (outcome.exit_code or 0) > 0) == ("worker_died", None, True)
+
+
 def test_no_process_of_the_same_user_can_look_into_spawner_launcher_or_bot(start: Start, tmp_path: Path) -> None:
     worker = start(*unprivileged(), sys.executable, "-c", WORKER, tmp_path, name="worker")
     worker.wait_for("forked")

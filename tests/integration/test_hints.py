@@ -17,7 +17,6 @@ from runner.worker.hints import Hint, Hints, job_named
 from tests.integration.test_claims import yard
 from tests.services import RedisServer
 from tests.support import Stores, identity_of
-from tests.system import 
 
 __all__ = ["yard"]
 

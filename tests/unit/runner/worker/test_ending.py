@@ -56,7 +56,8 @@ def judged(ended: Outcome, ended_by: Reason | None = None) -> tuple[State, Reaso
         (outcome(number=9, reason="worker_died"), None, State.FAILED, Reason.RUNNER_LOST),
         (outcome(number=9, reason="lease_over"), Reason.CANCELLED, State.FAILED, Reason.RUNNER_LOST),
         (outcome(0, reason="lease_over"), Reason.RUNNER_LOST, State.SUCCEEDED, None),
-        (outcome(5, reason="worker_died"), None, State.FAILED, Reason.EXIT_CODE),
+        (outcome(5, reason="worker_died"), None, State.FAILED, Reason.RUNNER_LOST),
+        (outcome(5, reason="lease_over"), None, State.FAILED, Reason.EXIT_CODE),
         (outcome(None, reason="spawner_died"), None, State.FAILED, Reason.RUNNER_LOST),
     ],
 )
