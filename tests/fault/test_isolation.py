@@ -220,8 +220,8 @@ def test_an_ordinary_users_bots_are_kept_apart_as_well() -> None:
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     # It has to start another: setpriv itself still has root's capabilities.
     able = "import subprocess, sys; subprocess.run([sys.executable, '-c', '']); sys.exit(sys.version_info < (3, 11))"
-    # The Python of the tests may lie where only root may look.
-    pythons = (sys.executable, "/usr/bin/python3")
+    # The Python of the tests may lie where only root may look. Not their environment's: that is no bot's.
+    pythons = (os.path.realpath(sys.executable), "/usr/bin/python3")
     python = next(
         (one for one in pythons if subprocess.run([*become, one, "-c", able], check=False).returncode == 0), ""
     )
