@@ -58,7 +58,7 @@ def machine_facts() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory_kib / 2**20:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} of {sys.base_prefix}",
     }
 
 
