@@ -136,7 +136,8 @@ def provide(
 
     Blocks while another thread or process builds the same one. `environ` is the worker's own environment, of
     which a build gets the `allowed` part. `limit` bounds one build; `stop` ends it, or the wait for it. What the build
-    prints is given to `tell` as it comes, at most `MAX_LOG` bytes, and while nothing comes an empty text each tick.
+    prints is given to `tell` as it comes, at most `MAX_LOG` bytes and the end of them in any case, and while nothing
+    comes an empty text each tick.
 
     Raises:
         EnvironmentBuildFailed: the interpreter does not suit, a requirement cannot be had, or it was ended.
@@ -260,6 +261,8 @@ def _build(
         _publish(build, home)
         return _log(build)
     finally:
+        with contextlib.suppress(FileNotFoundError):
+            told.end(place / "output")
         shutil.rmtree(place, ignore_errors=True)
 
 

@@ -1,13 +1,13 @@
-"""Lines of a running command are handed on whole, once, and within a limit."""
+"""Lines of a running command are handed on whole, once, and within a limit that keeps the end."""
 
 from pathlib import Path
 
 from runner.worker.told import Told
 
 
-def test_whole_lines_are_told_once_and_no_more_than_the_limit(tmp_path: Path) -> None:
+def test_whole_lines_are_told_once_and_the_end_instead_of_what_is_too_much(tmp_path: Path) -> None:
     output, heard = tmp_path / "output", list[str]()
-    told = Told(heard.append, limit=20)
+    told = Told(heard.append, limit=24)
     output.write_bytes(b"")
     told.look(output)
     for piece in (b"one\ntw", b"o\n", b"", b"\xff\n"):
@@ -16,7 +16,19 @@ def test_whole_lines_are_told_once_and_no_more_than_the_limit(tmp_path: Path) ->
         told.look(output)
     assert heard == ["", "one\n", "two\n", "", "\ufffd\n"]
     with output.open("ab") as file:
-        file.write(b"x" * 5 + b"\n" + b"y" * 100 + b"\n")
+        file.write(b"x" * 5 + b"\n" + b"y" * 100 + b"\nwhy")
     told.look(output)
     told.look(output)
     assert heard[5:] == ["xxxxx\n", ""]
+    told.end(output)
+    assert heard[7:] == ["[101 bytes are left out]\nwhy"]
+
+
+def test_a_last_line_without_an_end_is_told_at_the_end(tmp_path: Path) -> None:
+    output, heard = tmp_path / "output", list[str]()
+    told = Told(heard.append, limit=100)
+    output.write_bytes(b"one\nkilled in the mid")
+    told.look(output)
+    told.end(output)
+    told.end(output)
+    assert heard == ["one\n", "killed in the mid"]
