@@ -198,6 +198,14 @@ def check_broker(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from judge_broker(dict(line.split(":", 1) for line in str(text).splitlines() if ":" in line))
 
 
+def jobs_wait(home: Home, environ: Mapping[str, str]) -> str | None:
+    """Why jobs would wait now though all our processes are ready, and the mend; nothing where they would start."""
+    for found in check_broker(home, environ):
+        if (found.name, found.level) == ("broker", "fail"):
+            return f"Jobs wait until this is mended. {found.message} {found.mend}"
+    return None
+
+
 def _refused_by_broker(error: resp.ReplyError, *, where: str) -> Finding:
     # The first word is the kind; what follows is the server's, and may repeat what it was sent.
     kind = str(error).partition(" ")[0]

@@ -12,7 +12,7 @@ import typer
 from cli import background, installation
 from cli.client import Client
 from cli.connection import connection
-from cli.doctor import examine
+from cli.doctor import examine, jobs_wait
 from cli.errors import CliError, Unreachable, unusable
 from cli.home import Home, locate
 from cli.options import AsJson, HomeOption, seconds
@@ -49,12 +49,12 @@ def up(
             # What a detached process prints is a log, and the link is for whoever waits.
             background.report(report, ready)
             report, ready = None, replace(ready, link=None)
-        _announce(to, ready)
+        _announce(to, ready, place)
 
     if report is None:
         warn_about_root(to.remark, os.environ)
     if detach:
-        _announce(to, background.detach(place, port=port, environ=os.environ))
+        _announce(to, background.detach(place, port=port, environ=os.environ), place)
         return
     try:
         serve(place, port=port, environ=os.environ, announce=announce, tell=to.remark)
@@ -68,13 +68,15 @@ def up(
         raise ours from None
 
 
-def _announce(to: Screen, ready: Ready) -> None:
+def _announce(to: Screen, ready: Ready, place: Home) -> None:
     if to.json:
         to.item({"url": ready.url, "home": ready.home, "pid": ready.pid, "link": ready.link})
-        return
-    to.lines([f"Botkeep is ready at {ready.url}"])
-    if ready.link:
-        to.remark(f"Sign in for the first time, once, within a day: {ready.link}")
+    else:
+        to.lines([f"Botkeep is ready at {ready.url}"])
+        if ready.link:
+            to.remark(f"Sign in for the first time, once, within a day: {ready.link}")
+    if why := jobs_wait(place, os.environ):
+        to.remark(why)
 
 
 def down(

@@ -18,6 +18,7 @@ from cli.doctor import (
     check_broker,
     check_home,
     check_local_values,
+    jobs_wait,
     judge_broker,
     judge_disk,
     judge_local_values,
@@ -259,6 +260,18 @@ def test_an_address_that_is_none_is_said_to_be_none_and_not_quoted(home: Path, u
     assert (finding.level, finding.message) == ("fail", "What is in BOTKEEP_REDIS_URL is not an address.")
     assert "percent-encoded" in finding.mend
     assert "hunter2" not in repr(finding)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("redis://:hunter2@127.0.0.1:1", "The broker cannot be asked"), ("nowhere", "BOTKEEP_REDIS_URL is not an addr")],
+)
+def test_it_is_said_at_once_why_jobs_would_wait(home: Path, url: str, why: str) -> None:
+    said = jobs_wait(Home(home), {"BOTKEEP_REDIS_URL": url})
+    assert said is not None
+    assert said.startswith("Jobs wait until this is mended. ")
+    assert why in said
+    assert "hunter2" not in said
 
 
 def test_a_database_that_is_no_database_fails(home: Path) -> None:
