@@ -190,15 +190,16 @@ def claim(direct: Direct, *, environment: str, group: str, runner: str, lease: t
     if direct.dialect == "sqlite":
         with direct.transaction() as run:
             return begin(run, run(statements.CLAIM, wanted), runner=runner)
-    while rows := direct.write(statements.CLAIM_NEXT, wanted):
-        if rows[0].id is not None:
-            return claimed(rows[0])
-        workspace = rows[0].limited_in
-        with direct.transaction() as run:
-            run(statements.LOCK_LIMITS, {"workspace": str(workspace)})
-            won = begin(run, run(statements.CLAIM_LIMITED, {**wanted, "workspace_id": workspace}), runner=runner)
-        if won is not None:
-            return won
+    for _ in range(2):  # another claimer may hold what there was when the statement began, and the next one came since
+        while rows := direct.write(statements.CLAIM_NEXT, wanted):
+            if rows[0].id is not None:
+                return claimed(rows[0])
+            workspace = rows[0].limited_in
+            with direct.transaction() as run:
+                run(statements.LOCK_LIMITS, {"workspace": str(workspace)})
+                won = begin(run, run(statements.CLAIM_LIMITED, {**wanted, "workspace_id": workspace}), runner=runner)
+            if won is not None:
+                return won
     return None
 
 

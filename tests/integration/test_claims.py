@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select, update
@@ -97,6 +98,28 @@ def test_of_many_claimers_exactly_one_wins_each_job(yard: Yard, claimers: int) -
     assert all(yard.state(job_id) == ("running", None, 1) for job_id in ids)
     with db.reading(yard.engine) as session:
         assert session.scalar(select(func.count()).select_from(Attempt)) == len(ids)
+
+
+def test_a_claimer_whose_job_is_taken_while_it_looks_takes_the_one_that_came_since(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if yard.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    first, real, later = yard.enqueue(), Direct.write, list[uuid.UUID]()
+    with db.writing(yard.engine) as other:  # takes the first job by the hint of a second one
+        other.execute(select(Job).where(Job.id == first).with_for_update())
+
+        def looks(direct: Direct, *words: Any) -> Any:  # noqa: ANN401 - as the real one
+            found = real(direct, *words)
+            if not later:
+                assert found == []
+                later.append(yard.enqueue())
+            return found
+
+        monkeypatch.setattr(Direct, "write", looks)
+        won = yard.claim()
+    assert won is not None
+    assert [won.job_id] == later
 
 
 @pytest.mark.parametrize("lane", ["prod.default", "staging.default", "dev.other", "dev.", "."])
