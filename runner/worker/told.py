@@ -40,7 +40,7 @@ class Told:
             file.seek(begin)
             rest = file.read()
         if begin > self._at:
-            cut = rest.find(b"\n") + 1
+            cut = rest.find(b"\n") + 1 or len(rest)  # a line that begins in the middle would be masked in part
             rest = b"[%d bytes are left out]\n" % (begin - self._at + cut) + rest[cut:]
         self._at = size
         if rest:

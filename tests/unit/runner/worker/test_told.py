@@ -32,3 +32,13 @@ def test_a_last_line_without_an_end_is_told_at_the_end(tmp_path: Path) -> None:
     told.end(output)
     told.end(output)
     assert heard == ["one\n", "killed in the mid"]
+
+
+def test_of_a_line_that_is_too_long_nothing_is_told(tmp_path: Path) -> None:
+    """Half of a credential would be no value that a mask knows."""
+    output, heard = tmp_path / "output", list[str]()
+    told = Told(heard.append, limit=24)
+    output.write_bytes(b"one\n" + b"x" * 100)
+    told.look(output)
+    told.end(output)
+    assert heard == ["one\n", "[100 bytes are left out]\n"]
